@@ -1,0 +1,5 @@
+//! The models.
+
+pub(crate) use crate::model::{Bound, Control, Model};
+
+mod kernel;

@@ -1,0 +1,171 @@
+//! Runs models and says what was explored.
+
+use super::report;
+use super::state::Run;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// How far a model is explored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// Every execution.
+    Exhaustive,
+    /// Every execution in which threads are preempted at most so often.
+    At(usize),
+}
+
+/// A model: a name, the bounds of its exploration and, in `check`, the program.
+#[derive(Clone, Debug)]
+pub struct Model {
+    pub(super) name: String,
+    pub(super) actors: usize,
+    bound: Bound,
+    max_branches: usize,
+    max_duration: Option<Duration>,
+}
+
+impl Model {
+    /// A model that is explored exhaustively unless told otherwise.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            actors: 0,
+            bound: Bound::Exhaustive,
+            max_branches: 20_000,
+            max_duration: None,
+        }
+    }
+
+    /// How many threads take part, the main one included; for the ledger.
+    #[must_use]
+    pub fn actors(self, actors: usize) -> Self {
+        Self { actors, ..self }
+    }
+
+    /// How far to explore. `PORTCULLIS_BOUND=4` or `=none` in the environment raises the bound
+    /// of every model for a longer exploration, and never lowers it.
+    #[must_use]
+    pub fn bound(self, bound: Bound) -> Self {
+        Self { bound, ..self }
+    }
+
+    /// How many steps one execution may have before it counts as making no progress.
+    #[must_use]
+    pub fn max_branches(self, max_branches: usize) -> Self {
+        Self {
+            max_branches,
+            ..self
+        }
+    }
+
+    /// Fails the model if its exploration takes longer.
+    #[must_use]
+    pub fn max_duration(self, max_duration: Duration) -> Self {
+        Self {
+            max_duration: Some(max_duration),
+            ..self
+        }
+    }
+
+    /// Explores the model; returns the number of executions.
+    ///
+    /// # Panics
+    ///
+    /// If an execution fails, with the reason, after printing its lanes; and if the exploration
+    /// was cut short.
+    pub fn check(self, program: impl Fn() + Send + Sync + 'static) -> usize {
+        let start = Instant::now();
+        let executions = self.explore(program);
+        let seconds = start.elapsed().as_secs_f64();
+        let bound = match self.bound_in_force() {
+            Bound::Exhaustive => "exhaustive".to_owned(),
+            Bound::At(bound) => format!("bound {bound}"),
+        };
+        let name = &self.name;
+        say(&format!(
+            "model {name}: {executions} executions, {bound}, {seconds:.1} s"
+        ));
+        ledger(name, self.actors, &bound, executions, seconds, "model");
+        executions
+    }
+
+    pub(super) fn explore(&self, program: impl Fn() + Send + Sync + 'static) -> usize {
+        let start = Instant::now();
+        let executions = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&executions);
+        let mut builder = loom::model::Builder::new();
+        builder.max_branches = self.max_branches;
+        // loom returns quietly when it runs out of time; whether it did is checked below.
+        builder.max_duration = self.max_duration;
+        builder.checkpoint_interval = if self.max_duration.is_some() {
+            1
+        } else {
+            usize::MAX
+        };
+        builder.max_permutations = None;
+        builder.preemption_bound = match self.bound_in_force() {
+            Bound::Exhaustive => None,
+            Bound::At(bound) => Some(bound),
+        };
+        let _watch = report::Watch::start(&self.name, Arc::clone(&executions));
+        builder.check(move || {
+            count.fetch_add(1, Relaxed);
+            Run::begin();
+            program();
+            let run = Run::expect();
+            super::thread::exit(&run, 0);
+        });
+        let limit = self.max_duration.unwrap_or(Duration::MAX);
+        assert!(
+            start.elapsed() < limit,
+            "exploration cut: longer than {limit:?}"
+        );
+        executions.load(Relaxed)
+    }
+
+    fn bound_in_force(&self) -> Bound {
+        let Bound::At(bound) = self.bound else {
+            return Bound::Exhaustive;
+        };
+        match std::env::var("PORTCULLIS_BOUND").as_deref() {
+            Ok("none") => Bound::Exhaustive,
+            Ok(raised) => {
+                let raised = raised
+                    .parse()
+                    .expect("PORTCULLIS_BOUND is a number or none");
+                Bound::At(bound.max(raised))
+            }
+            Err(_) => Bound::At(bound),
+        }
+    }
+}
+
+/// Writes a line where libtest does not capture it.
+pub(super) fn say(line: &str) {
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+/// Appends a line to the file named by `PORTCULLIS_LEDGER`: tab-separated kind, name, actors,
+/// bound, executions, seconds.
+pub(super) fn ledger(
+    name: &str,
+    actors: usize,
+    bound: &str,
+    executions: usize,
+    seconds: f64,
+    kind: &str,
+) {
+    let Ok(path) = std::env::var("PORTCULLIS_LEDGER") else {
+        return;
+    };
+    let line = format!("{kind}\t{name}\t{actors}\t{bound}\t{executions}\t{seconds:.2}\n");
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path);
+    let written = file.and_then(|mut file| file.write_all(line.as_bytes()));
+    written.unwrap_or_else(|error| panic!("ledger {path}: {error}"));
+}

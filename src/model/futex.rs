@@ -1,0 +1,195 @@
+//! Sleep and wake, with the contract of the real futex.
+
+use super::deliver;
+use super::lanes::Detail;
+use super::state::{Run, Sleeper, Words, touch};
+use crate::sync::AtomicU32;
+use core::panic::Location;
+use core::time::Duration;
+use std::rc::Rc;
+
+/// Why `wait` returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// Woken, or the word differed, or a handler ran: look again.
+    Woken,
+    /// The deadline passed.
+    TimedOut,
+}
+
+/// A moment that comes when loom chooses, by `Kernel::expire_deadlines`, or never.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline(usize);
+
+impl Deadline {
+    /// A deadline; the model has no clock, so how far away it is does not matter.
+    pub fn after(_: Duration) -> Self {
+        let run = Run::expect();
+        let mut inner = run.borrow();
+        inner.deadlines.push(false);
+        Self(inner.deadlines.len() - 1)
+    }
+}
+
+/// Sleeps while `word` is `expected`, until woken, interrupted by a handler or out of time.
+#[track_caller]
+pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<&Deadline>) -> Waited {
+    let at = Location::caller();
+    let run = Run::expect();
+    let me = run.me();
+    let words = run.words();
+    deliver::step(&run, at);
+    if let Some(words) = &words {
+        if interrupted(&run, words, me, at) {
+            return Waited::Woken;
+        }
+        if deadline.is_some() {
+            touch(&words.clock);
+        }
+    }
+    loop {
+        // The kernel's check: the newest value, and one step with going to sleep, for loom
+        // switches before an operation and never between it and the park.
+        let seen = word.kernel_read();
+        if seen != expected {
+            run.row(
+                me,
+                "futex wait: word differs",
+                Detail::Number(u64::from(seen)),
+                at,
+            );
+            return Waited::Woken;
+        }
+        if expired(&run, deadline) {
+            run.row(me, "futex wait: timed out", Detail::Nothing, at);
+            return Waited::TimedOut;
+        }
+        if !signalled(&run, me) {
+            run.row(
+                me,
+                "futex wait: sleeps",
+                Detail::Number(u64::from(seen)),
+                at,
+            );
+            let address = core::ptr::from_ref(word).addr();
+            sleep(&run, me, address, deadline.map(|deadline| deadline.0));
+            run.row(me, "futex wait: awake", Detail::Nothing, at);
+            super::suspend::hold(&run, me, at);
+            if expired(&run, deadline) {
+                return Waited::TimedOut;
+            }
+            if !signalled(&run, me) {
+                return Waited::Woken;
+            }
+        }
+        let Some(words) = &words else {
+            return Waited::Woken;
+        };
+        if interrupted(&run, words, me, at) {
+            return Waited::Woken;
+        }
+        // Another thread took the signal: the real call restarts too.
+    }
+}
+
+/// Wakes one thread that sleeps on `word`. Safe in a handler.
+#[track_caller]
+pub(crate) fn wake_one(word: &AtomicU32) {
+    let at = Location::caller();
+    let run = Run::expect();
+    let me = run.me();
+    deliver::step(&run, at);
+    // Orders the look into the table with every sleeper's check of the word.
+    word.kernel_read();
+    let woken = wake(&run, core::ptr::from_ref(word).addr());
+    let name = woken.map(|slot| run.borrow().threads[slot].name.clone());
+    let text = name.map_or_else(|| "nobody".to_owned(), |name| format!("\"{name}\""));
+    run.row(me, "futex wake", Detail::Text(text), at);
+    if let Some(words) = run.words() {
+        deliver::leaving(&run, &words, me, at);
+    }
+}
+
+/// Parks the calling thread in the table; whoever takes it out of there unparks it.
+pub(super) fn sleep(run: &Run, me: usize, address: usize, deadline: Option<usize>) {
+    let handle = loom::thread::current();
+    run.borrow().sleepers.push(Sleeper {
+        slot: me,
+        address,
+        deadline,
+        handle,
+    });
+    super::suspend::asleep(run, me);
+    while run
+        .borrow()
+        .sleepers
+        .iter()
+        .any(|sleeper| sleeper.slot == me)
+    {
+        loom::thread::park();
+    }
+}
+
+/// One sleep of a thread that waits for a lock or a join; its handlers run meanwhile.
+#[track_caller]
+pub(super) fn block(run: &Rc<Run>, address: usize) {
+    let me = run.me();
+    if !signalled(run, me) {
+        sleep(run, me, address, None);
+        super::suspend::hold(run, me, Location::caller());
+    }
+    if signalled(run, me)
+        && let Some(words) = run.words()
+    {
+        interrupted(run, &words, me, Location::caller());
+    }
+}
+
+/// Wakes the first that sleeps on `address`.
+pub(super) fn wake(run: &Run, address: usize) -> Option<usize> {
+    rouse(run, |sleeper| sleeper.address == address)
+}
+
+/// A signal was posted to the thread in `slot`.
+pub(super) fn interrupt(run: &Run, slot: usize) {
+    rouse(run, |sleeper| sleeper.slot == slot);
+}
+
+/// Every deadline passes.
+pub(super) fn expire(run: &Run, words: &Words) {
+    touch(&words.clock);
+    run.borrow().deadlines.fill(true);
+    while rouse(run, |sleeper| sleeper.deadline.is_some()).is_some() {}
+}
+
+/// Wakes everybody who sleeps on `address`.
+pub(super) fn rouse_all(run: &Run, address: usize) {
+    while wake(run, address).is_some() {}
+}
+
+fn rouse(run: &Run, which: impl Fn(&Sleeper) -> bool) -> Option<usize> {
+    let sleeper = {
+        let mut inner = run.borrow();
+        let index = inner.sleepers.iter().position(which)?;
+        inner.sleepers.remove(index)
+    };
+    sleeper.handle.unpark();
+    Some(sleeper.slot)
+}
+
+fn expired(run: &Run, deadline: Option<&Deadline>) -> bool {
+    deadline.is_some_and(|deadline| run.borrow().deadlines[deadline.0])
+}
+
+/// Whether something was posted to this thread that it has not noticed.
+fn signalled(run: &Run, me: usize) -> bool {
+    let thread = &run.borrow().threads[me];
+    thread.posted > thread.noticed && thread.mask != super::signals::SigSet::ALL
+}
+
+/// Delivers what is there; true if a handler ran.
+fn interrupted(run: &Rc<Run>, words: &Words, me: usize, at: &'static Location<'static>) -> bool {
+    let before = run.borrow().threads[me].handled;
+    deliver::leaving(run, words, me, at);
+    run.borrow().threads[me].handled != before
+}

@@ -1,0 +1,105 @@
+//! What the facade tells the kernel at each operation.
+
+use super::deliver;
+pub(crate) use super::lanes::Detail;
+use super::lanes::place;
+use super::state::{Held, Run};
+use core::panic::Location;
+
+/// Before an operation: a signal may land here.
+#[track_caller]
+pub(crate) fn before(_op: &'static str) {
+    // A facade operation in a destructor, while a failed model unwinds, is nobody's step.
+    if std::thread::panicking() {
+        return;
+    }
+    if let Some(run) = Run::current() {
+        deliver::step(&run, Location::caller());
+    }
+}
+
+/// After an operation: the row of the lanes.
+#[track_caller]
+pub(crate) fn after(op: &'static str, detail: Detail) {
+    if std::thread::panicking() {
+        return;
+    }
+    if let Some(run) = Run::current() {
+        run.row(run.me(), op, detail, Location::caller());
+    }
+}
+
+/// The calling thread is about to wait for the lock at `address`.
+///
+/// If a frame below the running handler holds it, nobody will ever give it: the violation names
+/// both places.
+#[track_caller]
+pub(crate) fn lock_wanted(address: usize) {
+    let Some(run) = Run::current().filter(|_| !std::thread::panicking()) else {
+        return;
+    };
+    let me = run.me();
+    let inner = run.borrow();
+    let thread = &inner.threads[me];
+    let Some(held) = thread.locks.iter().find(|held| held.address == address) else {
+        return;
+    };
+    let here = place(Location::caller());
+    let taken = place(held.taken);
+    let message = match thread.frames.get(held.depth) {
+        Some(frame) => format!(
+            "self-deadlock: handler awaits a lock held by the frame it interrupted \
+             (thread \"{}\": taken at {taken}, interrupted at {} by {}, awaited at {here})",
+            thread.name,
+            place(frame.interrupted),
+            super::signals::name(frame.signal),
+        ),
+        None => format!(
+            "self-deadlock: thread \"{}\" awaits at {here} the lock it took at {taken}",
+            thread.name
+        ),
+    };
+    drop(inner);
+    super::violation(message);
+}
+
+/// The calling thread took the lock at `address`.
+#[track_caller]
+pub(crate) fn lock_taken(address: usize) {
+    let Some(run) = Run::current() else { return };
+    let me = run.me();
+    let thread = &mut run.borrow().threads[me];
+    let depth = thread.frames.len();
+    thread.locks.push(Held {
+        address,
+        depth,
+        taken: Location::caller(),
+    });
+}
+
+/// The lock at `address` was given back.
+pub(crate) fn lock_given(address: usize) {
+    let Some(run) = Run::current() else { return };
+    let me = run.me();
+    let mut inner = run.borrow();
+    // Mostly the giver is the taker, but a lock may be handed over.
+    let held = |held: &Held| held.address == address;
+    let count = inner.threads.len();
+    for slot in core::iter::once(me).chain(0..count) {
+        let locks = &mut inner.threads[slot].locks;
+        if let Some(index) = locks.iter().rposition(held) {
+            locks.remove(index);
+            return;
+        }
+    }
+}
+
+/// The calling thread believes that it is attached to the runtime (or no longer).
+///
+/// From then on each of its handlers must run on its alternate signal stack.
+pub(crate) fn set_attached(attached: bool) {
+    if let Some(run) = Run::current() {
+        let me = run.me();
+        run.borrow().threads[me].attached = attached;
+    }
+}

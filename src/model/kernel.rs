@@ -1,0 +1,496 @@
+//! The calls into the simulated kernel.
+
+use super::deliver;
+use super::lanes::Detail;
+use super::signals::{SigSet, Signal, ignored_by_default, sig};
+use super::state::{Process, Run, TABLES, Words, touch};
+use super::thread::ThreadId;
+use core::fmt::{self, Debug, Formatter};
+use core::panic::Location;
+use core::sync::atomic::Ordering::{AcqRel, Relaxed};
+use std::cell::Cell;
+use std::rc::Rc;
+
+/// What a process does with a signal.
+#[derive(Clone, Default, PartialEq)]
+pub enum Disposition {
+    /// The default action: terminate, or nothing for CHLD, CONT, URG and WINCH.
+    #[default]
+    Default,
+    /// Nothing; what is pending is discarded.
+    Ignore,
+    /// Run this handler on the thread that takes the signal.
+    Handler(Handler),
+}
+
+/// A handler with its flags; two are equal if one is a clone of the other.
+#[derive(Clone)]
+pub struct Handler {
+    pub(super) run: Rc<dyn Fn(Signal)>,
+    pub(super) mask: SigSet,
+    pub(super) nodefer: bool,
+    pub(super) onstack: bool,
+    pub(super) resethand: bool,
+}
+
+/// What became of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing yet.
+    Running,
+    /// A signal's default action ended it.
+    DiedOf(Signal),
+    /// It exited with this code.
+    Exited(i32),
+    /// Its last thread was suspended while it exited; see [`Kernel::exit_process`].
+    Ghost,
+}
+
+/// How `sigmask` combines the set given with the mask in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// Mask these too.
+    Block,
+    /// Mask these no longer.
+    Unblock,
+    /// Mask these and nothing else.
+    Set,
+}
+
+/// A disposition resolved: what is to be done.
+pub(super) enum Action {
+    Nothing,
+    Terminate,
+    Run(Handler),
+}
+
+impl Handler {
+    /// A handler that masks its own signal while it runs, on the stack it finds.
+    pub fn new(run: impl Fn(Signal) + 'static) -> Self {
+        let run = Rc::new(run);
+        Self {
+            run,
+            mask: SigSet::EMPTY,
+            nodefer: false,
+            onstack: false,
+            resethand: false,
+        }
+    }
+    /// `sa_mask`: masked while the handler runs.
+    #[must_use]
+    pub fn mask(self, mask: SigSet) -> Self {
+        Self { mask, ..self }
+    }
+    /// `SA_NODEFER`: the handler may be interrupted by its own signal.
+    #[must_use]
+    pub fn nodefer(self) -> Self {
+        Self {
+            nodefer: true,
+            ..self
+        }
+    }
+    /// `SA_ONSTACK`: runs on the thread's alternate stack if it has one.
+    #[must_use]
+    pub fn onstack(self) -> Self {
+        Self {
+            onstack: true,
+            ..self
+        }
+    }
+    /// `SA_RESETHAND`: the disposition is the default again once the handler was chosen.
+    #[must_use]
+    pub fn resethand(self) -> Self {
+        Self {
+            resethand: true,
+            ..self
+        }
+    }
+}
+
+impl PartialEq for Handler {
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.run, &other.run)
+    }
+}
+
+impl Debug for Handler {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handler")
+            .field("mask", &self.mask)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Debug for Disposition {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Disposition {
+    /// A plain handler; use [`Handler`] for flags.
+    pub fn handler(run: impl Fn(Signal) + 'static) -> Self {
+        Self::Handler(Handler::new(run))
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Default => "Default",
+            Self::Ignore => "Ignore",
+            Self::Handler(_) => "Handler",
+        }
+    }
+
+    pub(super) fn action(&self, signal: Signal) -> Action {
+        match self {
+            Self::Handler(handler) => Action::Run(handler.clone()),
+            Self::Default if !ignored_by_default(signal) => Action::Terminate,
+            Self::Default | Self::Ignore => Action::Nothing,
+        }
+    }
+}
+
+impl From<Handler> for Disposition {
+    fn from(handler: Handler) -> Self {
+        Self::Handler(handler)
+    }
+}
+
+/// The simulated kernel of this execution; a token to be copied into every thread.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernel(());
+
+impl Kernel {
+    /// Boots the kernel for this execution, before any thread is spawned. A model without one
+    /// pays nothing for signals.
+    #[must_use]
+    #[track_caller]
+    #[expect(
+        clippy::new_without_default,
+        reason = "booting is an event, not a value"
+    )]
+    pub fn new() -> Self {
+        let run = Run::expect();
+        let word = || loom::sync::atomic::AtomicU32::new(0);
+        run.set_words(Words {
+            lines: core::array::from_fn(|_| word()),
+            coins: core::array::from_fn(|_| loom::sync::atomic::AtomicBool::new(false)),
+            shared: word(),
+            tables: core::array::from_fn(|_| word()),
+            clock: word(),
+        });
+        run.borrow().processes = vec![Process::new()];
+        toss_coins(&run);
+        Self(())
+    }
+
+    /// The kernel booted by `new`.
+    #[must_use]
+    #[track_caller]
+    pub fn current() -> Self {
+        assert!(
+            Run::expect().words().is_some(),
+            "no kernel: call Kernel::new() first"
+        );
+        Self(())
+    }
+
+    /// Promises that no thread is sent more than `signals` signals in this execution. Threads
+    /// that have seen so many stop looking for more, which saves executions.
+    #[must_use]
+    pub fn at_most(self, signals: u32) -> Self {
+        Run::expect().borrow().at_most = Some(signals);
+        self
+    }
+
+    /// Promises that whoever sends a signal does nothing afterwards that its target could see
+    /// before the signal lands. Then a signal that lands at the next step of its target is as
+    /// good as one that lands later, and far fewer executions show as much. Under a preemption
+    /// bound each landing place costs a preemption again.
+    #[must_use]
+    pub fn prompt(self) -> Self {
+        Run::expect().borrow().prompt = true;
+        self
+    }
+
+    /// Sets the disposition of `signal`; returns the one it replaces.
+    #[track_caller]
+    pub fn sigaction(self, signal: Signal, new: impl Into<Disposition>) -> Disposition {
+        let new = new.into();
+        assert_ne!(signal, sig::KILL, "SIGKILL cannot be caught");
+        let call = Call::enter(Location::caller());
+        // The kernel's lock: who is handed this handler sees what was written before.
+        call.words.tables[signal as usize % TABLES].fetch_add(1, AcqRel);
+        let name = new.name();
+        let old = {
+            let mut inner = call.run.borrow();
+            let discards = matches!(new.action(signal), Action::Nothing);
+            let process = inner.threads[call.me].process;
+            let dispositions = &mut inner.processes[process].dispositions;
+            let old = core::mem::replace(&mut dispositions[signal as usize], new);
+            if discards {
+                inner.processes[process].pending.retain(|&s| s != signal);
+                for thread in inner.threads.iter_mut().filter(|t| t.process == process) {
+                    thread.pending.retain(|p| p.0 != signal);
+                }
+            }
+            old
+        };
+        let text = format!(
+            "{} {name} (was {})",
+            super::signals::name(signal),
+            old.name()
+        );
+        call.leave("sigaction", Detail::Text(text));
+        old
+    }
+
+    /// The disposition of `signal`.
+    #[must_use]
+    #[track_caller]
+    pub fn sigaction_query(self, signal: Signal) -> Disposition {
+        let call = Call::enter(Location::caller());
+        deliver::read_table(&call.words, signal);
+        let found = call.run.borrow().process_of(call.me).dispositions[signal as usize].clone();
+        let text = format!("{} is {}", super::signals::name(signal), found.name());
+        call.leave("sigaction", Detail::Text(text));
+        found
+    }
+
+    /// Changes the calling thread's mask; returns the one it replaces. A pending signal that
+    /// this unmasks is acted on before the call returns.
+    #[track_caller]
+    pub fn sigmask(self, how: How, set: SigSet) -> SigSet {
+        let call = Call::enter(Location::caller());
+        // Orders the change with every process-directed signal's choice of threads.
+        touch(&call.words.shared);
+        let old = {
+            let thread = &mut call.run.borrow().threads[call.me];
+            let old = thread.mask;
+            thread.mask = match how {
+                How::Block => old.union(set),
+                How::Unblock => old.minus(set),
+                How::Set => set,
+            };
+            old
+        };
+        let op = match how {
+            How::Block => "sigmask block",
+            How::Unblock => "sigmask unblock",
+            How::Set => "sigmask set",
+        };
+        call.run
+            .row(call.me, op, Detail::Number(set.bits()), call.at);
+        deliver::unmasked(&call.run, &call.words, call.me, call.at);
+        old
+    }
+
+    /// Sends `signal` to the calling thread; if unmasked, it is acted on before this returns.
+    #[track_caller]
+    pub fn raise(self, signal: Signal) {
+        let call = Call::enter(Location::caller());
+        deliver::post(&call.run, &call.words, call.me, signal);
+        call.leave("raise", Detail::Signal(signal));
+    }
+
+    /// Sends `signal` to one thread.
+    #[track_caller]
+    pub fn tgkill(self, thread: ThreadId, signal: Signal) {
+        let call = Call::enter(Location::caller());
+        deliver::post(&call.run, &call.words, thread.0, signal);
+        let name = call.run.borrow().threads[thread.0].name.clone();
+        let text = format!("{} to \"{name}\"", super::signals::name(signal));
+        call.leave("tgkill", Detail::Text(text));
+    }
+
+    /// Sends `signal` to the process: one thread that does not mask it takes it.
+    #[track_caller]
+    pub fn kill(self, signal: Signal) {
+        let call = Call::enter(Location::caller());
+        deliver::post_process(&call.run, &call.words, call.me, signal);
+        call.leave("kill", Detail::Signal(signal));
+    }
+
+    /// Registers the calling thread's alternate signal stack, named by a number of the caller's
+    /// choice, or none; returns the one it replaces.
+    ///
+    /// Fails while a handler runs on the one in force, as the real call does (`EPERM`).
+    #[track_caller]
+    #[expect(
+        clippy::result_unit_err,
+        reason = "the real call has this one error here"
+    )]
+    pub fn sigaltstack(self, stack: Option<usize>) -> Result<Option<usize>, ()> {
+        let call = Call::enter(Location::caller());
+        let result = {
+            let thread = &mut call.run.borrow().threads[call.me];
+            if thread.frames.iter().any(|frame| frame.on_altstack) {
+                Err(())
+            } else {
+                Ok(core::mem::replace(&mut thread.altstack, stack))
+            }
+        };
+        let text = format!("{stack:?} -> {result:?}");
+        call.leave("sigaltstack", Detail::Text(text));
+        result
+    }
+
+    /// The calling thread's alternate stack.
+    #[must_use]
+    pub fn altstack(self) -> Option<usize> {
+        let run = Run::expect();
+        let me = run.me();
+        run.borrow().threads[me].altstack
+    }
+
+    /// Whether the calling code is a handler on the alternate stack.
+    #[must_use]
+    pub fn on_altstack(self) -> bool {
+        let run = Run::expect();
+        let me = run.me();
+        run.borrow().threads[me]
+            .frames
+            .iter()
+            .any(|frame| frame.on_altstack)
+    }
+
+    /// How many handlers the calling code is nested in.
+    #[must_use]
+    pub fn depth(self) -> usize {
+        let run = Run::expect();
+        let me = run.me();
+        run.borrow().threads[me].frames.len()
+    }
+
+    /// Ends the process with `code`; what follows does not count (see [`Kernel::alive`]).
+    #[track_caller]
+    pub fn exit(self, code: i32) {
+        let call = Call::enter(Location::caller());
+        deliver::end(&call.run, &call.words, call.me, Outcome::Exited(code));
+        call.leave("exit", Detail::Number(code as u64));
+    }
+
+    /// What became of the calling thread's process.
+    #[must_use]
+    pub fn outcome(self) -> Outcome {
+        let run = Run::expect();
+        let me = run.me();
+        // Orders the question with every end of a process.
+        touch(&run.words().expect("booted").shared);
+        run.borrow().process_of(me).outcome
+    }
+
+    /// Whether the calling thread's process still runs. Its threads go on after it died, so that
+    /// the execution ends in order; no signal is delivered any more and violations are ignored.
+    #[must_use]
+    pub fn alive(self) -> bool {
+        self.outcome() == Outcome::Running
+    }
+
+    /// Runs `hook` when the calling thread exits, the last registered first.
+    pub fn at_thread_exit(self, hook: impl FnOnce() + 'static) {
+        let run = Run::expect();
+        let me = run.me();
+        run.borrow().threads[me].at_exit.push(Box::new(hook));
+    }
+
+    /// Lets every deadline of the model expire now.
+    #[track_caller]
+    pub fn expire_deadlines(self) {
+        let call = Call::enter(Location::caller());
+        super::futex::expire(&call.run, &call.words);
+        call.leave("deadlines expire", Detail::Nothing);
+    }
+
+    /// Forks: runs `child` as a new process in which only the calling thread lives, then goes
+    /// on as the parent; returns what became of the child.
+    ///
+    /// The child has the parent's dispositions and the caller's mask, altstack and handlers in
+    /// progress; nothing is pending in it. loom cannot copy memory, so what `child` does to
+    /// shared memory, the parent sees: pass it a copy of what the protocol keeps there, taken
+    /// right before. Other threads run on meanwhile, in the parent, as they do on a real system.
+    #[track_caller]
+    pub fn fork(self, child: impl FnOnce()) -> Outcome {
+        let call = Call::enter(Location::caller());
+        let parent = {
+            let mut inner = call.run.borrow();
+            let parent = inner.threads[call.me].process;
+            let mut process = Process::new();
+            process
+                .dispositions
+                .clone_from(&inner.processes[parent].dispositions);
+            inner.processes.push(process);
+            let child = inner.processes.len() - 1;
+            let thread = &mut inner.threads[call.me];
+            let pending = core::mem::take(&mut thread.pending);
+            let locks = thread.locks.len();
+            thread.process = child;
+            (parent, pending, thread.mask, thread.altstack, locks)
+        };
+        call.run
+            .row(call.me, "fork: child runs", Detail::Nothing, call.at);
+        child();
+        let (process, pending, mask, altstack, locks) = parent;
+        let outcome = {
+            let mut inner = call.run.borrow();
+            let child = inner.threads[call.me].process;
+            let thread = &mut inner.threads[call.me];
+            thread.process = process;
+            thread.pending.splice(0..0, pending);
+            thread.mask = mask;
+            thread.altstack = altstack;
+            thread.locks.truncate(locks);
+            inner.processes[child].outcome
+        };
+        call.leave(
+            "fork: back in the parent",
+            Detail::Text(format!("child {outcome:?}")),
+        );
+        outcome
+    }
+}
+
+/// Stores to every coin from a thread that ends unjoined. No other order is of interest.
+fn toss_coins(run: &Run) {
+    let words = run.words().expect("set by the caller");
+    let booting = loom::thread::current();
+    let tossed = Rc::new(Cell::new(false));
+    let done = Rc::clone(&tossed);
+    loom::stop_exploring();
+    loom::thread::spawn(move || {
+        // What is stored from here on, the waker does not pass on. And loom does not switch
+        // away from a thread that can go on unless it explores.
+        booting.unpark();
+        for coin in &words.coins {
+            coin.store(true, Relaxed);
+        }
+        done.set(true);
+    });
+    loom::thread::park();
+    assert!(tossed.get(), "coins are tossed before the model goes on");
+    loom::explore();
+}
+
+/// A call in progress: signals land before it and are delivered at its end.
+pub(super) struct Call {
+    pub(super) run: Rc<Run>,
+    pub(super) words: Rc<Words>,
+    pub(super) me: usize,
+    pub(super) at: &'static Location<'static>,
+}
+
+impl Call {
+    #[track_caller]
+    pub(super) fn enter(at: &'static Location<'static>) -> Self {
+        let run = Run::expect();
+        let words = run.words().expect("no kernel: call Kernel::new() first");
+        let me = run.me();
+        deliver::step(&run, at);
+        Self { run, words, me, at }
+    }
+
+    pub(super) fn leave(self, op: &'static str, detail: Detail) {
+        self.run.row(self.me, op, detail, self.at);
+        deliver::leaving(&self.run, &self.words, self.me, self.at);
+    }
+}

@@ -1,0 +1,145 @@
+//! The execution as lanes: one column a thread, one row a step, handlers indented.
+
+use super::state::Inner;
+use core::fmt::Write;
+use core::panic::Location;
+use core::sync::atomic::Ordering;
+
+/// One step. Recorded raw, for 100,000 executions are recorded for one that is printed.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(super) slot: usize,
+    pub(super) depth: usize,
+    pub(super) op: &'static str,
+    pub(super) detail: Detail,
+    pub(super) at: &'static Location<'static>,
+}
+
+/// The values of a step.
+#[derive(Debug)]
+pub(crate) enum Detail {
+    Nothing,
+    Load {
+        order: Ordering,
+        seen: u64,
+    },
+    Store {
+        value: u64,
+        order: Ordering,
+    },
+    Swap {
+        value: u64,
+        order: Ordering,
+        old: u64,
+    },
+    Cas {
+        expected: u64,
+        new: u64,
+        order: Ordering,
+        result: Result<u64, u64>,
+    },
+    Fence(Ordering),
+    Signal(i32),
+    Number(u64),
+    Text(String),
+}
+
+impl Row {
+    fn text(&self) -> String {
+        let mut text = "  ".repeat(self.depth);
+        text.push_str(self.op);
+        let written = match &self.detail {
+            Detail::Nothing => Ok(()),
+            Detail::Load { order, seen } => write!(text, " {order:?} -> {}", Value(*seen)),
+            Detail::Store { value, order } => write!(text, " {} {order:?}", Value(*value)),
+            Detail::Swap { value, order, old } => {
+                write!(text, " {} {order:?} -> {}", Value(*value), Value(*old))
+            }
+            Detail::Cas {
+                expected,
+                new,
+                order,
+                result,
+            } => {
+                let (word, seen) = match result {
+                    Ok(seen) => ("ok", seen),
+                    Err(seen) => ("failed, saw", seen),
+                };
+                let (expected, new, seen) = (Value(*expected), Value(*new), Value(*seen));
+                write!(text, " {expected} => {new} {order:?} {word} {seen}")
+            }
+            Detail::Fence(order) => write!(text, " {order:?}"),
+            Detail::Signal(signal) => write!(text, " {}", super::signals::name(*signal)),
+            Detail::Number(number) => write!(text, " {}", Value(*number)),
+            Detail::Text(more) => write!(text, " {more}"),
+        };
+        written.expect("a string takes any text");
+        text
+    }
+}
+
+/// Small numbers in decimal, words and addresses in hexadecimal.
+struct Value(u64);
+
+impl core::fmt::Display for Value {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        if self.0 < 1000 {
+            write!(f, "{}", self.0)
+        } else {
+            write!(f, "{:#x}", self.0)
+        }
+    }
+}
+
+/// `file:line` without the directories that every row shares.
+pub(super) fn place(at: &Location<'_>) -> String {
+    let file = at.file().rsplit(['/', '\\']).next().unwrap_or_default();
+    format!("{file}:{}", at.line())
+}
+
+const WIDEST: usize = 60;
+
+/// Prints the execution so far.
+pub(super) fn render(inner: &Inner) -> String {
+    let count = inner.threads.len();
+    let cells: Vec<(usize, String, String)> = inner
+        .rows
+        .iter()
+        .map(|row| (row.slot, row.text(), place(row.at)))
+        .collect();
+    let width = |slot: usize| {
+        let rows = cells
+            .iter()
+            .filter(|cell| cell.0 == slot)
+            .map(|cell| cell.1.chars().count());
+        rows.chain([inner.threads[slot].name.chars().count()])
+            .max()
+            .unwrap_or(0)
+            .min(WIDEST)
+    };
+    let widths: Vec<usize> = (0..count).map(width).collect();
+    let places = cells.iter().map(|cell| cell.2.len()).max().unwrap_or(0);
+    let mut page = String::new();
+    let mut line = |number: &str, at: &str, slot: Option<usize>, text: &str| {
+        let mut out = format!("{number:>5}  {at:<places$} ");
+        for (column, &width) in widths.iter().enumerate() {
+            let name = &inner.threads[column].name;
+            let cell = match slot {
+                None => name.as_str(),
+                Some(slot) if slot == column => text,
+                Some(_) => "",
+            };
+            out.push_str("| ");
+            out.push_str(cell);
+            let used = cell.chars().count();
+            out.extend(core::iter::repeat_n(' ', width.saturating_sub(used) + 1));
+        }
+        page.push_str(out.trim_end());
+        page.push('\n');
+    };
+    line("step", "where", None, "");
+    for (step, (slot, text, at)) in cells.iter().enumerate() {
+        line(&(step + 1).to_string(), at, Some(*slot), text);
+    }
+    page
+}

@@ -1,0 +1,39 @@
+//! The lock behind the facade's mutex: loom's own prints whenever it is taken.
+
+use super::futex::{block, wake};
+use super::state::Run;
+use core::sync::atomic::Ordering::{Acquire, Release};
+
+/// A lock whose waiters sleep.
+#[derive(Debug)]
+pub(crate) struct RawLock(loom::sync::atomic::AtomicBool);
+
+impl RawLock {
+    #[track_caller]
+    pub(crate) fn new() -> Self {
+        Self(loom::sync::atomic::AtomicBool::new(false))
+    }
+
+    #[track_caller]
+    pub(crate) fn lock(&self) {
+        while !self.try_lock() {
+            block(&Run::expect(), core::ptr::from_ref(self).addr());
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn try_lock(&self) -> bool {
+        // Fails without storing.
+        self.0
+            .compare_exchange(false, true, Acquire, Acquire)
+            .is_ok()
+    }
+
+    #[track_caller]
+    pub(crate) fn unlock(&self) {
+        self.0.store(false, Release);
+        if let Some(run) = Run::current() {
+            wake(&run, core::ptr::from_ref(self).addr());
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! What the simulated kernel knows of one execution.
+//!
+//! loom runs every thread of a model as a coroutine on one system thread and switches only inside
+//! loom's own operations. So a thread-local serves all of them, plain fields need no lock, and a
+//! change of plain fields is atomic with the loom operation just before it. No borrow of the
+//! state may be held across a loom operation.
+
+use super::kernel::{Action, Disposition, Outcome};
+use super::lanes::{Detail, Row};
+use super::signals::{SigSet, Signal};
+use core::panic::Location;
+use core::sync::atomic::Ordering::Relaxed;
+use std::cell::{Cell, RefCell, RefMut};
+use std::rc::Rc;
+
+/// loom's own limit.
+pub(super) const MAX_THREADS: usize = 5;
+
+/// How many interruptions of one execution may be delayed; later ones land at the next step.
+pub(super) const COINS: usize = 6;
+
+/// Signal numbers share this many words, so that two signals seldom synchronise by accident.
+pub(super) const TABLES: usize = 4;
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<Run>>> = const { RefCell::new(None) };
+    /// Rows of the last execution, kept to be used again: executions come by the 100,000.
+    static SPARE_ROWS: RefCell<Vec<Row>> = const { RefCell::new(Vec::new()) };
+}
+
+/// One execution of a model.
+pub(super) struct Run {
+    inner: RefCell<Inner>,
+    /// Slot of the thread that ran last: the common case is that it still runs.
+    last: Cell<Option<(loom::thread::ThreadId, usize)>>,
+    words: RefCell<Option<Rc<Words>>>,
+}
+
+/// The loom objects of the kernel: each orders the plain fields named with it.
+pub(super) struct Words {
+    /// Order the posts to each thread with the steps it takes.
+    pub(super) lines: [loom::sync::atomic::AtomicU32; MAX_THREADS],
+    /// Coins. Each was stored to by a thread that nobody synchronises with, so a relaxed load
+    /// of it reads false or true as loom pleases: the signal is still in flight, or it lands.
+    pub(super) coins: [loom::sync::atomic::AtomicBool; COINS],
+    /// Orders the process-directed pending set and every mask change.
+    pub(super) shared: loom::sync::atomic::AtomicU32,
+    /// Order dispositions, and publish what was written before they were installed.
+    pub(super) tables: [loom::sync::atomic::AtomicU32; TABLES],
+    /// Orders the expiry of deadlines.
+    pub(super) clock: loom::sync::atomic::AtomicU32,
+}
+
+/// The plain fields.
+pub(super) struct Inner {
+    pub(super) threads: Vec<Thread>,
+    pub(super) processes: Vec<Process>,
+    pub(super) sleepers: Vec<Sleeper>,
+    pub(super) deadlines: Vec<bool>,
+    pub(super) coins_used: usize,
+    /// Nothing is ever in flight.
+    pub(super) prompt: bool,
+    pub(super) at_most: Option<u32>,
+    pub(super) rows: Vec<Row>,
+}
+
+pub(super) struct Process {
+    pub(super) dispositions: Vec<Disposition>,
+    pub(super) pending: Vec<Signal>,
+    pub(super) outcome: Outcome,
+}
+
+impl Process {
+    pub(super) fn new() -> Self {
+        Self {
+            dispositions: vec![Disposition::Default; 64],
+            pending: Vec::new(),
+            outcome: Outcome::Running,
+        }
+    }
+}
+
+/// A thread, a frame of which may be a handler.
+pub(super) struct Thread {
+    pub(super) id: Option<loom::thread::ThreadId>,
+    pub(super) name: String,
+    pub(super) process: usize,
+    pub(super) mask: SigSet,
+    /// Thread-directed signals, each with the number of the post that brought it; 0 if it was
+    /// masked then, for the kernel interrupts nobody for a masked signal.
+    pub(super) pending: Vec<(Signal, u32)>,
+    /// Posts that interrupt this thread, and how many of them it has noticed.
+    pub(super) posted: u32,
+    pub(super) noticed: u32,
+    /// The coin that says when it notices the next.
+    pub(super) coin: Option<usize>,
+    /// An unnoticed post says: look at the process's pending set.
+    pub(super) rung: bool,
+    /// Handlers that ran to their end.
+    pub(super) handled: u32,
+    /// Handlers running, innermost last.
+    pub(super) frames: Vec<Frame>,
+    pub(super) altstack: Option<usize>,
+    pub(super) attached: bool,
+    pub(super) locks: Vec<Held>,
+    pub(super) at_exit: Vec<Box<dyn FnOnce()>>,
+    /// Suspensions not yet taken back.
+    pub(super) suspended: u32,
+    pub(super) exited: bool,
+}
+
+pub(super) struct Frame {
+    pub(super) signal: Signal,
+    pub(super) interrupted: &'static Location<'static>,
+    pub(super) on_altstack: bool,
+}
+
+pub(super) struct Held {
+    pub(super) address: usize,
+    pub(super) depth: usize,
+    pub(super) taken: &'static Location<'static>,
+}
+
+/// A thread parked in a kernel call.
+pub(super) struct Sleeper {
+    pub(super) slot: usize,
+    pub(super) address: usize,
+    pub(super) deadline: Option<usize>,
+    pub(super) handle: loom::thread::Thread,
+}
+
+impl Thread {
+    pub(super) fn new(name: String, process: usize, mask: SigSet) -> Self {
+        Self {
+            id: None,
+            name,
+            process,
+            mask,
+            pending: Vec::new(),
+            posted: 0,
+            noticed: 0,
+            coin: None,
+            rung: false,
+            handled: 0,
+            frames: Vec::new(),
+            altstack: None,
+            attached: false,
+            locks: Vec::new(),
+            at_exit: Vec::new(),
+            suspended: 0,
+            exited: false,
+        }
+    }
+}
+
+/// Orders this thread's kernel call after every earlier one on `word` without writing it.
+pub(super) fn touch(word: &loom::sync::atomic::AtomicU32) {
+    // A failing compare-exchange reads the newest value and stores nothing.
+    let _ = word.compare_exchange(u32::MAX, u32::MAX, Relaxed, Relaxed);
+}
+
+impl Run {
+    /// Starts an execution; its thread is the model's main thread.
+    pub(super) fn begin() {
+        Self::end();
+        let rows = SPARE_ROWS.with_borrow_mut(core::mem::take);
+        let run = Rc::new(Self {
+            inner: RefCell::new(Inner {
+                threads: Vec::with_capacity(MAX_THREADS),
+                processes: Vec::new(),
+                sleepers: Vec::new(),
+                deadlines: Vec::new(),
+                coins_used: 0,
+                prompt: false,
+                at_most: None,
+                rows,
+            }),
+            last: Cell::new(None),
+            words: RefCell::new(None),
+        });
+        let mut main = Thread::new("main".to_owned(), 0, SigSet::EMPTY);
+        main.id = Some(loom::thread::current().id());
+        run.borrow().threads.push(main);
+        CURRENT.set(Some(run));
+    }
+
+    /// Ends the execution, if one is left.
+    pub(super) fn end() {
+        if let Some(run) = CURRENT.take() {
+            let mut rows = core::mem::take(&mut run.borrow().rows);
+            rows.clear();
+            SPARE_ROWS.set(rows);
+        }
+    }
+
+    /// The execution in progress on this system thread.
+    pub(super) fn current() -> Option<Rc<Self>> {
+        CURRENT.with_borrow(Clone::clone)
+    }
+
+    /// The execution in progress.
+    #[track_caller]
+    pub(super) fn expect() -> Rc<Self> {
+        Self::current().expect("no model is running: use portcullis::model::Model")
+    }
+
+    pub(super) fn borrow(&self) -> RefMut<'_, Inner> {
+        self.inner.borrow_mut()
+    }
+
+    /// Like `borrow`, for the panic hook: the panic may have happened inside a borrow.
+    pub(super) fn try_borrow(&self) -> Option<RefMut<'_, Inner>> {
+        self.inner.try_borrow_mut().ok()
+    }
+
+    /// The kernel's words, once a kernel was asked for.
+    pub(super) fn words(&self) -> Option<Rc<Words>> {
+        self.words.borrow().clone()
+    }
+
+    pub(super) fn set_words(&self, words: Words) {
+        *self.words.borrow_mut() = Some(Rc::new(words));
+    }
+
+    /// Slot of the calling thread; a thread loom started by itself is registered here.
+    pub(super) fn me(&self) -> usize {
+        let id = loom::thread::current().id();
+        if let Some((last, slot)) = self.last.get()
+            && last == id
+        {
+            return slot;
+        }
+        let mut inner = self.borrow();
+        let slot = inner
+            .threads
+            .iter()
+            .position(|t| t.id == Some(id))
+            .unwrap_or_else(|| {
+                let slot = inner.threads.len();
+                let mut thread = Thread::new(format!("thread {slot}"), 0, SigSet::EMPTY);
+                thread.id = Some(id);
+                inner.threads.push(thread);
+                slot
+            });
+        self.last.set(Some((id, slot)));
+        slot
+    }
+
+    /// Adds a row to the lanes.
+    pub(super) fn row(
+        &self,
+        slot: usize,
+        op: &'static str,
+        detail: Detail,
+        at: &'static Location<'static>,
+    ) {
+        let mut inner = self.borrow();
+        let depth = inner.threads[slot].frames.len();
+        inner.rows.push(Row {
+            slot,
+            depth,
+            op,
+            detail,
+            at,
+        });
+    }
+}
+
+impl Inner {
+    pub(super) fn process_of(&mut self, slot: usize) -> &mut Process {
+        let process = self.threads[slot].process;
+        &mut self.processes[process]
+    }
+
+    /// The disposition in force for `signal` in the process of `slot`.
+    pub(super) fn action(&mut self, slot: usize, signal: Signal) -> Action {
+        self.process_of(slot).dispositions[signal as usize].action(signal)
+    }
+}

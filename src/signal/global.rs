@@ -1,0 +1,212 @@
+//! The one hub of the process, its handler, its receiver thread and its fork.
+
+use std::cell::RefCell;
+use std::thread;
+
+use super::hub::{Hub, Kernel};
+use super::set::{SignalSet, check};
+use super::table::Counts;
+use super::{Builder, SignalError, Subscription};
+use crate::sigqueue::{Origin, Sent};
+use crate::sync::{AtomicU32, MutexGuard, Ordering::*};
+use crate::sys::{self, AllBlocked, Errno, RawOrigin, Restored, Verdict};
+
+/// The real system, whose handlers feed [`HUB`].
+#[derive(Debug)]
+pub(super) struct System;
+
+impl Kernel for System {
+    fn install(&self, signal: i32) -> Result<(), Errno> {
+        sys::install(signal, on_signal)
+    }
+    fn restore(&self, signal: i32) -> Result<Restored, Errno> {
+        sys::restore(signal)
+    }
+    fn set_default(&self, signal: i32) -> Result<(), Errno> {
+        sys::set_default(signal)
+    }
+    fn set_ignored(&self, signal: i32) -> Result<(), Errno> {
+        sys::set_ignored(signal)
+    }
+}
+
+pub(super) static HUB: Hub<System> = Hub::new(System);
+
+/// In the handler, on any thread.
+fn on_signal(signal: i32, raw: RawOrigin) -> Verdict {
+    let origin = Origin { code: raw.code, pid: raw.pid, uid: raw.uid, value: raw.value };
+    match HUB.on_signal(signal, origin) {
+        Sent::Accepted | Sent::Coalesced => Verdict::Handled,
+        Sent::Ignored => Verdict::Ignored,
+        Sent::Unwanted => Verdict::Unwanted,
+    }
+}
+
+const NONE: u32 = 0;
+const STARTING: u32 = 1;
+const RUNNING: u32 = 2;
+
+/// Whether the receiver's thread was started in this process.
+static RECEIVER: AtomicU32 = AtomicU32::new(NONE);
+static FORK_HOOKED: AtomicU32 = AtomicU32::new(0);
+
+/// Starts the receiver's thread unless there is one.
+pub(super) fn ensure_receiver() -> Result<(), SignalError> {
+    // ORDERING: Relaxed: the word says only who starts the thread; starting it synchronises.
+    if RECEIVER.load(Relaxed) != NONE {
+        return Ok(());
+    }
+    hook_fork();
+    // ORDERING: Relaxed: as above.
+    if RECEIVER.compare_exchange(NONE, STARTING, Relaxed, Relaxed).is_err() {
+        return Ok(());
+    }
+    let started = {
+        // The thread inherits the mask: signals go to the program's own threads, and the receiver
+        // is not interrupted while it works.
+        let _blocked = AllBlocked::new();
+        thread::Builder::new().name("portcullis-signal".into()).spawn(|| HUB.run_receiver())
+    };
+    let now = if started.is_ok() { RUNNING } else { NONE };
+    // ORDERING: Relaxed: as above.
+    RECEIVER.store(now, Relaxed);
+    started.map(drop).map_err(|_| SignalError::NoThread)
+}
+
+/// Lends the calling thread to be the receiver. Returns when [`shutdown`] is called.
+///
+/// Call it before the first subscription, or [`shutdown`] never having been called, from a thread
+/// whose mask is as the program wants it: signals that the thread masks are taken by others.
+///
+/// # Errors
+/// [`SignalError::ReceiverTaken`] if the crate's thread or another lent one runs already,
+/// [`SignalError::ShutDown`].
+pub fn run_receiver() -> Result<(), SignalError> {
+    hook_fork();
+    if HUB.lock().closed {
+        return Err(SignalError::ShutDown);
+    }
+    // ORDERING: Relaxed: as in `ensure_receiver`.
+    if RECEIVER.compare_exchange(NONE, RUNNING, Relaxed, Relaxed).is_err() {
+        return Err(SignalError::ReceiverTaken);
+    }
+    HUB.run_receiver()
+}
+
+thread_local! {
+    /// What the forking thread holds from before the fork until after it, on both sides.
+    static FORKING: RefCell<Option<(MutexGuard<'static, super::table::Table>, AllBlocked)>> =
+        const { RefCell::new(None) };
+}
+
+fn hook_fork() {
+    // ORDERING: Relaxed: registering is itself synchronised by the C library.
+    if FORK_HOOKED.swap(1, Relaxed) == 0 {
+        sys::at_fork(before_fork, after_fork, in_child);
+    }
+}
+
+/// No signal is half accepted and no subscription half made when the child is copied.
+fn before_fork() {
+    let blocked = AllBlocked::new();
+    let guard = HUB.lock();
+    FORKING.with(|forking| forking.replace(Some((guard, blocked))));
+}
+
+fn after_fork() {
+    drop(FORKING.with(RefCell::take));
+}
+
+fn in_child() {
+    let held = FORKING.with(RefCell::take);
+    // SAFETY: only the forking thread lives on in the child, and it blocks all signals. It holds
+    // no receiver or batch: those live under the hub's lock, or inside calls that do not fork.
+    unsafe { HUB.queue.reset_after_fork() };
+    // ORDERING: Relaxed: no other thread is there.
+    RECEIVER.store(NONE, Relaxed);
+    drop(held);
+}
+
+/// Subscribes to a set of signals with the usual capacity; see [`Builder`] for more.
+///
+/// # Errors
+/// A [`SignalError`]; nothing has changed then.
+pub fn subscribe(signals: impl IntoIterator<Item = i32>) -> Result<Subscription, SignalError> {
+    Builder::new().subscribe(signals)
+}
+
+/// Gives each of the signals its default action and takes it from all its subscribers.
+///
+/// What was accepted before is in their mailboxes. Undoes [`ignore`].
+///
+/// # Errors
+/// A [`SignalError`]. One about a number or an empty set changes nothing; after one from the
+/// system the signals before it are reset.
+pub fn reset(signals: impl IntoIterator<Item = i32>) -> Result<(), SignalError> {
+    set_all(signals, false)
+}
+
+/// Has each of the signals ignored and takes it from all its subscribers.
+///
+/// What was accepted before is in their mailboxes. A handler that was entered before and finds
+/// the signal ignored does nothing.
+///
+/// # Errors
+/// As for [`reset`].
+pub fn ignore(signals: impl IntoIterator<Item = i32>) -> Result<(), SignalError> {
+    set_all(signals, true)
+}
+
+fn set_all(
+    signals: impl IntoIterator<Item = i32>,
+    ignored: bool,
+) -> Result<(), SignalError> {
+    let set = SignalSet::new(signals)?;
+    if HUB.lock().closed {
+        return Err(SignalError::ShutDown);
+    }
+    set.iter().try_for_each(|signal| HUB.set_disposition(signal, ignored))
+}
+
+/// Whether the process ignores the signal, by [`ignore`] or from its parent (man 1 nohup).
+///
+/// # Errors
+/// A [`SignalError`] about the number.
+pub fn is_ignored(signal: i32) -> Result<bool, SignalError> {
+    let signal = check(signal)?;
+    sys::is_ignored(signal).map_err(|errno| SignalError::System { signal, errno })
+}
+
+/// Ends the process by the signal itself, as if it had never been caught, also when it is masked:
+/// a shell then sees 128 + `signal`. No destructor runs.
+///
+/// # Errors
+/// It returns only if that did not end the process: a [`SignalError`] about the number, or the
+/// signal's default action is not to terminate.
+pub fn die_by(signal: i32) -> SignalError {
+    match check(signal) {
+        Ok(signal) => SignalError::System { signal, errno: sys::die_by(signal) },
+        Err(error) => error,
+    }
+}
+
+/// What was counted of one signal since the start.
+///
+/// # Errors
+/// A [`SignalError`] about the number.
+pub fn counts(signal: i32) -> Result<Counts, SignalError> {
+    check(signal).map(|signal| HUB.counts(signal))
+}
+
+/// Real-time signals that arrived while the queue was full, and were merged into one delivery
+/// without origin.
+pub fn overflow() -> u64 {
+    HUB.queue.overflow()
+}
+
+/// Ends all receiving for good: every disposition is restored, mailboxes can be emptied, blocked
+/// subscribers are woken with [`RecvError::ShutDown`](super::RecvError::ShutDown), the receiver's
+/// thread ends and a lent one returns. Further calls answer [`SignalError::ShutDown`].
+pub fn shutdown() {
+    HUB.shut_down();
+}

@@ -1,0 +1,74 @@
+//! Signals for programs: subscribe, receive, stop; reset and ignore.
+//!
+//! ```no_run
+//! use portcullis::signal;
+//!
+//! let mut hangups = signal::subscribe([libc::SIGHUP, libc::SIGTERM])?;
+//! while let Ok(delivery) = hangups.recv() {
+//!     println!("signal {} from {:?}", delivery.signal, delivery.origin);
+//!     if delivery.signal == libc::SIGTERM {
+//!         break;
+//!     }
+//! }
+//! hangups.stop()?; // SIGHUP and SIGTERM do what they did before.
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What is promised
+//!
+//! When [`Subscription::stop`], [`reset`] or [`ignore`] returns, every signal accepted before is
+//! in the subscriber's mailbox or counted in [`Subscription::dropped`], and every later one gets
+//! the new disposition: never neither, never both. That holds whatever other threads subscribe,
+//! stop or ignore meanwhile, and however many other signals arrive. When the last subscriber of a
+//! signal goes, the disposition from before the first is restored, unless somebody else has
+//! changed it since: then it is left alone and [`Stopped::foreign`] says so.
+//!
+//! Standard signals of one number may be merged, as the kernel merges them itself;
+//! [`Delivery::coalesced`] counts. Real-time signals are queued, [`REALTIME_CAPACITY`] of them.
+//!
+//! # Threads
+//!
+//! A receiver fills the mailboxes: a thread that the crate starts at the first subscription, all
+//! signals masked in it, or one that the program lends by [`run_receiver`]. A thread blocked in
+//! [`Subscription::recv`] takes the receiver's part itself while there are no sinks, so that a
+//! signal wakes it directly. Sinks are called on the receiver's thread: one that blocks holds up
+//! the others and the subscribers asleep, but no `stop`, no `try_recv` and no other signal's
+//! disposition.
+//!
+//! Nothing here but the handler itself is async-signal-safe. In the child of a fork the
+//! subscriptions live on, empty of nothing and sharing nothing with the parent; a new receiver
+//! thread is started when they are next used.
+//!
+//! [`REALTIME_CAPACITY`]: crate::sigqueue::REALTIME_CAPACITY
+
+mod error;
+mod hub;
+mod set;
+mod sink;
+mod table;
+
+pub use crate::sigqueue::Origin;
+pub use error::{RecvError, SignalError, StopError};
+pub use hub::Stopped;
+pub use table::{Counts, Delivery};
+
+#[cfg(all(loom, any(test, feature = "loom")))]
+#[allow(unused_imports, reason = "the models reach the hub itself; it has no global there")]
+pub(crate) use {
+    hub::{Hub, Kernel},
+    set::SignalSet,
+    table::{Key, Sink},
+};
+
+#[cfg(not(all(loom, any(test, feature = "loom"))))]
+mod global;
+#[cfg(not(all(loom, any(test, feature = "loom"))))]
+mod subscription;
+
+#[cfg(not(all(loom, any(test, feature = "loom"))))]
+pub use {
+    global::{
+        counts, die_by, ignore, is_ignored, overflow, reset, run_receiver, shutdown, subscribe,
+    },
+    subscription::{Builder, Iter, STOP_PATIENCE, SinkHandle, Stopper, Subscription},
+};

@@ -1,0 +1,259 @@
+//! The handles that a program holds.
+
+use core::task::{Context, Poll};
+use std::time::Duration;
+
+use super::global::{HUB, ensure_receiver};
+use super::set::SignalSet;
+use super::table::{Delivery, Key, Sink};
+use super::{RecvError, SignalError, StopError, Stopped};
+use crate::note::Deadline;
+
+/// How long [`Subscription::stop`] and [`SinkHandle::stop`] wait for a call of their own sink that
+/// does not return.
+pub const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+const DEFAULT_CAPACITY: usize = 64;
+
+/// How to subscribe.
+///
+/// ```
+/// let busy = portcullis::signal::Builder::new().capacity(1024).subscribe([10])?;
+/// # Ok::<(), portcullis::signal::SignalError>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Builder {
+    capacity: usize,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Builder {
+    /// 64 deliveries in the mailbox.
+    pub const fn new() -> Self {
+        Self { capacity: DEFAULT_CAPACITY }
+    }
+
+    /// How many deliveries the mailbox holds; more are counted as dropped. All of it is allocated
+    /// at once.
+    #[must_use]
+    pub const fn capacity(mut self, deliveries: usize) -> Self {
+        self.capacity = deliveries;
+        self
+    }
+
+    /// Subscribes to a set of signals, to be received one by one.
+    ///
+    /// # Errors
+    /// A [`SignalError`]; nothing has changed then.
+    pub fn subscribe(
+        self,
+        signals: impl IntoIterator<Item = i32>,
+    ) -> Result<Subscription, SignalError> {
+        self.add(signals, None).map(|key| Subscription { key })
+    }
+
+    /// Has `sink` called for each signal of the set, on the receiver's thread.
+    ///
+    /// It should return soon. If it panics it is not called again, the panic is handed out by
+    /// [`SinkHandle::stop`], and signals go on. It may subscribe, and may stop itself.
+    ///
+    /// # Errors
+    /// A [`SignalError`]; nothing has changed then.
+    pub fn sink(
+        self,
+        signals: impl IntoIterator<Item = i32>,
+        sink: impl FnMut(&Delivery) + Send + 'static,
+    ) -> Result<SinkHandle, SignalError> {
+        self.add(signals, Some(Box::new(sink))).map(|key| SinkHandle { key })
+    }
+
+    fn add(
+        self,
+        signals: impl IntoIterator<Item = i32>,
+        sink: Option<Sink>,
+    ) -> Result<Key, SignalError> {
+        let signals = SignalSet::new(signals)?;
+        if self.capacity == 0 {
+            return Err(SignalError::NoCapacity);
+        }
+        if HUB.lock().closed {
+            return Err(SignalError::ShutDown);
+        }
+        ensure_receiver()?;
+        HUB.subscribe(signals, self.capacity, sink)
+    }
+}
+
+/// Signals to be received. Dropping it stops it.
+#[derive(Debug)]
+pub struct Subscription {
+    key: Key,
+}
+
+impl Subscription {
+    /// Waits for the next signal.
+    ///
+    /// # Errors
+    /// [`RecvError::Stopped`] once the mailbox is empty and no signal is left,
+    /// [`RecvError::ShutDown`].
+    pub fn recv(&mut self) -> Result<Delivery, RecvError> {
+        self.recv_until(None)
+    }
+
+    /// Waits for the next signal, for no longer than `timeout`.
+    ///
+    /// # Errors
+    /// Also [`RecvError::TimedOut`].
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Delivery, RecvError> {
+        self.recv_until(Some(&Deadline::after(timeout)))
+    }
+
+    fn recv_until(&mut self, deadline: Option<&Deadline>) -> Result<Delivery, RecvError> {
+        // In the child of a fork the thread is started anew. Without one the caller itself
+        // receives, so that it could not be started is not an error here.
+        let _ = ensure_receiver();
+        HUB.recv(self.key, deadline)
+    }
+
+    /// The next signal if one has arrived.
+    ///
+    /// # Errors
+    /// As for [`recv`](Self::recv).
+    pub fn try_recv(&mut self) -> Result<Option<Delivery>, RecvError> {
+        HUB.try_recv(self.key).transpose()
+    }
+
+    /// The next signal, for any executor: the task is woken when one arrives.
+    ///
+    /// `None` once no more can come. As a `Stream`:
+    /// `futures::stream::poll_fn(move |cx| subscription.poll_recv(cx))`.
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        let _ = ensure_receiver();
+        match HUB.poll(self.key, cx.waker()) {
+            Some(done) => Poll::Ready(done.ok()),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Waits for the next signal in a task; `None` once no more can come. Dropping the future
+    /// loses nothing.
+    pub async fn recv_async(&mut self) -> Option<Delivery> {
+        core::future::poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// Receives until no more can come.
+    pub fn iter(&mut self) -> Iter<'_> {
+        Iter { subscription: self }
+    }
+
+    /// How many deliveries found the mailbox full.
+    pub fn dropped(&self) -> u64 {
+        dropped(self.key)
+    }
+
+    /// Gives up the signals. What was accepted before can still be received, by
+    /// [`try_recv`](Self::try_recv). A second stop changes nothing, and returns after the first.
+    ///
+    /// # Errors
+    /// None at present: a subscription without a sink waits for nobody.
+    pub fn stop(&self) -> Result<Stopped, StopError> {
+        stop(self.key)
+    }
+
+    /// For stopping it from another thread, which wakes a blocked [`recv`](Self::recv).
+    pub fn stopper(&self) -> Stopper {
+        Stopper { key: self.key }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let _ = stop(self.key);
+        HUB.forget(self.key);
+    }
+}
+
+impl<'a> IntoIterator for &'a mut Subscription {
+    type Item = Delivery;
+    type IntoIter = Iter<'a>;
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
+    }
+}
+
+/// Blocks for each signal in turn.
+#[derive(Debug)]
+pub struct Iter<'a> {
+    subscription: &'a mut Subscription,
+}
+
+impl Iterator for Iter<'_> {
+    type Item = Delivery;
+    fn next(&mut self) -> Option<Delivery> {
+        self.subscription.recv().ok()
+    }
+}
+
+/// A sink that is being called. Dropping it stops it.
+#[derive(Debug)]
+pub struct SinkHandle {
+    key: Key,
+}
+
+impl SinkHandle {
+    /// Gives up the signals and waits for the sink's last call. What was accepted before it is
+    /// called with here, on this thread, if the receiver has not got to it. Called by the sink
+    /// itself it waits for nothing, and what was still to come is counted as dropped.
+    ///
+    /// # Errors
+    /// [`StopError`]; the signals are given up all the same.
+    pub fn stop(&self) -> Result<Stopped, StopError> {
+        stop(self.key)
+    }
+
+    /// How many deliveries found the mailbox full, or the sink gone.
+    pub fn dropped(&self) -> u64 {
+        dropped(self.key)
+    }
+
+    /// For stopping it from another thread, or from the sink.
+    pub fn stopper(&self) -> Stopper {
+        Stopper { key: self.key }
+    }
+}
+
+impl Drop for SinkHandle {
+    fn drop(&mut self) {
+        let _ = stop(self.key);
+        HUB.forget(self.key);
+    }
+}
+
+/// Stops a subscription from elsewhere. Outliving the subscription it does nothing.
+#[derive(Debug, Clone)]
+pub struct Stopper {
+    key: Key,
+}
+
+impl Stopper {
+    /// As [`Subscription::stop`] or [`SinkHandle::stop`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn stop(&self) -> Result<Stopped, StopError> {
+        stop(self.key)
+    }
+}
+
+fn stop(key: Key) -> Result<Stopped, StopError> {
+    HUB.stop(key, &Deadline::after(STOP_PATIENCE))
+}
+
+fn dropped(key: Key) -> u64 {
+    HUB.lock().mailboxes.get(&key).map_or(0, |mailbox| mailbox.dropped)
+}

@@ -1,0 +1,474 @@
+//! The signal queue: handlers send, one receiver at a time receives.
+//!
+//! # Contexts
+//!
+//! | caller | may call | may not |
+//! |---|---|---|
+//! | signal handler, any thread, nested | [`SignalQueue::send`], [`SignalQueue::fixup`] | anything else |
+//! | the primary receiver: one thread for long | [`Receiver`], made by [`SignalQueue::receiver`] | |
+//! | a guest receiver: a thread that blocks anyway | [`Receiver`], made by [`SignalQueue::borrow`] | |
+//! | any thread | `enable`, `disable`, `ignore`, `take`, `wait_quiet`, `close` | |
+//!
+//! # States
+//!
+//! Each signal number owns one word, its *slot*:
+//!
+//! | bits | meaning |
+//! |---|---|
+//! | WANTED | `send` accepts |
+//! | IGNORED | not wanted, and to be ignored rather than defaulted |
+//! | BARE | accepted once or more with no record to hold the origin |
+//! | ACTIVE | a [`Batch`] of this signal is being worked on |
+//! | CHAIN | the newest of the accepted records, each linked to the one before it |
+//! | COALESCED | sends that were merged into a pending one since the last take |
+//!
+//! A slot is *pending* while BARE is set or CHAIN is not nil. All slots share one *state* word:
+//!
+//! | state | bits | meaning |
+//! |---|---|---|
+//! | IDLE | none of the three | the receiver is awake, or there is none |
+//! | RECEIVING | RECEIVING | the owner sleeps, or is about to, and has seen everything before |
+//! | SENDING | SENDING | some slot may be pending; the owner is awake or being woken |
+//! | FIXUP | FIXUP | the owner is to run pending work; it is awake or being woken |
+//!
+//! Beside them stand PRIMARY (a primary exists), GUEST (a guest has the part; a primary then
+//! sleeps on, unaware) and CLOSED. The *owner* is the guest if there is one, else the primary.
+//!
+//! # Transitions
+//!
+//! | from | to | by | operation | edge |
+//! |---|---|---|---|---|
+//! | slot: wanted, not pending | pending | `send` | compare-exchange | E1 |
+//! | slot: pending, standard | COALESCED + 1 | `send` | compare-exchange | E1 |
+//! | slot: pending, real-time | longer chain | `send` | compare-exchange | E1 |
+//! | slot: pending | not pending | `take`, `recv` | read-modify-write | E1 |
+//! | slot: any | WANTED / neither / IGNORED | `enable`, `disable`, `ignore` | compare-exchange | |
+//! | state: any | SENDING added | `send` that made a slot pending | fetch-or | E2 |
+//! | state: any | FIXUP added | `fixup` | fetch-or | E2 |
+//! | state: any | CLOSED added | `close` | fetch-or | E2 |
+//! | SENDING, FIXUP, RECEIVING | IDLE | owner, awake | compare-exchange | E2 |
+//! | IDLE | RECEIVING | owner, about to sleep | compare-exchange | E3 |
+//! | RECEIVING | IDLE | owner, deadline passed | compare-exchange | |
+//! | RECEIVING of the primary | IDLE of a guest | `borrow` | compare-exchange | E4 |
+//! | IDLE of a guest | RECEIVING of the primary | guest dropped | compare-exchange | E4 |
+//! | SENDING, FIXUP of a guest | the same, of the primary, woken | guest dropped | compare-exchange | E4 |
+//!
+//! # Invariants
+//!
+//! - I1: whoever makes a slot pending then sets SENDING. Others add to a pending slot and rely on
+//!   that one, so a chain that nobody announced is being announced.
+//! - I2: RECEIVING is set only while neither SENDING nor FIXUP is; exactly one operation finds
+//!   RECEIVING without SENDING, FIXUP and CLOSED, and that one wakes the owner.
+//! - I3: acceptance and the test of WANTED are one operation on one word. After `disable` or
+//!   `ignore` returns nothing more is accepted, and what was accepted is pending, ACTIVE or taken:
+//!   there is no handler in flight to be waited for.
+//! - I4: a record belongs to the handler that took it until it is linked into a slot, then to
+//!   whoever takes the chain.
+//! - I5: WANTED and IGNORED change together: no handler sees a signal go from wanted to ignored
+//!   through neither.
+//!
+//! # Happens-before
+//!
+//! - E1: `send` (release, on the slot) -> `take` or `recv` of that signal (acquire), coalesced
+//!   sends included: every change of a slot is a read-modify-write, so each continues the release
+//!   sequences before it.
+//! - E2: `send`, `fixup`, `close` (release, on the state) -> the owner that consumes the bit
+//!   (acquire): it then finds the slot pending, the work published.
+//! - E3: the owner going to sleep (release) -> the one that finds RECEIVING (acquire): the note was
+//!   cleared before it is set again.
+//! - E4: the guest's release of the part -> the next `borrow` (acquire), both ways.
+//! - E5: a [`Batch`] dropped (release) -> `wait_quiet` (acquire).
+//! - E6: `enable` (release) -> a `send` that accepts (acquire): what was set up before.
+//!
+//! # Progress
+//!
+//! `send` never waits. Its compare-exchange is tried again only when another operation on the same
+//! signal succeeded; the announcement is one fetch-or. An awake receiver costs a sender three
+//! read-modify-writes (slot, record, state), a coalesced signal two, a sleeping receiver one more
+//! for the note. Receivers may be woken for nothing.
+//!
+//! # Limits
+//!
+//! Origins are kept for [`STANDARD_RECORDS`] standard signals at once and [`REALTIME_CAPACITY`]
+//! real-time ones. Past that a signal is still received, once, without its origin; for real-time
+//! signals the merged ones are counted by [`SignalQueue::overflow`]. A guest that never drops its
+//! [`Receiver`] keeps the primary asleep.
+//!
+//! # Prior art
+//!
+//! Go `runtime/sigqueue.go` at fd6ba1c8a2 (states) and eb97160f46 (`delivering`, which I3 makes
+//! unnecessary). There the pending bits, the wish and the count of handlers are three words.
+
+use core::fmt;
+
+use crate::note::{Note, Park};
+use crate::records::{LANE, Pool};
+use crate::sync::{AtomicU32, AtomicU64, MODEL, Ordering::*, filled, model_const_fn};
+use crate::sys;
+
+mod receiver;
+pub use receiver::{Batch, Event, Receiver, ReceiverRefused, Wakeup};
+
+/// One more than the highest signal number of the system.
+pub const SIGNALS: usize = if MODEL { 4 } else { sys::SIGNALS };
+
+const STANDARD_WORDS: usize = 1;
+const REALTIME_WORDS: usize = if MODEL { 1 } else { 2 };
+
+/// Standard signals whose origin can be held at one time, handlers in flight included.
+pub const STANDARD_RECORDS: usize = STANDARD_WORDS * LANE;
+/// Real-time signals that can be queued at one time, all numbers together.
+pub const REALTIME_CAPACITY: usize = REALTIME_WORDS * LANE;
+
+const WANTED: u64 = 1;
+const IGNORED: u64 = 1 << 1;
+const BARE: u64 = 1 << 2;
+const ACTIVE: u64 = 1 << 3;
+const CHAIN_SHIFT: u32 = 16;
+const CHAIN: u64 = 0xffff << CHAIN_SHIFT;
+const COALESCED_SHIFT: u32 = 32;
+const COALESCED_ONE: u64 = 1 << COALESCED_SHIFT;
+const COALESCED: u64 = !0 << COALESCED_SHIFT;
+
+const SENDING: u32 = 1;
+const RECEIVING: u32 = 1 << 1;
+const FIXUP: u32 = 1 << 2;
+const CLOSED: u32 = 1 << 3;
+const PRIMARY: u32 = 1 << 4;
+const GUEST: u32 = 1 << 5;
+
+/// Where a signal came from, as far as the system says; zeros where it does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Origin {
+    /// `si_code`: how the signal was made (man 2 sigaction).
+    pub code: i32,
+    /// The sending process, or the child for SIGCHLD.
+    pub pid: i32,
+    /// The sender's real user id.
+    pub uid: u32,
+    /// `si_value` of a queued signal or a timer, `si_status` of SIGCHLD.
+    pub value: usize,
+}
+
+impl Origin {
+    /// An origin that nobody told.
+    pub const UNKNOWN: Self = Self { code: 0, pid: 0, uid: 0, value: 0 };
+}
+
+/// What became of a signal given to [`SignalQueue::send`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a signal that was not accepted still wants its default action"]
+pub enum Sent {
+    /// It will be received, with its origin unless the records had run out.
+    Accepted,
+    /// It was merged into one that is already pending and will be received with that.
+    Coalesced,
+    /// Nobody wants it, and it is to be ignored.
+    Ignored,
+    /// Nobody wants it: the disposition in force is to be carried out.
+    Unwanted,
+}
+
+/// A signal number that the queue has no slot for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoSuchSignal(pub i32);
+
+impl fmt::Display for NoSuchSignal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "signal {} is out of range: use 1 to {}", self.0, SIGNALS - 1)
+    }
+}
+
+impl core::error::Error for NoSuchSignal {}
+
+/// What [`SignalQueue::wait_quiet`] ended with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Quiet {
+    /// Everything accepted before was taken, and each [`Batch`] of it dropped.
+    Quiet,
+    /// Something is pending and no receiver exists to take it: use [`SignalQueue::take`].
+    NoReceiver,
+    /// The caller's `pause` gave up.
+    GaveUp,
+}
+
+/// The queue. It has no statics: a runtime holds one, its handlers reach it.
+///
+/// `N` is how its receivers sleep: [`Note`] unless the runtime has its own.
+///
+/// ```
+/// use portcullis::sigqueue::{Event, Origin, Sent, SignalQueue};
+///
+/// static QUEUE: SignalQueue = SignalQueue::new();
+/// QUEUE.enable(10)?;
+/// // In the handler:
+/// assert_eq!(QUEUE.send(10, Origin::UNKNOWN), Sent::Accepted);
+/// // In the thread that receives:
+/// let mut receiver = QUEUE.receiver()?;
+/// let Event::Signal(batch) = receiver.recv(None, || {}) else { unreachable!() };
+/// assert_eq!(batch.signal(), 10);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct SignalQueue<N = Note> {
+    slots: [AtomicU64; SIGNALS],
+    state: AtomicU32,
+    /// How the primary sleeps, how a guest sleeps.
+    notes: [N; 2],
+    standard: Pool<STANDARD_WORDS>,
+    realtime: Pool<REALTIME_WORDS>,
+    overflow: AtomicU64,
+}
+
+impl SignalQueue {
+    model_const_fn! {
+        /// An empty queue that wants nothing.
+        pub const fn new() -> Self {
+            Self::with_notes([Note::new(), Note::new()])
+        }
+    }
+}
+
+impl Default for SignalQueue {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<N> SignalQueue<N> {
+    model_const_fn! {
+        /// An empty queue whose primary and guest sleep on the given notes, both clear.
+        pub const fn with_notes(notes: [N; 2]) -> Self {
+            Self {
+                slots: filled!(AtomicU64::new(0); SIGNALS),
+                state: AtomicU32::new(0),
+                notes,
+                standard: Pool::new(),
+                realtime: Pool::new(),
+                overflow: AtomicU64::new(0),
+            }
+        }
+    }
+
+    fn slot(&self, signal: i32) -> Result<&AtomicU64, NoSuchSignal> {
+        let index = usize::try_from(signal).map_err(|_| NoSuchSignal(signal))?;
+        self.slots.get(index).filter(|_| index != 0).ok_or(NoSuchSignal(signal))
+    }
+
+    /// Changes WANTED and IGNORED, which keeps I5, and returns the slot as it was.
+    fn set_wish(&self, signal: i32, wish: u64) -> Result<u64, NoSuchSignal> {
+        let slot = self.slot(signal)?;
+        // ORDERING: Relaxed: a guess, confirmed below.
+        let mut seen = slot.load(Relaxed);
+        loop {
+            let new = (seen & !(WANTED | IGNORED)) | wish;
+            // ORDERING: success Release: E6 to `send`. Failure Relaxed: only tried again.
+            // Weakened: litmus enable_publishes.
+            match slot.compare_exchange(seen, new, Release, Relaxed) {
+                Ok(_) => return Ok(seen),
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// From now on `send` accepts the signal. Call it *before* the handler is installed.
+    ///
+    /// # Errors
+    /// [`NoSuchSignal`], and nothing changes.
+    pub fn enable(&self, signal: i32) -> Result<(), NoSuchSignal> {
+        self.set_wish(signal, WANTED).map(|_| ())
+    }
+
+    /// From now on `send` answers [`Sent::Unwanted`]. Call it *after* the disposition has changed.
+    /// What is pending stays so, to be received or taken.
+    ///
+    /// # Errors
+    /// [`NoSuchSignal`], and nothing changes.
+    pub fn disable(&self, signal: i32) -> Result<(), NoSuchSignal> {
+        self.set_wish(signal, 0).map(|_| ())
+    }
+
+    /// From now on `send` answers [`Sent::Ignored`]; otherwise as [`disable`](Self::disable).
+    ///
+    /// # Errors
+    /// [`NoSuchSignal`], and nothing changes.
+    pub fn ignore(&self, signal: i32) -> Result<(), NoSuchSignal> {
+        self.set_wish(signal, IGNORED).map(|_| ())
+    }
+
+    /// Whether the signal was last set by [`ignore`](Self::ignore). Async-signal-safe.
+    ///
+    /// # Errors
+    /// [`NoSuchSignal`].
+    pub fn is_ignored(&self, signal: i32) -> Result<bool, NoSuchSignal> {
+        // ORDERING: Relaxed: an answer about one word, passing nothing on.
+        self.slot(signal).map(|slot| slot.load(Relaxed) & IGNORED != 0)
+    }
+
+    /// Real-time signals that arrived while all [`REALTIME_CAPACITY`] records were in use: each
+    /// was merged into a delivery without origin.
+    pub fn overflow(&self) -> u64 {
+        // ORDERING: Relaxed: a statistic.
+        self.overflow.load(Relaxed)
+    }
+
+    /// Whether a primary receiver exists, awake or asleep.
+    pub fn has_primary(&self) -> bool {
+        // ORDERING: Relaxed: an answer about one word, passing nothing on.
+        self.state.load(Relaxed) & PRIMARY != 0
+    }
+
+    fn take_record(&self, signal: i32, origin: Origin) -> Option<u16> {
+        if is_realtime(signal) { self.realtime.take(origin) } else { self.standard.take(origin) }
+    }
+
+    fn link_record(&self, signal: i32, name: u16, next: u16) {
+        if is_realtime(signal) {
+            self.realtime.link(name, next);
+        } else {
+            self.standard.link(name, next);
+        }
+    }
+
+    fn give_record(&self, signal: i32, name: u16) {
+        if is_realtime(signal) { self.realtime.give(name) } else { self.standard.give(name) }
+    }
+}
+
+impl<N: Park> SignalQueue<N> {
+    /// Hands a signal in. Async-signal-safe, wait-free but for contention on the same signal.
+    ///
+    /// A number out of range is [`Sent::Unwanted`].
+    pub fn send(&self, signal: i32, origin: Origin) -> Sent {
+        let Ok(slot) = self.slot(signal) else { return Sent::Unwanted };
+        let mut record = None;
+        // The usual case is tried unseen: a failed attempt reads the newest value.
+        let mut seen = WANTED;
+        loop {
+            if seen & WANTED == 0 {
+                record.map(|name| self.give_record(signal, name));
+                return if seen & IGNORED != 0 { Sent::Ignored } else { Sent::Unwanted };
+            }
+            let merged = is_pending(seen) && !is_realtime(signal);
+            let new = if merged {
+                one_more_coalesced(seen)
+            } else {
+                record = record.or_else(|| self.take_record(signal, origin));
+                self.pushed(signal, seen, record)
+            };
+            // ORDERING: success AcqRel: E1 to `take` and `recv`, E6 from `enable`. Failure
+            // Relaxed: only tried again. Weakened: sigqueue send_recv, coalesced_send_publishes,
+            // litmus enable_publishes.
+            match slot.compare_exchange(seen, new, AcqRel, Relaxed) {
+                Ok(_) if merged => return self.coalesced(signal, record),
+                Ok(_) => return self.accepted(signal, seen, record),
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// The slot with one more accepted signal in it.
+    fn pushed(&self, signal: i32, seen: u64, record: Option<u16>) -> u64 {
+        let Some(name) = record else { return seen | BARE };
+        if is_realtime(signal) {
+            // Again at each attempt: the chain may have been taken in between.
+            self.link_record(signal, name, chain(seen));
+        }
+        (seen & !CHAIN) | u64::from(name) << CHAIN_SHIFT
+    }
+
+    fn coalesced(&self, signal: i32, unused: Option<u16>) -> Sent {
+        unused.map(|name| self.give_record(signal, name));
+        Sent::Coalesced
+    }
+
+    fn accepted(&self, signal: i32, before: u64, record: Option<u16>) -> Sent {
+        if record.is_none() && is_realtime(signal) {
+            // ORDERING: Relaxed: a statistic.
+            self.overflow.fetch_add(1, Relaxed);
+        }
+        if !is_pending(before) {
+            self.announce(SENDING);
+        }
+        Sent::Accepted
+    }
+
+    /// Has the receiver run pending work: its [`Wakeup`] then says so, and it is woken for it.
+    ///
+    /// Async-signal-safe. Nothing waits for the receiver: publish the work first, then call this.
+    /// No signal is lost or invented by it.
+    pub fn fixup(&self) {
+        self.announce(FIXUP);
+    }
+
+    /// Tells the owner, and wakes it if it sleeps.
+    fn announce(&self, what: u32) {
+        // ORDERING: AcqRel: E2 to the owner; E3 from its falling asleep, so that the wake-up comes
+        // after its note was cleared. Weakened: sigqueue send_recv, fixup_wakes_receiver; the
+        // acquire half by argument (E3: without it a cycle of reads-from and program order would
+        // be allowed that loom does not explore).
+        let seen = self.state.fetch_or(what, AcqRel);
+        if seen & RECEIVING != 0 && seen & (SENDING | FIXUP | CLOSED) == 0 {
+            self.notes[usize::from(seen & GUEST != 0)].wake();
+        }
+    }
+
+    /// Ends all receiving: receivers are woken and answer [`Event::Closed`] from now on, new ones
+    /// are refused. What is pending can still be taken.
+    pub fn close(&self) {
+        // ORDERING: AcqRel: as in `announce`.
+        self.state.fetch_or(CLOSED, AcqRel);
+        self.notes.iter().for_each(Park::wake);
+    }
+
+    /// Waits until what was accepted of `signal` has been received and its [`Batch`] dropped.
+    ///
+    /// For use after [`disable`](Self::disable) or [`ignore`](Self::ignore): then other signals
+    /// cannot delay it (I3), and a signal already quiet is answered at once. `pause` is called
+    /// between looks; it yields as the runtime does, and answers `false` to give up, which is how
+    /// a caller bounds the wait for a receiver that took the signal and does not come back.
+    pub fn wait_quiet(
+        &self,
+        signal: i32,
+        mut pause: impl FnMut() -> bool,
+    ) -> Result<Quiet, NoSuchSignal> {
+        let slot = self.slot(signal)?;
+        loop {
+            // ORDERING: Acquire: E5 from the drop of the batch. Weakened: litmus quiet_after_batch.
+            let seen = slot.load(Acquire);
+            if !is_pending(seen) && seen & ACTIVE == 0 {
+                return Ok(Quiet::Quiet);
+            }
+            // ORDERING: Relaxed: whether anybody will ever take it; a receiver that comes later
+            // is as good as none.
+            if seen & ACTIVE == 0 && self.state.load(Relaxed) & (PRIMARY | GUEST) == 0 {
+                return Ok(Quiet::NoReceiver);
+            }
+            if is_pending(seen) {
+                // The handler that is to announce it may have been stopped in between (I1).
+                self.announce(SENDING);
+            }
+            if !pause() {
+                return Ok(Quiet::GaveUp);
+            }
+        }
+    }
+}
+
+/// Whether signals of this number are queued rather than coalesced.
+pub fn is_realtime(signal: i32) -> bool {
+    signal >= if MODEL { 3 } else { sys::REALTIME_MIN }
+}
+
+fn is_pending(slot: u64) -> bool {
+    slot & (BARE | CHAIN) != 0
+}
+
+fn one_more_coalesced(slot: u64) -> u64 {
+    if slot & COALESCED == COALESCED { slot } else { slot + COALESCED_ONE }
+}
+
+fn chain(slot: u64) -> u16 {
+    (slot >> CHAIN_SHIFT) as u16
+}

@@ -1,0 +1,407 @@
+//! The receiving side of the queue: who owns it, how the owner sleeps, what it takes.
+//!
+//! States, transitions, invariants and edges are those of [`crate::sigqueue`].
+
+use core::fmt;
+
+use super::{
+    ACTIVE, BARE, CLOSED, COALESCED_SHIFT, FIXUP, GUEST, IGNORED, NoSuchSignal, Origin,
+    PRIMARY, RECEIVING, SENDING, SIGNALS, SignalQueue, WANTED, chain, is_pending, is_realtime,
+};
+use crate::note::{Note, Park};
+use crate::records::NIL;
+use crate::sync::Ordering::*;
+use crate::sys::{Deadline, Waited};
+
+/// Why [`SignalQueue::receiver`] or [`SignalQueue::borrow`] answered no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReceiverRefused {
+    /// The queue has a primary receiver already; it can have one.
+    Taken,
+    /// A guest has the part, or the primary is awake and using it.
+    Busy,
+    /// The queue was closed.
+    Closed,
+}
+
+impl fmt::Display for ReceiverRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Taken => "the queue has a receiver already: drop that one first",
+            Self::Busy => "the part of receiver is in use: wait for what its owner delivers",
+            Self::Closed => "the queue was closed: it can be emptied, not received from",
+        })
+    }
+}
+
+impl core::error::Error for ReceiverRefused {}
+
+/// What [`Receiver::wait`] ended with; any of the first two may hold together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wakeup {
+    /// There is something to do.
+    Work {
+        /// Some slot may be pending.
+        signals: bool,
+        /// [`SignalQueue::fixup`] was called.
+        fixup: bool,
+    },
+    /// The deadline passed.
+    TimedOut,
+    /// The queue was closed.
+    Closed,
+}
+
+/// What [`Receiver::recv`] ended with.
+#[derive(Debug)]
+pub enum Event<'q, N: Park> {
+    /// What was accepted of one signal.
+    Signal(Batch<'q, N>),
+    /// The deadline passed.
+    TimedOut,
+    /// The queue was closed and is empty.
+    Closed,
+}
+
+impl<N: Park> SignalQueue<N> {
+    /// Makes the caller the primary receiver.
+    ///
+    /// # Errors
+    /// [`ReceiverRefused::Taken`] for a second one, [`ReceiverRefused::Closed`].
+    pub fn receiver(&self) -> Result<Receiver<'_, N>, ReceiverRefused> {
+        let claim = |seen| match () {
+            () if seen & CLOSED != 0 => Err(ReceiverRefused::Closed),
+            () if seen & PRIMARY != 0 => Err(ReceiverRefused::Taken),
+            () => Ok(seen | PRIMARY),
+        };
+        self.change_owner(claim).map(|_| Receiver { queue: self, part: PRIMARY, scan: SIGNALS })
+    }
+
+    /// Lends the part of receiver to a thread that is about to block, while the primary sleeps or
+    /// there is none: the signal then wakes that thread directly.
+    ///
+    /// # Errors
+    /// [`ReceiverRefused::Busy`] while another has the part, [`ReceiverRefused::Closed`].
+    pub fn borrow(&self) -> Result<Receiver<'_, N>, ReceiverRefused> {
+        let claim = |seen| match () {
+            () if seen & CLOSED != 0 => Err(ReceiverRefused::Closed),
+            () if seen & GUEST != 0 => Err(ReceiverRefused::Busy),
+            () if seen & PRIMARY == 0 => Ok(seen | GUEST),
+            // Asleep with nothing announced: otherwise the primary is awake or being woken (I2).
+            () if seen & (RECEIVING | SENDING | FIXUP) == RECEIVING => {
+                Ok((seen & !RECEIVING) | GUEST)
+            }
+            () => Err(ReceiverRefused::Busy),
+        };
+        self.change_owner(claim).map(|_| Receiver { queue: self, part: GUEST, scan: SIGNALS })
+    }
+
+    /// Applies one change of owner, and returns the state as it was.
+    fn change_owner<E>(&self, change: impl Fn(u32) -> Result<u32, E>) -> Result<u32, E> {
+        // ORDERING: Relaxed: a guess, confirmed below. A refusal may rest on a stale value: the
+        // caller was then as good as early.
+        let mut seen = self.state.load(Relaxed);
+        loop {
+            // ORDERING: success AcqRel: E4, between one guest and the next. Failure Relaxed: only
+            // tried again. Weakened: litmus guest_hands_over.
+            match self.state.compare_exchange(seen, change(seen)?, AcqRel, Relaxed) {
+                Ok(_) => return Ok(seen),
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// The lowest pending signal not below `from`, if any. A look, which `take` confirms.
+    pub(crate) fn next_pending(&self, from: usize) -> Option<i32> {
+        // ORDERING: Relaxed: E2 has made every announced slot visible.
+        let pending = |at: &usize| self.slots.get(*at).is_some_and(|s| is_pending(s.load(Relaxed)));
+        (from..SIGNALS).find(pending).map(|at| at as i32)
+    }
+
+    /// Takes everything accepted of `signal` so far; the batch is empty if that is nothing.
+    ///
+    /// Any thread may take, as the one that disables a signal does to deliver what was accepted
+    /// before. Two threads that take the same signal decide between them whose batch is older:
+    /// [`Batch`]es of a receiver are ACTIVE while they live, these are not.
+    ///
+    /// # Errors
+    /// [`NoSuchSignal`].
+    pub fn take(&self, signal: i32) -> Result<Batch<'_, N>, NoSuchSignal> {
+        self.take_marked(signal, 0)
+    }
+
+    fn take_marked(&self, signal: i32, mark: u64) -> Result<Batch<'_, N>, NoSuchSignal> {
+        let slot = self.slot(signal)?;
+        // ORDERING: Relaxed: a guess, confirmed below.
+        let mut seen = slot.load(Relaxed);
+        loop {
+            let new = (seen & (WANTED | IGNORED | ACTIVE)) | mark;
+            // ORDERING: success Acquire: E1 from `send`. Failure Relaxed: only tried again.
+            // Weakened: sigqueue send_recv.
+            match slot.compare_exchange(seen, new, Acquire, Relaxed) {
+                Ok(_) => return Ok(Batch::new(self, signal, seen, mark)),
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Makes the queue usable in the child of a fork, where only the forking thread lives on:
+    /// receivers of other threads are forgotten, records of handlers that were running in them
+    /// are free again, and what is pending is announced.
+    ///
+    /// # Safety
+    /// No other thread uses the queue, no handler sends to it meanwhile, and no [`Receiver`] or
+    /// [`Batch`] of this queue is used afterwards.
+    pub unsafe fn reset_after_fork(&self) {
+        let linked = |realtime, name| {
+            (1..SIGNALS as i32).any(|signal| {
+                // ORDERING: Relaxed: no other thread is there.
+                let slot = self.slots[signal as usize].load(Relaxed);
+                is_realtime(signal) == realtime
+                    && self.chain_names(signal, chain(slot)).any(|linked| linked == name)
+            })
+        };
+        self.standard.keep_only(|name| linked(false, name));
+        self.realtime.keep_only(|name| linked(true, name));
+        for slot in &self.slots {
+            // ORDERING: Relaxed: no other thread is there.
+            slot.fetch_and(!ACTIVE, Relaxed);
+        }
+        self.notes.iter().for_each(Park::clear);
+        // ORDERING: Relaxed: no other thread is there.
+        let closed = self.state.load(Relaxed) & CLOSED;
+        self.state.store(closed | SENDING, Relaxed);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn assert_no_record_in_use(&self) {
+        assert!(self.standard.all_free() && self.realtime.all_free(), "a record was leaked");
+    }
+
+    fn chain_names(&self, signal: i32, newest: u16) -> impl Iterator<Item = u16> {
+        core::iter::successors(Some(newest), move |name| Some(self.record(signal, *name).next))
+            .take_while(|name| *name != NIL)
+    }
+
+    fn record(&self, signal: i32, name: u16) -> crate::records::Record {
+        if is_realtime(signal) { self.realtime.read(name) } else { self.standard.read(name) }
+    }
+}
+
+/// The part of receiver: of the primary, or borrowed. Dropping it gives the part back.
+#[derive(Debug)]
+pub struct Receiver<'q, N: Park = Note> {
+    queue: &'q SignalQueue<N>,
+    /// PRIMARY or GUEST.
+    part: u32,
+    /// Slots below this one were looked at since the last announcement; SIGNALS when all were.
+    scan: usize,
+}
+
+impl<'q, N: Park> Receiver<'q, N> {
+    /// Receives the next signal, the lowest number first. `fixup` runs pending work when asked to.
+    ///
+    /// Blocks until there is something, the deadline passes, or the queue is closed; for one that
+    /// was closed, first what was accepted before.
+    pub fn recv(&mut self, deadline: Option<&Deadline>, mut fixup: impl FnMut()) -> Event<'q, N> {
+        loop {
+            if let Some(signal) = self.queue.next_pending(self.scan) {
+                self.scan = signal as usize;
+                match self.queue.take_marked(signal, ACTIVE) {
+                    Ok(batch) => return Event::Signal(batch),
+                    Err(_) => continue,
+                }
+            }
+            self.scan = SIGNALS;
+            match self.wait(deadline) {
+                Wakeup::Work { signals, fixup: wanted } => {
+                    if wanted {
+                        fixup();
+                    }
+                    self.scan = if signals { 1 } else { SIGNALS };
+                }
+                Wakeup::TimedOut => return Event::TimedOut,
+                Wakeup::Closed if self.queue.next_pending(1).is_some() => self.scan = 1,
+                Wakeup::Closed => return Event::Closed,
+            }
+        }
+    }
+
+    /// Waits until there is something to do. The caller then looks at every slot.
+    pub fn wait(&mut self, deadline: Option<&Deadline>) -> Wakeup {
+        // ORDERING: Relaxed: a guess, confirmed by the compare-exchanges below.
+        let mut seen = self.queue.state.load(Relaxed);
+        loop {
+            if self.is_parked(seen) {
+                if self.sleep(deadline) == Waited::TimedOut {
+                    return Wakeup::TimedOut;
+                }
+                // ORDERING: Relaxed: the note's wake-up came after the guest let go (E4), so this
+                // is no older.
+                seen = self.queue.state.load(Relaxed);
+            } else if seen & (SENDING | FIXUP | RECEIVING) != 0 {
+                match self.consume(seen) {
+                    Ok(work) => return work,
+                    Err(now) => seen = now,
+                }
+            } else if seen & CLOSED != 0 {
+                return Wakeup::Closed;
+            } else {
+                match self.fall_asleep(seen, deadline) {
+                    Ok(Waited::TimedOut) => return Wakeup::TimedOut,
+                    Ok(Waited::Woken) => seen |= RECEIVING | SENDING,
+                    Err(now) => seen = now,
+                }
+            }
+        }
+    }
+
+    /// A primary whose part a guest has.
+    fn is_parked(&self, seen: u32) -> bool {
+        self.part == PRIMARY && seen & (GUEST | CLOSED) == GUEST
+    }
+
+    /// Clears what was announced. `Err` with the state now: nothing was announced, or it changed.
+    fn consume(&self, seen: u32) -> Result<Wakeup, u32> {
+        let idle = seen & !(SENDING | FIXUP | RECEIVING);
+        // ORDERING: success Acquire: E2 from `send`, `fixup`. Failure Relaxed: only tried again.
+        // Weakened: sigqueue send_recv, fixup_wakes_receiver.
+        self.queue.state.compare_exchange(seen, idle, Acquire, Relaxed)?;
+        if seen & (SENDING | FIXUP) == 0 {
+            return Err(idle);
+        }
+        Ok(Wakeup::Work { signals: seen & SENDING != 0, fixup: seen & FIXUP != 0 })
+    }
+
+    fn fall_asleep(&self, seen: u32, deadline: Option<&Deadline>) -> Result<Waited, u32> {
+        // ORDERING: success Release: E3 to whoever finds RECEIVING. Failure Relaxed: only tried
+        // again. By argument, see `announce`.
+        self.queue.state.compare_exchange(seen, seen | RECEIVING, Release, Relaxed)?;
+        if self.sleep(deadline) == Waited::Woken {
+            return Ok(Waited::Woken);
+        }
+        // A wake-up that is under way finds the next sleep instead, which then ends early.
+        // ORDERING: Relaxed: what was announced is left to `consume`.
+        match self.queue.state.compare_exchange(seen | RECEIVING, seen, Relaxed, Relaxed) {
+            Ok(_) => Ok(Waited::TimedOut),
+            Err(now) => Err(now),
+        }
+    }
+
+    fn sleep(&self, deadline: Option<&Deadline>) -> Waited {
+        let note = &self.queue.notes[usize::from(self.part == GUEST)];
+        let waited = note.sleep(deadline);
+        if waited == Waited::Woken {
+            note.clear();
+        }
+        waited
+    }
+
+    /// The state once this receiver has left, and whether a parked primary must be woken.
+    fn left(&self, seen: u32) -> (u32, bool) {
+        let announced = seen & (SENDING | FIXUP | CLOSED) != 0;
+        match (self.part, seen & PRIMARY != 0) {
+            (GUEST, true) if announced => (seen & !(GUEST | RECEIVING), true),
+            (GUEST, true) => ((seen & !GUEST) | RECEIVING, false),
+            (GUEST, false) => (seen & !(GUEST | RECEIVING), false),
+            // A guest that stays keeps its own RECEIVING.
+            _ if seen & GUEST != 0 => (seen & !PRIMARY, false),
+            _ => (seen & !(PRIMARY | RECEIVING), false),
+        }
+    }
+}
+
+impl<N: Park> Drop for Receiver<'_, N> {
+    fn drop(&mut self) {
+        if self.scan < SIGNALS {
+            // Somebody else has to look at the rest.
+            self.queue.announce(SENDING);
+        }
+        let leave = |seen| Ok::<_, core::convert::Infallible>(self.left(seen).0);
+        let Ok(seen) = self.queue.change_owner(leave);
+        if self.left(seen).1 {
+            self.queue.notes[0].wake();
+        }
+    }
+}
+
+/// Everything of one signal that was accepted up to one moment: an iterator over the origins, the
+/// oldest first. Standard signals yield one, real-time ones as many as were queued.
+#[derive(Debug)]
+pub struct Batch<'q, N: Park = Note> {
+    queue: &'q SignalQueue<N>,
+    signal: i32,
+    /// Records in the order of acceptance.
+    oldest: u16,
+    bare: bool,
+    coalesced: u32,
+    active: bool,
+}
+
+impl<'q, N: Park> Batch<'q, N> {
+    fn new(queue: &'q SignalQueue<N>, signal: i32, slot: u64, mark: u64) -> Self {
+        let coalesced = (slot >> COALESCED_SHIFT) as u32;
+        let mut batch = Self {
+            queue,
+            signal,
+            oldest: NIL,
+            bare: slot & BARE != 0,
+            coalesced,
+            active: mark != 0,
+        };
+        batch.reverse(chain(slot));
+        batch
+    }
+
+    /// The chain links each record to the one before it; delivery goes the other way.
+    fn reverse(&mut self, newest: u16) {
+        let mut name = newest;
+        while name != NIL {
+            let before = self.queue.record(self.signal, name).next;
+            // The only record of a chain needs no new link.
+            if before != NIL || self.oldest != NIL {
+                self.queue.link_record(self.signal, name, self.oldest);
+            }
+            self.oldest = name;
+            name = before;
+        }
+    }
+
+    /// The signal number.
+    pub fn signal(&self) -> i32 {
+        self.signal
+    }
+
+    /// How many sends were merged into what this batch yields.
+    pub fn coalesced(&self) -> u32 {
+        self.coalesced
+    }
+}
+
+impl<N: Park> Iterator for Batch<'_, N> {
+    /// `None` inside for a signal whose origin found no record.
+    type Item = Option<Origin>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.oldest == NIL {
+            return core::mem::take(&mut self.bare).then_some(None);
+        }
+        let name = self.oldest;
+        let record = self.queue.record(self.signal, name);
+        self.oldest = record.next;
+        self.queue.give_record(self.signal, name);
+        Some(Some(record.origin))
+    }
+}
+
+impl<N: Park> Drop for Batch<'_, N> {
+    fn drop(&mut self) {
+        self.by_ref().for_each(drop);
+        if self.active {
+            if let Ok(slot) = self.queue.slot(self.signal) {
+                // ORDERING: Release: E5 to `wait_quiet`. Weakened: litmus quiet_after_batch.
+                slot.fetch_and(!ACTIVE, Release);
+            }
+        }
+    }
+}

@@ -1,0 +1,411 @@
+//! The facade: the only file that names `loom` or `core::sync::atomic`.
+//!
+//! Everything above is written against the types here. In an ordinary build they are the core
+//! ones, unchanged. In a model (`--cfg loom`, with the crate's own tests or feature `loom`) they
+//! wrap loom's, and each operation is also a place where the simulated kernel
+//! ([`crate::model`]) may run a signal handler on the calling thread and where a row of the
+//! execution's lanes is recorded.
+//!
+//! `Ordering` is core's on both sides. `SeqCst` loads and stores are not used in this crate:
+//! loom reads them as acquire and release.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "the two sides offer one vocabulary; not every build uses every word of it"
+)]
+
+/// Declares a constructor that is `const` in an ordinary build; loom's constructors are not.
+macro_rules! model_const_fn {
+    ($(#[$meta:meta])* $vis:vis const fn $($rest:tt)*) => {
+        #[cfg(not(all(loom, any(test, feature = "loom"))))]
+        $(#[$meta])* $vis const fn $($rest)*
+        #[cfg(all(loom, any(test, feature = "loom")))]
+        $(#[$meta])* $vis fn $($rest)*
+    };
+}
+pub(crate) use model_const_fn;
+
+/// An array of `n` values made by one expression, `const` in an ordinary build.
+macro_rules! filled {
+    ($value:expr; $n:expr) => {{
+        #[cfg(not(all(loom, any(test, feature = "loom"))))]
+        let array = [const { $value }; $n];
+        #[cfg(all(loom, any(test, feature = "loom")))]
+        let array: [_; $n] = core::array::from_fn(|_| $value);
+        array
+    }};
+}
+pub(crate) use filled;
+
+#[cfg(not(all(loom, any(test, feature = "loom"))))]
+pub(crate) use core::sync::atomic::Ordering;
+pub(crate) use imp::*;
+#[cfg(all(loom, any(test, feature = "loom")))]
+pub use imp::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+
+#[cfg(not(all(loom, any(test, feature = "loom"))))]
+mod imp {
+    pub(crate) use core::sync::atomic::{
+        AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, compiler_fence, fence,
+    };
+
+    /// True in a model: size constants shrink, nothing else changes.
+    pub(crate) const MODEL: bool = false;
+
+    /// `core::cell::UnsafeCell` behind loom's closure interface.
+    #[derive(Debug)]
+    #[repr(transparent)]
+    pub(crate) struct UnsafeCell<T>(core::cell::UnsafeCell<T>);
+
+    impl<T> UnsafeCell<T> {
+        pub(crate) const fn new(value: T) -> Self {
+            Self(core::cell::UnsafeCell::new(value))
+        }
+        pub(crate) fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
+            f(self.0.get())
+        }
+        pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+            f(self.0.get())
+        }
+    }
+
+    /// One step of a loop that waits for another thread.
+    pub(crate) fn relax() {
+        core::hint::spin_loop();
+    }
+
+    /// A mutex for code that never runs in a signal handler. Poison is ignored: what it guards
+    /// is valid between any two statements of the critical sections in this crate.
+    #[cfg(feature = "std")]
+    #[derive(Debug)]
+    pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
+
+    #[cfg(feature = "std")]
+    pub(crate) type MutexGuard<'a, T> = std::sync::MutexGuard<'a, T>;
+
+    #[cfg(feature = "std")]
+    impl<T> Mutex<T> {
+        pub(crate) const fn new(value: T) -> Self {
+            Self(std::sync::Mutex::new(value))
+        }
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            self.0
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+        }
+        pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+            match self.0.try_lock() {
+                Ok(guard) => Some(guard),
+                Err(std::sync::TryLockError::Poisoned(poison)) => Some(poison.into_inner()),
+                Err(std::sync::TryLockError::WouldBlock) => None,
+            }
+        }
+    }
+}
+
+#[cfg(all(loom, any(test, feature = "loom")))]
+mod imp {
+    use crate::model::hook::{self, Detail};
+    use crate::model::lock::RawLock;
+    use core::fmt::Debug;
+    pub use core::sync::atomic::Ordering;
+
+    pub(crate) use core::sync::atomic::compiler_fence;
+
+    pub(crate) const MODEL: bool = true;
+
+    macro_rules! atomic {
+        ($name:ident, $t:ty) => {
+            /// The core type of the same name; each operation is a place where a signal lands.
+            #[derive(Debug)]
+            pub struct $name(loom::sync::atomic::$name);
+
+            impl $name {
+                /// See the core type.
+                #[track_caller]
+                pub fn new(value: $t) -> Self {
+                    Self(loom::sync::atomic::$name::new(value))
+                }
+                /// See the core type.
+                #[track_caller]
+                pub fn load(&self, order: Ordering) -> $t {
+                    hook::before("load");
+                    let seen = self.0.load(order);
+                    hook::after(
+                        "load",
+                        Detail::Load {
+                            order,
+                            seen: seen as u64,
+                        },
+                    );
+                    seen
+                }
+                /// See the core type.
+                #[track_caller]
+                pub fn store(&self, value: $t, order: Ordering) {
+                    hook::before("store");
+                    self.0.store(value, order);
+                    hook::after(
+                        "store",
+                        Detail::Store {
+                            value: value as u64,
+                            order,
+                        },
+                    );
+                }
+                /// See the core type.
+                #[track_caller]
+                pub fn compare_exchange(
+                    &self,
+                    current: $t,
+                    new: $t,
+                    success: Ordering,
+                    failure: Ordering,
+                ) -> Result<$t, $t> {
+                    hook::before("compare_exchange");
+                    let result = self.0.compare_exchange(current, new, success, failure);
+                    let detail = Detail::Cas {
+                        expected: current as u64,
+                        new: new as u64,
+                        order: if result.is_ok() { success } else { failure },
+                        result: result.map(|old| old as u64).map_err(|seen| seen as u64),
+                    };
+                    hook::after("compare_exchange", detail);
+                    result
+                }
+                /// See the core type. loom's weak form never fails spuriously either.
+                #[track_caller]
+                pub fn compare_exchange_weak(
+                    &self,
+                    current: $t,
+                    new: $t,
+                    success: Ordering,
+                    failure: Ordering,
+                ) -> Result<$t, $t> {
+                    self.compare_exchange(current, new, success, failure)
+                }
+                /// See the core type.
+                #[track_caller]
+                pub fn swap(&self, value: $t, order: Ordering) -> $t {
+                    hook::before("swap");
+                    let old = self.0.swap(value, order);
+                    let detail = Detail::Swap {
+                        value: value as u64,
+                        order,
+                        old: old as u64,
+                    };
+                    hook::after("swap", detail);
+                    old
+                }
+            }
+        };
+    }
+
+    macro_rules! atomic_int {
+        ($name:ident, $t:ty) => {
+            atomic!($name, $t);
+            atomic_int!(@ops $name, $t, fetch_add fetch_sub fetch_or fetch_and);
+        };
+        (@ops $name:ident, $t:ty, $($op:ident)*) => {
+            impl $name {
+                $(
+                    /// See the core type.
+                    #[track_caller]
+                    pub fn $op(&self, value: $t, order: Ordering) -> $t {
+                        hook::before(stringify!($op));
+                        let old = self.0.$op(value, order);
+                        let detail = Detail::Swap { value: value as u64, order, old: old as u64 };
+                        hook::after(stringify!($op), detail);
+                        old
+                    }
+                )*
+            }
+        };
+    }
+
+    atomic_int!(AtomicU32, u32);
+    atomic_int!(AtomicU64, u64);
+    atomic_int!(AtomicUsize, usize);
+    atomic!(AtomicBool, bool);
+
+    impl AtomicU32 {
+        /// What the kernel reads: the newest value, publishing and acquiring nothing. Not a
+        /// step of the program, so no signal lands here and no row is recorded.
+        pub(crate) fn kernel_read(&self) -> u32 {
+            use Ordering::Relaxed;
+            // A read-modify-write that changes nothing, whichever way it goes.
+            match self
+                .0
+                .compare_exchange(u32::MAX, u32::MAX, Relaxed, Relaxed)
+            {
+                Ok(seen) | Err(seen) => seen,
+            }
+        }
+    }
+
+    /// A pointer-sized atomic; only what the crate uses.
+    pub(crate) struct AtomicPtr<T>(loom::sync::atomic::AtomicPtr<T>);
+
+    impl<T> AtomicPtr<T> {
+        #[track_caller]
+        pub(crate) fn new(value: *mut T) -> Self {
+            Self(loom::sync::atomic::AtomicPtr::new(value))
+        }
+        #[track_caller]
+        pub(crate) fn load(&self, order: Ordering) -> *mut T {
+            hook::before("load");
+            let seen = self.0.load(order);
+            hook::after(
+                "load",
+                Detail::Load {
+                    order,
+                    seen: seen.addr() as u64,
+                },
+            );
+            seen
+        }
+        #[track_caller]
+        pub(crate) fn store(&self, value: *mut T, order: Ordering) {
+            hook::before("store");
+            self.0.store(value, order);
+            hook::after(
+                "store",
+                Detail::Store {
+                    value: value.addr() as u64,
+                    order,
+                },
+            );
+        }
+        #[track_caller]
+        pub(crate) fn swap(&self, value: *mut T, order: Ordering) -> *mut T {
+            hook::before("swap");
+            let old = self.0.swap(value, order);
+            let (value, was) = (value.addr() as u64, old.addr() as u64);
+            hook::after(
+                "swap",
+                Detail::Swap {
+                    value,
+                    order,
+                    old: was,
+                },
+            );
+            old
+        }
+    }
+
+    impl<T> Debug for AtomicPtr<T> {
+        fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+            f.write_str("AtomicPtr")
+        }
+    }
+
+    /// See the core function.
+    #[track_caller]
+    pub fn fence(order: Ordering) {
+        hook::before("fence");
+        loom::sync::atomic::fence(order);
+        hook::after("fence", Detail::Fence(order));
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct UnsafeCell<T>(loom::cell::UnsafeCell<T>);
+
+    impl<T> UnsafeCell<T> {
+        #[track_caller]
+        pub(crate) fn new(value: T) -> Self {
+            Self(loom::cell::UnsafeCell::new(value))
+        }
+        /// A signal may land before the access and after it, never half-way: two halves of one
+        /// access are two accesses to the protocol that allows it.
+        #[track_caller]
+        pub(crate) fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
+            hook::before("cell read");
+            let result = self.0.with(f);
+            hook::after("cell read", Detail::Nothing);
+            result
+        }
+        #[track_caller]
+        pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+            hook::before("cell write");
+            let result = self.0.with_mut(f);
+            hook::after("cell write", Detail::Nothing);
+            result
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn relax() {
+        hook::before("relax");
+        loom::thread::yield_now();
+    }
+
+    /// A mutex; the simulated kernel learns who holds it, so that a handler which awaits what its
+    /// own thread holds is reported as a self-deadlock.
+    #[derive(Debug)]
+    pub(crate) struct Mutex<T> {
+        lock: RawLock,
+        value: loom::cell::UnsafeCell<T>,
+    }
+
+    // SAFETY: the value is reached only through a guard, and one guard exists at a time.
+    unsafe impl<T: Send> Sync for Mutex<T> {}
+
+    pub(crate) struct MutexGuard<'a, T>(&'a Mutex<T>);
+
+    impl<T> Mutex<T> {
+        #[track_caller]
+        pub(crate) fn new(value: T) -> Self {
+            Self {
+                lock: RawLock::new(),
+                value: loom::cell::UnsafeCell::new(value),
+            }
+        }
+        #[track_caller]
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            let address = core::ptr::from_ref(self).addr();
+            hook::before("lock");
+            hook::lock_wanted(address);
+            self.lock.lock();
+            hook::lock_taken(address);
+            hook::after("lock", Detail::Nothing);
+            MutexGuard(self)
+        }
+        #[track_caller]
+        pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+            let address = core::ptr::from_ref(self).addr();
+            hook::before("try_lock");
+            if !self.lock.try_lock() {
+                hook::after("try_lock: held", Detail::Nothing);
+                return None;
+            }
+            hook::lock_taken(address);
+            hook::after("try_lock", Detail::Nothing);
+            Some(MutexGuard(self))
+        }
+    }
+
+    impl<T> core::ops::Deref for MutexGuard<'_, T> {
+        type Target = T;
+        fn deref(&self) -> &T {
+            // SAFETY: this guard is the only one, and it outlives the reference.
+            self.0.value.with(|value| unsafe { &*value })
+        }
+    }
+
+    impl<T> core::ops::DerefMut for MutexGuard<'_, T> {
+        fn deref_mut(&mut self) -> &mut T {
+            // SAFETY: this guard is the only one, borrowed for as long as the reference lives.
+            self.0.value.with_mut(|value| unsafe { &mut *value })
+        }
+    }
+
+    impl<T> Drop for MutexGuard<'_, T> {
+        fn drop(&mut self) {
+            hook::before("unlock");
+            self.0.lock.unlock();
+            hook::lock_given(core::ptr::from_ref(self.0).addr());
+            hook::after("unlock", Detail::Nothing);
+        }
+    }
+}

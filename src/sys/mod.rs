@@ -1,0 +1,126 @@
+//! Thin shims over the operating system: one file a system, one contract, stated here.
+//!
+//! A shim is calls and error mapping. It holds no protocol state and loops only to retry an
+//! interrupted call. Every function says whether it is async-signal-safe.
+//!
+//! # Contract: wait on address
+//!
+//! - `wait(word, expected, deadline) -> Waited`: sleeps while `word` holds `expected`. The check
+//!   and the falling asleep are one step with respect to `wake_one` of the same word. May return
+//!   early for no reason (`Waited::Woken`); returns `Waited::TimedOut` only once the deadline has
+//!   passed. Not for signal handlers: it blocks.
+//! - `wake_one(word)`: wakes one thread asleep on `word`, if any. Async-signal-safe; preserves
+//!   errno.
+//! - `Deadline::after(Duration)`: a point on the monotonic clock; a duration too long to be
+//!   represented is for ever.
+//!
+//! # Contract: signals
+//!
+//! - `SIGNALS`: one more than the highest number; `REALTIME_MIN`: the first real-time one.
+//! - `classify(signal) -> Class`. Async-signal-safe.
+//! - `install(signal, entry)`: asks for the disposition in force and remembers it, then puts the
+//!   shim's handler in place, which calls `entry` and acts on its [`Verdict`]. If ours is there
+//!   already nothing changes. If somebody changes the disposition between the two steps, what they
+//!   set is remembered instead.
+//! - `restore(signal) -> Restored`: puts back what was remembered, unless the disposition in force
+//!   is no longer ours.
+//! - `set_default`, `set_ignored`: whatever is in force; remembered as such.
+//! - `is_ignored`: asks the kernel.
+//! - `die_by(signal)`: ends the process by the signal, masked or not; returns only if its default
+//!   action is not to end it.
+//! - `AllBlocked`: masks every signal in this thread until dropped; no effect where there are none.
+//! - `at_fork(prepare, parent, child)`: called around each fork, in the forking thread.
+//! - `thread_id()`: names the calling thread while it lives. Async-signal-safe.
+//!
+//! `install`, `restore`, `set_default` and `set_ignored` are called under one lock.
+
+use core::fmt;
+
+cfg_if::cfg_if! {
+    if #[cfg(all(loom, any(test, feature = "loom")))] {
+        mod model;
+        pub(crate) use model::*;
+        pub use model::{Deadline, Waited};
+    } else if #[cfg(any(target_os = "linux", target_os = "android"))] {
+        mod linux;
+        mod unix;
+        pub use linux::Deadline;
+        pub(crate) use linux::{wait, wake_one};
+        pub(crate) use unix::*;
+    } else {
+        compile_error!("no shim for this system yet");
+    }
+}
+
+cfg_if::cfg_if! {
+    if #[cfg(all(loom, any(test, feature = "loom")))] {
+    } else if #[cfg(any(target_os = "linux", target_os = "android"))] {
+        pub(crate) const SIGNALS: usize = 65;
+        pub(crate) const REALTIME_MIN: i32 = 35;
+    }
+}
+
+/// Why a wait on an address ended.
+#[cfg(not(all(loom, any(test, feature = "loom"))))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waited {
+    /// Woken, or for no reason: look again.
+    Woken,
+    /// The deadline has passed.
+    TimedOut,
+}
+
+/// An error number of the system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Errno(pub i32);
+
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "errno {}", self.0)
+    }
+}
+
+impl core::error::Error for Errno {}
+
+/// What sort of signal a number names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    OutOfRange,
+    Unstoppable,
+    ReservedByLibc,
+    Synchronous,
+    Standard,
+    RealTime,
+}
+
+/// What `restore` found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Restored {
+    /// Our handler; what was there before is in force again.
+    Previous,
+    /// Somebody else's disposition, which was left alone.
+    Foreign,
+}
+
+/// Where a signal came from, as the shim reads it; zeros where the system does not say.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct RawOrigin {
+    pub(crate) code: i32,
+    pub(crate) pid: i32,
+    pub(crate) uid: u32,
+    pub(crate) value: usize,
+}
+
+/// What the entry says of a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Taken; a handler that was there before is called too.
+    Handled,
+    /// To be ignored.
+    Ignored,
+    /// Not ours any more: the disposition in force is to be carried out.
+    Unwanted,
+}
+
+/// Called in the handler.
+pub(crate) type Entry = fn(i32, RawOrigin) -> Verdict;
