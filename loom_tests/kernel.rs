@@ -1040,30 +1040,3 @@ fn documented_example() {
     };
     assert!(example(Bound::Exhaustive) > 1);
 }
-
-#[test]
-fn exp() {
-    for variant in 0..4 {
-    Model::new(format!("exp{variant}")).actors(3).check(move || {
-        let word = Arc::new((AtomicU32::new(0), AtomicU32::new(0)));
-        let (a, b) = (word.clone(), word.clone());
-        let fa = move || { a.0.fetch_add(1, Relaxed); a.1.fetch_add(1, Relaxed); a.0.fetch_add(1, Relaxed);};
-        let fb = move || { b.0.fetch_add(1, Relaxed); b.1.fetch_add(1, Relaxed); b.0.fetch_add(1, Relaxed);};
-        if variant & 1 == 0 {
-            let a = thread::spawn("a", fa);
-            let b = thread::spawn("b", fb);
-            if variant & 2 == 2 { word.0.fetch_add(1, Relaxed); }
-            a.join();
-            b.join();
-        } else {
-            let a = loom::thread::spawn(fa);
-            let b = loom::thread::spawn(fb);
-            if variant & 2 == 2 { word.0.fetch_add(1, Relaxed); }
-            a.join().unwrap();
-            b.join().unwrap();
-        }
-        assert!(word.0.load(Relaxed) >= 4);
-        assert_eq!(word.1.load(Relaxed), 2);
-    });
-    }
-}

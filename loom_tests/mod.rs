@@ -3,3 +3,5 @@
 pub(crate) use crate::model::{Bound, Control, Model};
 
 mod kernel;
+mod sigqueue;
+mod support;
