@@ -4,4 +4,5 @@ pub(crate) use crate::model::{Bound, Control, Model};
 
 mod kernel;
 mod sigqueue;
+mod stop;
 mod support;

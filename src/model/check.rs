@@ -110,14 +110,15 @@ impl Model {
             Bound::Exhaustive => None,
             Bound::At(bound) => Some(bound),
         };
-        let _watch = report::Watch::start(&self.name, Arc::clone(&executions));
+        let watch = report::Watch::start(&self.name, Arc::clone(&executions));
         builder.check(move || {
             count.fetch_add(1, Relaxed);
             Run::begin();
             program();
             let run = Run::expect();
-            super::thread::exit(&run, 0);
+            super::thread::exit(&run, 0, core::panic::Location::caller());
         });
+        drop(watch);
         let limit = self.max_duration.unwrap_or(Duration::MAX);
         assert!(
             start.elapsed() < limit,

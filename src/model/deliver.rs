@@ -1,6 +1,7 @@
 //! Where signals land, and what happens then.
 
-use super::kernel::{Action, Handler, Outcome};
+use super::disposition::{Action, Handler};
+use super::kernel::Outcome;
 use super::lanes::{Detail, place};
 use super::signals::{Signal, sig};
 use super::state::{COINS, Frame, Run, TABLES, Thread, Words, touch};
@@ -170,7 +171,14 @@ pub(super) fn read_table(words: &Words, signal: Signal) {
     let _ = table.compare_exchange(u32::MAX, u32::MAX, Relaxed, Acquire);
 }
 
-fn act(run: &Rc<Run>, words: &Words, me: usize, signal: Signal, action: Action, at: &'static Location<'static>) {
+fn act(
+    run: &Rc<Run>,
+    words: &Words,
+    me: usize,
+    signal: Signal,
+    action: Action,
+    at: &'static Location<'static>,
+) {
     match action {
         Action::Nothing => run.row(me, "ignored:", Detail::Signal(signal), at),
         Action::Terminate => {

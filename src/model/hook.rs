@@ -93,13 +93,3 @@ pub(crate) fn lock_given(address: usize) {
         }
     }
 }
-
-/// The calling thread believes that it is attached to the runtime (or no longer).
-///
-/// From then on each of its handlers must run on its alternate signal stack.
-pub(crate) fn set_attached(attached: bool) {
-    if let Some(run) = Run::current() {
-        let me = run.me();
-        run.borrow().threads[me].attached = attached;
-    }
-}

@@ -1,37 +1,15 @@
 //! The calls into the simulated kernel.
 
 use super::deliver;
+use super::disposition::{Action, Disposition};
 use super::lanes::Detail;
-use super::signals::{SigSet, Signal, ignored_by_default, sig};
+use super::signals::{SigSet, Signal, sig};
 use super::state::{Process, Run, TABLES, Words, touch};
 use super::thread::ThreadId;
-use core::fmt::{self, Debug, Formatter};
 use core::panic::Location;
 use core::sync::atomic::Ordering::{AcqRel, Relaxed};
 use std::cell::Cell;
 use std::rc::Rc;
-
-/// What a process does with a signal.
-#[derive(Clone, Default, PartialEq)]
-pub enum Disposition {
-    /// The default action: terminate, or nothing for CHLD, CONT, URG and WINCH.
-    #[default]
-    Default,
-    /// Nothing; what is pending is discarded.
-    Ignore,
-    /// Run this handler on the thread that takes the signal.
-    Handler(Handler),
-}
-
-/// A handler with its flags; two are equal if one is a clone of the other.
-#[derive(Clone)]
-pub struct Handler {
-    pub(super) run: Rc<dyn Fn(Signal)>,
-    pub(super) mask: SigSet,
-    pub(super) nodefer: bool,
-    pub(super) onstack: bool,
-    pub(super) resethand: bool,
-}
 
 /// What became of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,105 +33,6 @@ pub enum How {
     Unblock,
     /// Mask these and nothing else.
     Set,
-}
-
-/// A disposition resolved: what is to be done.
-pub(super) enum Action {
-    Nothing,
-    Terminate,
-    Run(Handler),
-}
-
-impl Handler {
-    /// A handler that masks its own signal while it runs, on the stack it finds.
-    pub fn new(run: impl Fn(Signal) + 'static) -> Self {
-        let run = Rc::new(run);
-        Self {
-            run,
-            mask: SigSet::EMPTY,
-            nodefer: false,
-            onstack: false,
-            resethand: false,
-        }
-    }
-    /// `sa_mask`: masked while the handler runs.
-    #[must_use]
-    pub fn mask(self, mask: SigSet) -> Self {
-        Self { mask, ..self }
-    }
-    /// `SA_NODEFER`: the handler may be interrupted by its own signal.
-    #[must_use]
-    pub fn nodefer(self) -> Self {
-        Self {
-            nodefer: true,
-            ..self
-        }
-    }
-    /// `SA_ONSTACK`: runs on the thread's alternate stack if it has one.
-    #[must_use]
-    pub fn onstack(self) -> Self {
-        Self {
-            onstack: true,
-            ..self
-        }
-    }
-    /// `SA_RESETHAND`: the disposition is the default again once the handler was chosen.
-    #[must_use]
-    pub fn resethand(self) -> Self {
-        Self {
-            resethand: true,
-            ..self
-        }
-    }
-}
-
-impl PartialEq for Handler {
-    fn eq(&self, other: &Self) -> bool {
-        Rc::ptr_eq(&self.run, &other.run)
-    }
-}
-
-impl Debug for Handler {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handler")
-            .field("mask", &self.mask)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Debug for Disposition {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl Disposition {
-    /// A plain handler; use [`Handler`] for flags.
-    pub fn handler(run: impl Fn(Signal) + 'static) -> Self {
-        Self::Handler(Handler::new(run))
-    }
-
-    pub(super) fn name(&self) -> &'static str {
-        match self {
-            Self::Default => "Default",
-            Self::Ignore => "Ignore",
-            Self::Handler(_) => "Handler",
-        }
-    }
-
-    pub(super) fn action(&self, signal: Signal) -> Action {
-        match self {
-            Self::Handler(handler) => Action::Run(handler.clone()),
-            Self::Default if !ignored_by_default(signal) => Action::Terminate,
-            Self::Default | Self::Ignore => Action::Nothing,
-        }
-    }
-}
-
-impl From<Handler> for Disposition {
-    fn from(handler: Handler) -> Self {
-        Self::Handler(handler)
-    }
 }
 
 /// The simulated kernel of this execution; a token to be copied into every thread.
@@ -400,53 +279,6 @@ impl Kernel {
         let call = Call::enter(Location::caller());
         super::futex::expire(&call.run, &call.words);
         call.leave("deadlines expire", Detail::Nothing);
-    }
-
-    /// Forks: runs `child` as a new process in which only the calling thread lives, then goes
-    /// on as the parent; returns what became of the child.
-    ///
-    /// The child has the parent's dispositions and the caller's mask, altstack and handlers in
-    /// progress; nothing is pending in it. loom cannot copy memory, so what `child` does to
-    /// shared memory, the parent sees: pass it a copy of what the protocol keeps there, taken
-    /// right before. Other threads run on meanwhile, in the parent, as they do on a real system.
-    #[track_caller]
-    pub fn fork(self, child: impl FnOnce()) -> Outcome {
-        let call = Call::enter(Location::caller());
-        let parent = {
-            let mut inner = call.run.borrow();
-            let parent = inner.threads[call.me].process;
-            let mut process = Process::new();
-            process
-                .dispositions
-                .clone_from(&inner.processes[parent].dispositions);
-            inner.processes.push(process);
-            let child = inner.processes.len() - 1;
-            let thread = &mut inner.threads[call.me];
-            let pending = core::mem::take(&mut thread.pending);
-            let locks = thread.locks.len();
-            thread.process = child;
-            (parent, pending, thread.mask, thread.altstack, locks)
-        };
-        call.run
-            .row(call.me, "fork: child runs", Detail::Nothing, call.at);
-        child();
-        let (process, pending, mask, altstack, locks) = parent;
-        let outcome = {
-            let mut inner = call.run.borrow();
-            let child = inner.threads[call.me].process;
-            let thread = &mut inner.threads[call.me];
-            thread.process = process;
-            thread.pending.splice(0..0, pending);
-            thread.mask = mask;
-            thread.altstack = altstack;
-            thread.locks.truncate(locks);
-            inner.processes[child].outcome
-        };
-        call.leave(
-            "fork: back in the parent",
-            Detail::Text(format!("child {outcome:?}")),
-        );
-        outcome
     }
 }
 

@@ -1,4 +1,101 @@
-//! The simulated kernel: signals, threads and sleeping for models under loom.
+//! The simulated kernel: signals, suspension, sleep and fork for programs under loom.
+//!
+//! loom explores the threads of a program and knows nothing of signals. This module supplies the
+//! rest, for this crate's own models and for yours: with `--cfg loom` and feature `loom` it is
+//! public, and every type of this crate runs on it.
+//!
+//! # A handler being checked
+//!
+//! A counter that a handler shares with the code it interrupts, read and written back: an
+//! increment is lost, and the lanes show where. (The model is `documented_example` among the
+//! crate's own.)
+//!
+//! ```ignore (needs --cfg loom and feature loom)
+//! use portcullis::model::atomic::{AtomicU32, Ordering::Relaxed};
+//! use portcullis::model::{Disposition, Kernel, Model, sig, thread};
+//! use std::sync::Arc;
+//!
+//! Model::new("counter").actors(2).check(|| {
+//!     let kernel = Kernel::new().at_most(1);
+//!     let hits = Arc::new(AtomicU32::new(0));
+//!     let count = Arc::clone(&hits);
+//!     let handler = move |_| _ = count.fetch_add(1, Relaxed);
+//!     kernel.sigaction(sig::USR1, Disposition::handler(handler));
+//!
+//!     let sender = thread::spawn("sender", move || {
+//!         kernel.tgkill(thread::main(), sig::USR1);
+//!     });
+//!     let read = hits.load(Relaxed);
+//!     hits.store(read + 1, Relaxed);
+//!     sender.join();
+//!     assert_eq!(hits.load(Relaxed), 2);
+//! });
+//! ```
+//!
+//! # The pieces
+//!
+//! | | |
+//! |---|---|
+//! | [`Model`] | explores a program and says how far: `model NAME: N executions, exhaustive` |
+//! | [`Control`] | a program that must fail, for a stated reason; explored in a child process |
+//! | [`Kernel`] | boots with `Kernel::new()`; signals, masks, dispositions, altstacks, fork, suspension |
+//! | [`Handler`], [`Disposition`], [`SigSet`], [`sig`] | what its calls take |
+//! | [`thread`] | threads with a lane of their own; `spawn(name, body)`, `join` |
+//! | [`atomic`] | loom's atomics, each operation a place where a signal lands |
+//! | [`violation`], [`say`], [`name_thread`], [`set_attached`] | claims and remarks |
+//!
+//! # Rules of the kernel
+//!
+//! - A signal that is pending and not masked runs its handler on its thread, nested: the code it
+//!   interrupted stands still until the handler returns. Handlers are interrupted in turn, except
+//!   by what they mask: their own signal unless `nodefer`, and their `mask`.
+//! - It lands before any operation of this crate's types or of [`atomic`], before or at the end
+//!   of a kernel call, or while its thread sleeps; nowhere else. What a thread shares with its
+//!   own handlers must go through these types, or the model cannot interrupt there.
+//! - It may be in flight for any number of steps, even past operations that its sender made
+//!   afterwards and the target has seen; a kernel call or a yield of the target ends the flight.
+//!   Sending publishes nothing.
+//! - The kernel takes a signal off the pending set and reads its disposition in one step, and
+//!   whoever is handed a handler sees what was written before it was installed. Entering the
+//!   handler is a later step: the disposition may have changed by then.
+//! - A process-directed signal is taken by exactly one thread that does not mask it.
+//! - A signal of which one is pending already, or which is ignored when sent and not masked, is
+//!   discarded; so is what is pending when its disposition becomes ignoring.
+//! - The default action ends the process, or does nothing (CHLD, CONT, URG, WINCH). The first end
+//!   counts: [`Kernel::outcome`]. loom needs every thread to reach its end, so the threads of a
+//!   dead process go on, but get no more signals, and [`violation`]s of theirs are ignored.
+//! - A sleep ends early for a handler. The waker's stores are seen only as far as the word that
+//!   was waited for carries them; loom does pass on to a thread that *slept* what its waker knew,
+//!   and a program cannot tell, for a wait that found the word changed passes on nothing.
+//! - A handler on an attached thread ([`set_attached`]) must be on its alternate stack, and a
+//!   handler must not wait for a lock that a frame below it holds: either fails the model.
+//! - Exit hooks run on their thread, last registered first, before its join returns.
+//! - A suspension is asynchronous like a signal; see [`Kernel::suspend`]. One that is under way
+//!   acts on a thread that exits the process after the others ended: [`Outcome::Ghost`].
+//! - Fork runs the child as a closure; see [`Kernel::fork`] for what that can and cannot show.
+//!
+//! # Cost
+//!
+//! A program that boots no kernel pays nothing. Threads that mask everything pay nothing. For the
+//! others each step has one more loom operation until the number promised by [`Kernel::at_most`]
+//! has come. [`Kernel::prompt`] gives up flight, where that is sound, for a fraction of the
+//! executions. The kernel is one of loom's five threads: it leaves four.
+//!
+//! # Limits
+//!
+//! - Up to six interruptions of an execution have a flight; later ones land at the next step.
+//! - No real-time queueing, `siginfo`, job control, or system calls that fail with `EINTR`.
+//! - A thread that masks everything is not suspended until it unmasks something.
+//! - What loom does not see, this does not: compiler reordering against a handler, load
+//!   buffering, `SeqCst` accesses (they count as acquire and release).
+//!
+//! # Environment
+//!
+//! | variable | effect |
+//! |---|---|
+//! | `PORTCULLIS_BOUND=4`, `=none` | raises every model's preemption bound, never lowers it |
+//! | `PORTCULLIS_LANES=1` | controls print the lanes of what they found; models always do |
+//! | `PORTCULLIS_LEDGER=file` | appends kind, name, actors, bound, executions, seconds |
 
 pub(crate) mod futex;
 pub(crate) mod hook;
@@ -8,6 +105,8 @@ pub mod thread;
 mod check;
 mod control;
 mod deliver;
+mod disposition;
+mod fork;
 mod kernel;
 mod lanes;
 mod report;
@@ -17,7 +116,8 @@ mod suspend;
 
 pub use check::{Bound, Model};
 pub use control::Control;
-pub use kernel::{Disposition, Handler, How, Kernel, Outcome};
+pub use disposition::{Disposition, Handler};
+pub use kernel::{How, Kernel, Outcome};
 pub use signals::{SigSet, Signal, sig};
 
 /// Atomics for a handler's own state, every operation a place where a signal may land.
@@ -56,6 +156,15 @@ pub fn violation(reason: impl Into<String>) {
     let alive = run.words().is_none() || run.borrow().process_of(me).outcome == Outcome::Running;
     if alive {
         let reason = reason.into();
+        run.row(me, "!!", Detail::Text(reason.clone()), Location::caller());
         panic!("{reason}");
     }
+}
+
+/// Says that the calling thread counts as attached to the runtime, or no longer. While it does,
+/// each of its handlers must run on its alternate signal stack.
+pub fn set_attached(attached: bool) {
+    let run = Run::expect();
+    let me = run.me();
+    run.borrow().threads[me].attached = attached;
 }

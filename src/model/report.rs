@@ -84,7 +84,10 @@ fn report(info: &PanicHookInfo<'_>) -> bool {
 }
 
 fn reason(info: &PanicHookInfo<'_>) -> String {
-    let text = info.payload_as_str().unwrap_or("panic without a message");
+    let payload = info.payload();
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let text = text.unwrap_or("panic without a message");
     if text.starts_with("deadlock; threads") {
         return "deadlock: every thread is asleep".to_owned();
     }

@@ -5,7 +5,8 @@
 //! change of plain fields is atomic with the loom operation just before it. No borrow of the
 //! state may be held across a loom operation.
 
-use super::kernel::{Action, Disposition, Outcome};
+use super::disposition::{Action, Disposition};
+use super::kernel::Outcome;
 use super::lanes::{Detail, Row};
 use super::signals::{SigSet, Signal};
 use core::panic::Location;

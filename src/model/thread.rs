@@ -59,7 +59,7 @@ pub fn spawn<T: 'static>(
         let result = body();
         // Exiting is a kernel call: a signal may land before it.
         super::deliver::step(&run, at);
-        exit(&run, slot);
+        exit(&run, slot, at);
         *theirs.result.borrow_mut() = Some(result);
         theirs.hand_over(&run, slot);
     });
@@ -67,7 +67,7 @@ pub fn spawn<T: 'static>(
 }
 
 /// Runs the exit hooks of a thread and takes it out of the kernel's sight.
-pub(super) fn exit(run: &Run, slot: usize) {
+pub(super) fn exit(run: &Run, slot: usize, at: &'static Location<'static>) {
     loop {
         let hook = run.borrow().threads[slot].at_exit.pop();
         let Some(hook) = hook else { break };
@@ -75,12 +75,15 @@ pub(super) fn exit(run: &Run, slot: usize) {
     }
     run.borrow().threads[slot].exited = true;
     super::suspend::asleep(run, slot);
-    run.row(slot, "thread exits", Detail::Nothing, Location::caller());
+    run.row(slot, "thread exits", Detail::Nothing, at);
     let last = run.borrow().threads.iter().all(|thread| thread.exited);
     if last {
         // What handlers own is dropped while the execution that it belongs to lasts.
-        let processes = core::mem::take(&mut run.borrow().processes);
-        drop(processes);
+        let processes = run.borrow().processes.len();
+        for process in 0..processes {
+            let handlers = core::mem::take(&mut run.borrow().processes[process].dispositions);
+            drop(handlers);
+        }
     }
 }
 
@@ -123,7 +126,9 @@ pub struct JoinHandle<T> {
 
 impl<T> core::fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("JoinHandle").field("slot", &self.slot).finish_non_exhaustive()
+        f.debug_struct("JoinHandle")
+            .field("slot", &self.slot)
+            .finish_non_exhaustive()
     }
 }
 
@@ -145,7 +150,11 @@ impl<T> JoinHandle<T> {
         }
         let name = run.borrow().threads[self.slot].name.clone();
         super::hook::after("join", Detail::Text(name));
-        self.shared.result.borrow_mut().take().expect("written before the end")
+        self.shared
+            .result
+            .borrow_mut()
+            .take()
+            .expect("written before the end")
     }
 }
 

@@ -1,0 +1,44 @@
+//! The harness itself.
+
+use crate::loom_tests::{Control, Model};
+use crate::model::violation;
+use crate::sync::AtomicU32;
+use crate::sync::Ordering::Relaxed;
+
+/// The harness: a control that does not fail is an error.
+#[test]
+#[should_panic(expected = "NOT FOUND")]
+fn control_not_found() {
+    Control::new("kernel::control_not_found", "anything")
+        .actors(1)
+        .check(|| ());
+}
+
+/// The harness: a control that fails for another reason is an error.
+#[test]
+#[should_panic(expected = "failed for another reason")]
+fn control_other_reason() {
+    Control::new("kernel::control_other_reason", "anything").check(|| violation("another"));
+}
+
+/// The harness: waiting for ever by spinning is told from every other failure.
+#[test]
+fn control_no_progress() {
+    Control::new("kernel::control_no_progress", "no progress")
+        .max_branches(500)
+        .check(|| {
+            let word = AtomicU32::new(0);
+            while word.load(Relaxed) == 0 {
+                crate::sync::relax();
+            }
+        });
+}
+
+/// The harness: an exploration that is cut short does not count.
+#[test]
+#[should_panic(expected = "exploration cut")]
+fn model_cut_short() {
+    Model::new("kernel::model_cut_short")
+        .max_duration(core::time::Duration::ZERO)
+        .check(|| ());
+}

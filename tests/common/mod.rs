@@ -1,0 +1,244 @@
+//! Children, events and the system's calls, for the tests on the real kernel.
+//!
+//! Dispositions belong to the whole process, so each test that touches them runs in a process of
+//! its own: the test binary once more, with this one test ([`isolated`]). An alarm ends it.
+#![allow(dead_code, reason = "no test uses all of it")]
+
+use std::io;
+use std::mem::zeroed;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::ptr;
+use std::time::Duration;
+
+/// Long enough for anything that has to happen.
+pub(crate) const SOON: Duration = Duration::from_secs(10);
+/// Long enough to see that something does not happen.
+pub(crate) const SETTLE: Duration = Duration::from_millis(100);
+
+const CHILD: &str = "PORTCULLIS_CHILD";
+const ROLE: &str = "PORTCULLIS_ROLE";
+
+/// Runs `body` in a process of its own. `name` is the test's.
+pub(crate) fn isolated(name: &str, body: impl FnOnce()) {
+    isolated_within(name, 30, body);
+}
+
+pub(crate) fn isolated_within(name: &str, seconds: u32, body: impl FnOnce()) {
+    if std::env::var(CHILD).as_deref() == Ok(name) {
+        alarm(seconds);
+        body();
+        return;
+    }
+    let status = command(name, "").status().expect("the test binary runs again");
+    assert!(status.success(), "{name}: {status}");
+}
+
+/// This binary once more, with one test, in a role of it.
+pub(crate) fn command(name: &str, role: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this binary has a path"));
+    command.args(["--exact", name, "--nocapture", "--test-threads=1", "--quiet"]);
+    command.env(CHILD, name).env(ROLE, role).stdout(Stdio::null());
+    command
+}
+
+/// Which part this process has in its test; empty for the main one.
+pub(crate) fn role() -> String {
+    std::env::var(ROLE).unwrap_or_default()
+}
+
+/// A number handed to a process in a role.
+pub(crate) fn number(name: &str) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).expect("the number was handed on")
+}
+
+/// A process in a role that is ended with the test.
+pub(crate) struct Helper(pub(crate) Child);
+
+impl Helper {
+    pub(crate) fn start(name: &str, role: &str, numbers: &[(&str, u64)]) -> Self {
+        let numbers = numbers.iter().map(|(key, value)| (*key, value.to_string()));
+        Self(command(name, role).envs(numbers).spawn().expect("a helper starts"))
+    }
+
+    pub(crate) fn pid(&self) -> i32 {
+        self.0.id() as i32
+    }
+
+    pub(crate) fn finish(mut self) -> ExitStatus {
+        self.0.wait().expect("a helper is waited for")
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn check(result: i32) -> io::Result<i32> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+pub(crate) fn alarm(seconds: u32) {
+    // SAFETY: no preconditions.
+    unsafe { libc::alarm(seconds) };
+}
+
+pub(crate) fn pid() -> i32 {
+    // SAFETY: no preconditions.
+    unsafe { libc::getpid() }
+}
+
+pub(crate) fn parent() -> i32 {
+    // SAFETY: no preconditions.
+    unsafe { libc::getppid() }
+}
+
+pub(crate) fn uid() -> u32 {
+    // SAFETY: no preconditions.
+    unsafe { libc::getuid() }
+}
+
+pub(crate) fn kill(pid: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: no preconditions.
+    check(unsafe { libc::kill(pid, signal) }).map(drop)
+}
+
+/// To this process.
+pub(crate) fn kill_self(signal: i32) {
+    kill(pid(), signal).expect("a signal to oneself is accepted");
+}
+
+/// Queues a signal with a value, and again for as long as the kernel's queue is full.
+#[cfg(not(any(target_vendor = "apple", target_os = "openbsd")))]
+pub(crate) fn queue(pid: i32, signal: i32, value: usize) -> io::Result<()> {
+    let value = libc::sigval { sival_ptr: ptr::without_provenance_mut(value) };
+    loop {
+        // SAFETY: no preconditions.
+        match check(unsafe { libc::sigqueue(pid, signal, value) }) {
+            Err(full) if full.raw_os_error() == Some(libc::EAGAIN) => std::thread::yield_now(),
+            done => return done.map(drop),
+        }
+    }
+}
+
+/// Ends the process at once, as a forked child has to.
+pub(crate) fn exit(code: i32) -> ! {
+    // SAFETY: no preconditions.
+    unsafe { libc::_exit(code) }
+}
+
+/// Forks; the child ends with what `child` returns, 101 if it panics.
+pub(crate) fn fork(child: impl FnOnce() -> i32) -> i32 {
+    // SAFETY: the C library keeps its allocator usable in the child; the closures take no lock
+    // that another thread of the parent could hold.
+    let forked = check(unsafe { libc::fork() }).expect("fork");
+    if forked == 0 {
+        exit(catch_unwind(AssertUnwindSafe(child)).unwrap_or(101));
+    }
+    forked
+}
+
+/// How a child ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Exited(i32),
+    Killed(i32),
+}
+
+pub(crate) fn wait_for(child: i32) -> Ended {
+    let mut status = 0;
+    loop {
+        // SAFETY: the pointer is valid for the call.
+        match check(unsafe { libc::waitpid(child, &raw mut status, 0) }) {
+            Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
+            done => break drop(done.expect("waitpid")),
+        }
+    }
+    if libc::WIFSIGNALED(status) {
+        Ended::Killed(libc::WTERMSIG(status))
+    } else {
+        Ended::Exited(libc::WEXITSTATUS(status))
+    }
+}
+
+/// A disposition as the kernel tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Disposition {
+    pub(crate) action: usize,
+    pub(crate) flags: i32,
+    /// The first 64 signals of the mask.
+    pub(crate) mask: u64,
+}
+
+impl Disposition {
+    pub(crate) fn simple(action: usize) -> Self {
+        Self { action, flags: 0, mask: 0 }
+    }
+
+    /// Without the flag that the C library adds of its own accord.
+    fn shown(mut self) -> Self {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        {
+            self.flags &= !0x0400_0000;
+        }
+        self
+    }
+}
+
+fn members(set: &libc::sigset_t) -> u64 {
+    // SAFETY: the set is valid; numbers out of range answer -1.
+    (1..64).filter(|s| unsafe { libc::sigismember(set, *s) } == 1).fold(0, |all, s| all | 1 << s)
+}
+
+fn set_of(members: u64) -> libc::sigset_t {
+    // SAFETY: all zeros is storage for a set, emptied next.
+    let mut set: libc::sigset_t = unsafe { zeroed() };
+    // SAFETY: the set is a local.
+    unsafe { libc::sigemptyset(&raw mut set) };
+    for signal in (1..64).filter(|s| members >> s & 1 != 0) {
+        // SAFETY: as above.
+        unsafe { libc::sigaddset(&raw mut set, signal) };
+    }
+    set
+}
+
+pub(crate) fn disposition(signal: i32) -> io::Result<Disposition> {
+    // SAFETY: all zeros is a valid sigaction.
+    let mut now: libc::sigaction = unsafe { zeroed() };
+    // SAFETY: a null new action only asks.
+    check(unsafe { libc::sigaction(signal, ptr::null(), &raw mut now) })?;
+    let (action, flags) = (now.sa_sigaction, now.sa_flags);
+    Ok(Disposition { action, flags, mask: members(&now.sa_mask) }.shown())
+}
+
+pub(crate) fn set_disposition(signal: i32, new: Disposition) {
+    // SAFETY: all zeros is a valid sigaction.
+    let mut action: libc::sigaction = unsafe { zeroed() };
+    (action.sa_sigaction, action.sa_flags) = (new.action, new.flags);
+    action.sa_mask = set_of(new.mask);
+    // SAFETY: tests set SIG_DFL, SIG_IGN and handlers that are async-signal-safe.
+    check(unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) }).expect("sigaction");
+}
+
+/// The calling thread's signal mask.
+pub(crate) fn mask() -> u64 {
+    // SAFETY: all zeros is storage for a set, filled next.
+    let mut now: libc::sigset_t = unsafe { zeroed() };
+    // SAFETY: a null new set only asks.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, ptr::null(), &raw mut now) };
+    members(&now)
+}
+
+pub(crate) fn set_mask(members: u64) {
+    let set = set_of(members);
+    // SAFETY: the set is a local.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const set, ptr::null_mut()) };
+}
+
+pub(crate) fn errno_of(call: impl FnOnce() -> i32) -> i32 {
+    assert_eq!(call(), -1, "the call fails");
+    io::Error::last_os_error().raw_os_error().unwrap_or(0)
+}
