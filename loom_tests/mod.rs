@@ -3,6 +3,9 @@
 pub(crate) use crate::model::{Bound, Control, Model};
 
 mod kernel;
+mod go;
+mod historical;
+mod litmus;
 mod sigqueue;
 mod stop;
 mod support;

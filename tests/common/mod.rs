@@ -4,6 +4,7 @@
 //! its own: the test binary once more, with this one test ([`isolated`]). An alarm ends it.
 #![allow(dead_code, reason = "no test uses all of it")]
 
+use std::ffi::CString;
 use std::io;
 use std::mem::zeroed;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -52,19 +53,22 @@ pub(crate) fn number(name: &str) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).expect("the number was handed on")
 }
 
-/// A process in a role that is ended with the test.
+/// A process in a role that is ended with the test. Its standard input is a pipe of ours.
 pub(crate) struct Helper(pub(crate) Child);
 
 impl Helper {
     pub(crate) fn start(name: &str, role: &str, numbers: &[(&str, u64)]) -> Self {
         let numbers = numbers.iter().map(|(key, value)| (*key, value.to_string()));
-        Self(command(name, role).envs(numbers).spawn().expect("a helper starts"))
+        let mut command = command(name, role);
+        command.envs(numbers).stdin(Stdio::piped());
+        Self(command.spawn().expect("a helper starts"))
     }
 
     pub(crate) fn pid(&self) -> i32 {
         self.0.id() as i32
     }
 
+    /// Closes the pipe ([`told_to_end`]) and waits.
     pub(crate) fn finish(mut self) -> ExitStatus {
         self.0.wait().expect("a helper is waited for")
     }
@@ -74,6 +78,57 @@ impl Drop for Helper {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+/// Whether the other end of standard input was closed.
+pub(crate) fn told_to_end() -> bool {
+    let mut input = libc::pollfd { fd: 0, events: libc::POLLIN, revents: 0 };
+    // SAFETY: one pollfd, valid for the call.
+    unsafe { libc::poll(&raw mut input, 1, 0) == 1 }
+}
+
+/// Runs `f` in a thread that takes no signals, so that they meet the others.
+pub(crate) fn masked_thread<'scope, R: Send + 'scope>(
+    scope: &'scope std::thread::Scope<'scope, '_>,
+    f: impl FnOnce() -> R + Send + 'scope,
+) -> std::thread::ScopedJoinHandle<'scope, R> {
+    let before = mask();
+    set_mask(!0);
+    let handle = scope.spawn(f);
+    set_mask(before);
+    handle
+}
+
+/// A program to become: this binary in a role, with nothing left to allocate after a fork.
+pub(crate) struct Image {
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
+}
+
+impl Image {
+    pub(crate) fn new(name: &str, role: &str, extra: &[(&str, u64)]) -> Self {
+        let text = |text: String| CString::new(text).expect("no zero inside");
+        let path = std::env::current_exe().expect("this binary has a path");
+        let path = path.into_os_string().into_string().expect("a path of plain text");
+        let arguments = [path.as_str(), "--exact", name, "--nocapture", "--test-threads=1", "--quiet"];
+        let mut environment = vec![format!("{CHILD}={name}"), format!("{ROLE}={role}")];
+        environment.extend(extra.iter().map(|(key, value)| format!("{key}={value}")));
+        Self {
+            arguments: arguments.into_iter().map(|a| text(a.to_owned())).collect(),
+            environment: environment.into_iter().map(text).collect(),
+        }
+    }
+
+    /// Becomes it; 102 if that fails.
+    pub(crate) fn exec(&self) -> ! {
+        let list = |texts: &[CString]| -> [*const libc::c_char; 16] {
+            std::array::from_fn(|at| texts.get(at).map_or(ptr::null(), |text| text.as_ptr()))
+        };
+        let (arguments, environment) = (list(&self.arguments), list(&self.environment));
+        // SAFETY: both lists end with a null pointer: they are longer than what is in them.
+        unsafe { libc::execve(arguments[0], arguments.as_ptr(), environment.as_ptr()) };
+        exit(102)
     }
 }
 
@@ -154,7 +209,10 @@ pub(crate) fn wait_for(child: i32) -> Ended {
         // SAFETY: the pointer is valid for the call.
         match check(unsafe { libc::waitpid(child, &raw mut status, 0) }) {
             Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
-            done => break drop(done.expect("waitpid")),
+            done => {
+                assert_eq!(done.expect("waitpid"), child);
+                break;
+            }
         }
     }
     if libc::WIFSIGNALED(status) {
@@ -241,4 +299,10 @@ pub(crate) fn set_mask(members: u64) {
 pub(crate) fn errno_of(call: impl FnOnce() -> i32) -> i32 {
     assert_eq!(call(), -1, "the call fails");
     io::Error::last_os_error().raw_os_error().unwrap_or(0)
+}
+
+/// Makes this process the leader of a process group of its own.
+pub(crate) fn lead_group() {
+    // SAFETY: no preconditions.
+    check(unsafe { libc::setpgid(0, 0) }).expect("a group of its own");
 }

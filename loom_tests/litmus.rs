@@ -1,0 +1,242 @@
+//! Each happens-before edge alone, once right and once with each side weakened.
+//!
+//! A weakened one must fail: loom then reports an access that nothing orders ("Causality
+//! violation"), or the assertion that names what was not seen. The shapes are those of the shipped
+//! operations: the same read-modify-writes on one word, with the orderings as parameters.
+
+use std::sync::Arc;
+
+use super::support::Payload;
+use super::{Control, Model};
+use crate::model::thread;
+use crate::sync::Ordering::{self, AcqRel, Acquire, Relaxed, Release};
+use crate::sync::{AtomicU32, AtomicU64};
+
+/// One right pairing and two weakened ones of a shape.
+macro_rules! edge {
+    (
+        $(#[$doc:meta])*
+        $name:ident: $shape:path,
+        right($release:ident, $acquire:ident), reason $reason:literal
+    ) => {
+        $(#[$doc])*
+        mod $name {
+            use super::*;
+            const NAME: &str = concat!("litmus::", stringify!($name));
+
+            #[test]
+            fn right() {
+                Model::new(format!("{NAME}::right")).actors(2).check(|| $shape($release, $acquire));
+            }
+            #[test]
+            fn without_release() {
+                Control::new(format!("{NAME}::without_release"), $reason)
+                    .actors(2)
+                    .check(|| $shape(Relaxed, $acquire));
+            }
+            #[test]
+            fn without_acquire() {
+                Control::new(format!("{NAME}::without_acquire"), $reason)
+                    .actors(2)
+                    .check(|| $shape($release, Relaxed));
+            }
+        }
+    };
+}
+
+/// Data, then `publish`; whoever `observe`s it reads the data.
+fn pass(
+    publish: impl FnOnce(&AtomicU64) + 'static,
+    observe: impl FnOnce(&AtomicU64) -> bool + 'static,
+) {
+    let shared = Arc::new((Payload::new(), AtomicU64::new(0)));
+    let theirs = Arc::clone(&shared);
+    let publisher = thread::spawn("publisher", move || {
+        theirs.0.set(7);
+        publish(&theirs.1);
+    });
+    if observe(&shared.1) {
+        assert_eq!(shared.0.get(), 7);
+    }
+    publisher.join();
+}
+
+fn swap_then_load(release: Ordering, acquire: Ordering) {
+    pass(
+        move |word| {
+            word.swap(1, release);
+        },
+        move |word| word.load(acquire) == 1,
+    );
+}
+
+fn swap_then_failed_exchange(release: Ordering, acquire: Ordering) {
+    pass(
+        move |word| {
+            word.swap(1, release);
+        },
+        move |word| word.compare_exchange(0, 2, Relaxed, acquire) == Err(1),
+    );
+}
+
+fn exchange_then_exchange(release: Ordering, acquire: Ordering) {
+    pass(
+        move |word| {
+            let _ = word.compare_exchange(0, 1, release, Relaxed);
+        },
+        move |word| word.compare_exchange(1, 0, acquire, Relaxed).is_ok(),
+    );
+}
+
+fn add_then_exchange(release: Ordering, acquire: Ordering) {
+    pass(
+        move |word| {
+            word.fetch_or(1, release);
+        },
+        move |word| word.compare_exchange(1, 0, acquire, Relaxed).is_ok(),
+    );
+}
+
+fn clear_bit_then_load(release: Ordering, acquire: Ordering) {
+    pass(
+        move |word| {
+            word.fetch_or(2, Relaxed);
+            word.fetch_and(!2, release);
+            word.fetch_or(4, Relaxed);
+        },
+        move |word| word.load(acquire) == 4,
+    );
+}
+
+edge! {
+    /// Note E1: `wake` -> the load in `sleep`.
+    note_wake_publishes: swap_then_load, right(Release, Acquire), reason "Causality violation"
+}
+edge! {
+    /// Note E1: `wake` -> the failed compare-exchange at the start of `sleep`, and in giving up.
+    note_wake_before_sleep: swap_then_failed_exchange, right(Release, Acquire),
+    reason "Causality violation"
+}
+edge! {
+    /// Queue E1: the compare-exchange of `send` -> that of `take`.
+    send_take: exchange_then_exchange, right(AcqRel, Acquire), reason "Causality violation"
+}
+edge! {
+    /// Queue E5: the drop of a batch -> `wait_quiet`, through a send of the same number between.
+    quiet_after_batch: clear_bit_then_load, right(Release, Acquire), reason "Causality violation"
+}
+edge! {
+    /// Queue E2, and E6, E4: fetch-or or compare-exchange -> compare-exchange.
+    announce_consume: add_then_exchange, right(AcqRel, Acquire), reason "Causality violation"
+}
+edge! {
+    /// Queue E6: what was set up before `enable` -> a `send` that accepts.
+    enable_publishes: exchange_then_exchange, right(Release, AcqRel), reason "Causality violation"
+}
+edge! {
+    /// Queue E4: one guest's last access -> the next guest's first.
+    guest_hands_over: exchange_then_exchange, right(AcqRel, AcqRel), reason "Causality violation"
+}
+
+/// E2's use: the owner that consumed SENDING finds the slot pending by a relaxed load.
+fn announced_slot_is_seen(release: Ordering, acquire: Ordering) {
+    let shared = Arc::new((AtomicU64::new(0), AtomicU32::new(0)));
+    let theirs = Arc::clone(&shared);
+    let sender = thread::spawn("sender", move || {
+        let _ = theirs.0.compare_exchange(0, 1, Release, Relaxed);
+        theirs.1.fetch_or(1, release);
+    });
+    if shared.1.compare_exchange(1, 0, acquire, Relaxed).is_ok() {
+        assert_eq!(shared.0.load(Relaxed), 1, "announced, and not seen to be pending");
+    }
+    sender.join();
+}
+
+edge! {
+    /// Queue E2: as the scan relies on it.
+    scan_after_announcement: announced_slot_is_seen, right(AcqRel, Acquire),
+    reason "announced, and not seen to be pending"
+}
+
+/// Note E2's use: a wake-up wiped out by `clear` still tells its reason.
+fn cleared_wake_tells(release: Ordering, acquire: Ordering) {
+    let shared = Arc::new((AtomicU32::new(0), AtomicU32::new(0)));
+    let theirs = Arc::clone(&shared);
+    let waker = thread::spawn("waker", move || {
+        theirs.0.fetch_or(1, Relaxed);
+        theirs.1.swap(1, release);
+    });
+    let wiped_out = shared.1.swap(0, acquire) == 1;
+    let reason = shared.0.load(Relaxed);
+    waker.join();
+    assert!(!wiped_out || reason == 1, "a wake-up was wiped out and its reason not seen");
+}
+
+edge! {
+    /// Note E2: `wake` -> `clear`.
+    note_clear_is_a_swap: cleared_wake_tells, right(Release, Acquire), reason "wiped out"
+}
+
+/// Records E1: a record's last reading is over before it is written again.
+fn reuse(release: Ordering, acquire: Ordering) {
+    let shared = Arc::new((Payload::new(), AtomicU64::new(0)));
+    let theirs = Arc::clone(&shared);
+    let reader = thread::spawn("reader", move || {
+        theirs.0.get();
+        theirs.1.fetch_or(1, release);
+    });
+    if shared.1.fetch_and(!1, acquire) == 1 {
+        shared.0.set(9);
+    }
+    reader.join();
+}
+
+edge! {
+    /// Records E1: `give` -> `take` of the same record.
+    record_reuse: reuse, right(Release, Acquire), reason "Causality violation"
+}
+
+/// Queue E1 for a coalesced send: it changes the word, so that it continues the release sequence.
+fn coalesced(by_exchange: bool) {
+    let shared = Arc::new(([Payload::new(), Payload::new()], AtomicU64::new(0)));
+    let theirs = Arc::clone(&shared);
+    let first = thread::spawn("first", move || {
+        theirs.0[0].set(7);
+        let _ = theirs.1.compare_exchange(0, 1, AcqRel, Relaxed);
+    });
+    let theirs = Arc::clone(&shared);
+    let second = thread::spawn("second", move || {
+        theirs.0[1].set(7);
+        if by_exchange {
+            theirs.1.compare_exchange(1, 1 | 1 << 32, AcqRel, Relaxed).is_ok()
+        } else {
+            theirs.1.load(Acquire) == 1
+        }
+    });
+    first.join();
+    let taken = shared.1.swap(0, Acquire);
+    // What the join of the second would order is asked for before it.
+    if taken >> 32 != 0 || (!by_exchange && taken == 1 && second_saw(&shared.1)) {
+        assert_eq!(shared.0[1].get(), 7);
+    }
+    second.join();
+}
+
+/// Whether the second is known to have looked: nothing orders that, which is the point.
+fn second_saw(word: &AtomicU64) -> bool {
+    word.load(Relaxed) == 0
+}
+
+/// A coalesced send that is a read-modify-write passes on what its handler wrote.
+#[test]
+fn coalesced_is_an_exchange() {
+    Model::new("litmus::coalesced_is_an_exchange").actors(3).check(|| coalesced(true));
+}
+
+/// One that only looks passes on nothing.
+#[test]
+fn coalesced_by_a_look() {
+    Control::new("litmus::coalesced_by_a_look", "Causality violation")
+        .actors(3)
+        .check(|| coalesced(false));
+}
