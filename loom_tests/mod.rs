@@ -3,6 +3,7 @@
 pub(crate) use crate::model::{Bound, Control, Model};
 
 mod kernel;
+mod fork;
 mod go;
 mod historical;
 mod litmus;

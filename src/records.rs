@@ -118,6 +118,20 @@ impl<const WORDS: usize> Pool<WORDS> {
         }
     }
 
+    /// What the child of a fork has of it: every bit and record as the memory holds it.
+    #[cfg(all(test, loom))]
+    pub(crate) fn copied(&self, chained: impl Fn(u16) -> bool) -> Self {
+        let copy = Self::new();
+        for (word, (free, theirs)) in self.free.iter().zip(&copy.free).enumerate() {
+            // ORDERING: Relaxed, but by read-modify-writes: a copy has the newest values.
+            theirs.swap(free.fetch_or(0, Relaxed), Relaxed);
+            for name in (1..=LANE).map(|at| (word * LANE + at) as u16).filter(|n| chained(*n)) {
+                copy.write(name, self.read(name));
+            }
+        }
+        copy
+    }
+
     #[cfg(test)]
     pub(crate) fn all_free(&self) -> bool {
         // ORDERING: Relaxed: asked once all is over.

@@ -74,6 +74,7 @@ fn two_hundred_forks_in_a_storm() {
         if role() == "storm" {
             return storm(number("REPORT") as i32);
         }
+        limit_queue();
         const CAPACITY: usize = 16;
         let reports = [realtime(1), realtime(2)];
         let mut inherited =

@@ -78,6 +78,7 @@ fn a_million_signals() {
         if role() == "sender" {
             return send_all(number("SENDER") as usize);
         }
+        limit_queue();
         let end = realtime(SENDERS);
         let senders = 0..SENDERS;
         let set = senders.clone().map(realtime).chain(STANDARD).chain(ALONE).chain([end]);

@@ -62,7 +62,9 @@ fn in_flight() {
         let word = Arc::new(AtomicU32::new(0));
         let (theirs, seen) = (Arc::clone(&word), Arc::clone(&seen));
         let target = thread::spawn("target", move || {
-            if theirs.load(Acquire) == 1 && landed.load(Relaxed) == 0 {
+            let saw = theirs.load(Acquire) == 1;
+            theirs.load(Relaxed);
+            if saw && landed.load(Relaxed) == 0 {
                 seen.fetch_add(1, Relaxed);
             }
         });

@@ -109,6 +109,20 @@ fn wake_before_store() {
         .check(|| wake(false, true));
 }
 
+/// A wake that nothing else orders with the sleep comes before it too.
+#[test]
+fn wake_too_early() {
+    Control::new("kernel::wake_too_early", "deadlock")
+        .actors(2)
+        .check(|| {
+            let word = Arc::new(AtomicU32::new(0));
+            let theirs = Arc::clone(&word);
+            let waker = thread::spawn("waker", move || futex::wake_one(&theirs));
+            futex::wait(&word, 0, None);
+            waker.join();
+        });
+}
+
 #[test]
 fn wait_without_check() {
     Control::new("kernel::wait_without_check", "deadlock")

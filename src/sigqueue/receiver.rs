@@ -173,6 +173,32 @@ impl<N: Park> SignalQueue<N> {
         self.state.store(closed | SENDING, Relaxed);
     }
 
+    /// What the child of a fork has of the queue, for models: loom cannot copy memory.
+    #[cfg(all(test, loom))]
+    pub(crate) fn copied(&self) -> SignalQueue
+    where
+        N: Park,
+    {
+        let mut copy = SignalQueue::new();
+        for (slot, theirs) in self.slots.iter().zip(&copy.slots) {
+            // ORDERING: Acquire, for the records of the chain; by read-modify-writes, as a copy has
+            // the newest values.
+            theirs.swap(slot.fetch_or(0, Acquire), Relaxed);
+        }
+        // ORDERING: Relaxed: the owner's bits are forgotten in the child.
+        copy.state.swap(self.state.fetch_or(0, Relaxed), Relaxed);
+        let chained = |realtime, name| {
+            (1..SIGNALS as i32).filter(|signal| is_realtime(*signal) == realtime).any(|signal| {
+                let newest = chain(copy.slots[signal as usize].fetch_or(0, Relaxed));
+                self.chain_names(signal, newest).any(|linked| linked == name)
+            })
+        };
+        let standard = self.standard.copied(|name| chained(false, name));
+        let realtime = self.realtime.copied(|name| chained(true, name));
+        (copy.standard, copy.realtime) = (standard, realtime);
+        copy
+    }
+
     #[cfg(test)]
     pub(crate) fn assert_no_record_in_use(&self) {
         assert!(self.standard.all_free() && self.realtime.all_free(), "a record was leaked");

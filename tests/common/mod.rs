@@ -1,12 +1,15 @@
 //! Children, events and the system's calls, for the tests on the real kernel.
 //!
 //! Dispositions belong to the whole process, so each test that touches them runs in a process of
-//! its own: the test binary once more, with this one test ([`isolated`]). An alarm ends it.
+//! its own: the test binary once more, with this one test ([`isolated`]). An alarm ends it. All
+//! its signals meet the thread of the test, as the other, of the test harness, masks them: one
+//! that a thread sends to its own process has been handled when `kill` returns.
 #![allow(dead_code, reason = "no test uses all of it")]
 
 use std::ffi::CString;
 use std::io;
 use std::mem::zeroed;
+use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::ptr;
@@ -18,6 +21,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(10);
 pub(crate) const SETTLE: Duration = Duration::from_millis(100);
 
 const CHILD: &str = "PORTCULLIS_CHILD";
+const UNMASK: &str = "PORTCULLIS_UNMASK";
 const ROLE: &str = "PORTCULLIS_ROLE";
 
 /// Runs `body` in a process of its own. `name` is the test's.
@@ -28,6 +32,9 @@ pub(crate) fn isolated(name: &str, body: impl FnOnce()) {
 pub(crate) fn isolated_within(name: &str, seconds: u32, body: impl FnOnce()) {
     if std::env::var(CHILD).as_deref() == Ok(name) {
         alarm(seconds);
+        if std::env::var_os(UNMASK).is_some() {
+            set_mask(0);
+        }
         body();
         return;
     }
@@ -39,7 +46,14 @@ pub(crate) fn isolated_within(name: &str, seconds: u32, body: impl FnOnce()) {
 pub(crate) fn command(name: &str, role: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this binary has a path"));
     command.args(["--exact", name, "--nocapture", "--test-threads=1", "--quiet"]);
-    command.env(CHILD, name).env(ROLE, role).stdout(Stdio::null());
+    command.env(CHILD, name).env(ROLE, role).env(UNMASK, "1").stdout(Stdio::null());
+    // SAFETY: setting the mask is all that happens between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            set_mask(!0);
+            Ok(())
+        })
+    };
     command
 }
 
@@ -305,4 +319,14 @@ pub(crate) fn errno_of(call: impl FnOnce() -> i32) -> i32 {
 pub(crate) fn lead_group() {
     // SAFETY: no preconditions.
     check(unsafe { libc::setpgid(0, 0) }).expect("a group of its own");
+}
+
+/// Has the kernel queue few signals for this process: it searches its queue from end to end.
+pub(crate) fn limit_queue() {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        let limit = libc::rlimit { rlim_cur: 1024, rlim_max: 1024 };
+        // SAFETY: the pointer is valid for the call.
+        check(unsafe { libc::setrlimit(libc::RLIMIT_SIGPENDING, &raw const limit) }).expect("limit");
+    }
 }
