@@ -8,7 +8,10 @@ use super::{Bound, Model};
 use crate::model::{Disposition, Handler, Kernel as Sim, Outcome, SigSet, thread};
 use crate::note::Deadline;
 use crate::sigqueue::{Origin, Sent};
-use crate::signal::{Hub, Kernel, Key, RecvError, SignalSet};
+use crate::signal::RecvError;
+use crate::signal::hub::{Hub, Kernel};
+use crate::signal::set::SignalSet;
+use crate::signal::table::Key;
 use crate::sys::{Errno, Restored};
 
 /// The simulated kernel as the hub's system: its handlers feed the hub, and what the hub does not

@@ -13,6 +13,9 @@ pub(crate) mod sys;
 #[cfg(all(loom, any(test, feature = "loom")))]
 pub mod model;
 
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 #[cfg(all(test, loom))]
 #[path = "../loom_tests/mod.rs"]
 mod loom_tests;

@@ -130,12 +130,12 @@ const COALESCED_SHIFT: u32 = 32;
 const COALESCED_ONE: u64 = 1 << COALESCED_SHIFT;
 const COALESCED: u64 = !0 << COALESCED_SHIFT;
 
-const SENDING: u32 = 1;
-const RECEIVING: u32 = 1 << 1;
-const FIXUP: u32 = 1 << 2;
-const CLOSED: u32 = 1 << 3;
-const PRIMARY: u32 = 1 << 4;
-const GUEST: u32 = 1 << 5;
+pub(crate) const SENDING: u32 = 1;
+pub(crate) const RECEIVING: u32 = 1 << 1;
+pub(crate) const FIXUP: u32 = 1 << 2;
+pub(crate) const CLOSED: u32 = 1 << 3;
+pub(crate) const PRIMARY: u32 = 1 << 4;
+pub(crate) const GUEST: u32 = 1 << 5;
 
 /// Where a signal came from, as far as the system says; zeros where it does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

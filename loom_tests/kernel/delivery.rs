@@ -262,6 +262,29 @@ fn taken_by_two() {
         });
 }
 
+/// Claim: a process-directed signal may come before its only taker masks it, or after.
+#[test]
+fn sent_before_or_after_masking() {
+    let seen = Arc::new(std::sync::Mutex::new(BTreeSet::new()));
+    let all = Arc::clone(&seen);
+    Model::new("kernel::sent_before_or_after_masking")
+        .actors(2)
+        .check(move || {
+            let kernel = Kernel::new().at_most(1);
+            let count = Arc::new(Plain::new(0));
+            kernel.sigaction(sig::USR1, Disposition::handler(counting(&count)));
+            let old = kernel.sigmask(How::Block, SigSet::ALL);
+            let sender = thread::spawn("sender", move || kernel.kill(sig::USR1));
+            kernel.sigmask(How::Set, old);
+            kernel.sigmask(How::Block, SigSet::ALL);
+            all.lock().unwrap().insert(count.load(Relaxed));
+            sender.join();
+            kernel.sigmask(How::Set, old);
+            assert_eq!(count.load(Relaxed), 1);
+        });
+    assert_eq!(*seen.lock().unwrap(), BTreeSet::from([0, 1]));
+}
+
 /// Claim: a handler chosen before the disposition changed may be entered after.
 #[test]
 fn entered_late() {

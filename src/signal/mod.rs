@@ -42,23 +42,15 @@
 //! [`REALTIME_CAPACITY`]: crate::sigqueue::REALTIME_CAPACITY
 
 mod error;
-mod hub;
-mod set;
+pub(crate) mod hub;
+pub(crate) mod set;
 mod sink;
-mod table;
+pub(crate) mod table;
 
 pub use crate::sigqueue::Origin;
 pub use error::{RecvError, SignalError, StopError};
 pub use hub::Stopped;
 pub use table::{Counts, Delivery};
-
-#[cfg(all(loom, any(test, feature = "loom")))]
-#[allow(unused_imports, reason = "the models reach the hub itself; it has no global there")]
-pub(crate) use {
-    hub::{Hub, Kernel},
-    set::SignalSet,
-    table::{Key, Sink},
-};
 
 #[cfg(not(all(loom, any(test, feature = "loom"))))]
 mod global;

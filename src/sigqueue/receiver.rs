@@ -173,6 +173,16 @@ impl<N: Park> SignalQueue<N> {
         self.state.store(closed | SENDING, Relaxed);
     }
 
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn state_word(&self) -> &crate::sync::AtomicU32 {
+        &self.state
+    }
+
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn sleepers(&self) -> &[N; 2] {
+        &self.notes
+    }
+
     /// What the child of a fork has of the queue, for models: loom cannot copy memory.
     #[cfg(all(test, loom))]
     pub(crate) fn copied(&self) -> SignalQueue

@@ -1,0 +1,16 @@
+//! Tests without a second thread: properties against plain reference models, every state with
+//! every event, and the rules of the house.
+
+mod hub;
+mod models_ledger;
+mod queue;
+mod tidy;
+mod transitions;
+
+use proptest::test_runner::{Config, FileFailurePersistence};
+
+/// Seeds of failures are kept in the repository.
+fn config() -> Config {
+    let seeds = FileFailurePersistence::SourceParallel("proptest_regressions");
+    Config { failure_persistence: Some(Box::new(seeds)), ..Config::default() }
+}
