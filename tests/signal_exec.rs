@@ -58,17 +58,21 @@ fn one_try(stop_first: bool, head_start: u64) -> i32 {
     alarm(10);
     let mut subscription = Builder::new().capacity(1).subscribe([SIGINT]).unwrap();
     let stopper = subscription.stopper();
-    let go = AtomicBool::new(false);
+    let (ready, go) = (AtomicBool::new(false), AtomicBool::new(false));
     let spin = |wanted| (0..if wanted { head_start } else { 0 }).for_each(|_| std::hint::spin_loop());
     thread::scope(|scope| {
         // The signal is for the thread that sends it: it has met its fate when `kill` returns.
         masked_thread(scope, || {
+            ready.store(true, Release);
             while !go.load(Acquire) {
                 std::hint::spin_loop();
             }
             spin(!stop_first);
             stopper.stop().unwrap();
         });
+        while !ready.load(Acquire) {
+            thread::yield_now();
+        }
         go.store(true, Release);
         spin(stop_first);
         kill_self(SIGINT);

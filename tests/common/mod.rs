@@ -7,7 +7,7 @@
 #![allow(dead_code, reason = "no test uses all of it")]
 
 use std::ffi::CString;
-use std::io;
+use std::io::{self, Read};
 use std::mem::zeroed;
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,6 +21,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(10);
 pub(crate) const SETTLE: Duration = Duration::from_millis(100);
 
 const CHILD: &str = "PORTCULLIS_CHILD";
+pub(crate) const TELLS: &str = "told: ";
 const UNMASK: &str = "PORTCULLIS_UNMASK";
 const ROLE: &str = "PORTCULLIS_ROLE";
 
@@ -78,8 +79,21 @@ impl Helper {
         Self(command.spawn().expect("a helper starts"))
     }
 
-    pub(crate) fn pid(&self) -> i32 {
-        self.0.id() as i32
+    /// One whose output is read by [`told`](Self::told).
+    pub(crate) fn telling(name: &str, role: &str) -> Self {
+        let mut command = command(name, role);
+        Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a helper starts"))
+    }
+
+    /// Closes the pipe ([`told_to_end`]) and waits; the number that it printed after [`TELLS`].
+    pub(crate) fn told(mut self) -> u64 {
+        drop(self.0.stdin.take());
+        let mut text = String::new();
+        let output = self.0.stdout.as_mut().expect("its output is a pipe");
+        output.read_to_string(&mut text).expect("its output is text");
+        assert!(self.finish().success());
+        let number = text.lines().find_map(|line| line.split(TELLS).nth(1)?.parse().ok());
+        number.expect("it told its number")
     }
 
     /// Closes the pipe ([`told_to_end`]) and waits.
