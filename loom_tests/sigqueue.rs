@@ -267,6 +267,32 @@ fn first_send_before_first_recv() {
     });
 }
 
+/// Claim: a `send` that is accepted sees what was set up before `enable` (E6), even if the kernel
+/// passes nothing on, as for a signal that was wanted and handled before.
+/// Actors: subscriber, sender. Exhaustive. Fails if `enable` does not release or `send` does not
+/// acquire.
+#[test]
+fn enable_against_send() {
+    Model::new("sigqueue::enable_against_send").actors(2).check(|| {
+        let fixture = fixture();
+        fixture.queue.disable(1).unwrap();
+        let theirs = Arc::clone(&fixture);
+        let sender = thread::spawn("sender", move || {
+            let sent = theirs.queue.send(1, from(0));
+            if sent == Sent::Accepted {
+                assert_eq!(theirs.payloads[0].get(), 7, "what was set up before");
+            }
+            sent
+        });
+        fixture.payloads[0].set(7);
+        fixture.queue.enable(1).unwrap();
+        let sent = sender.join();
+        let taken = fixture.queue.take(1).unwrap().count();
+        assert_eq!(sent == Sent::Accepted, taken == 1);
+        fixture.assert_idle();
+    });
+}
+
 /// Claim: after `disable` nothing more is accepted, and what was accepted is received or can be
 /// taken: I3, without a count of handlers in flight.
 /// Actors: sender, disabler. Exhaustive.

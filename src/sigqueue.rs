@@ -264,7 +264,7 @@ impl<N> SignalQueue<N> {
         loop {
             let new = (seen & !(WANTED | IGNORED)) | wish;
             // ORDERING: success Release: E6 to `send`. Failure Relaxed: only tried again.
-            // Weakened: litmus enable_publishes.
+            // Weakened: sigqueue enable_against_send.
             match slot.compare_exchange(seen, new, Release, Relaxed) {
                 Ok(_) => return Ok(seen),
                 Err(now) => seen = now,
@@ -358,8 +358,8 @@ impl<N: Park> SignalQueue<N> {
                 self.pushed(signal, seen, record)
             };
             // ORDERING: success AcqRel: E1 to `take` and `recv`, E6 from `enable`. Failure
-            // Relaxed: only tried again. Weakened: sigqueue send_recv, coalesced_send_publishes,
-            // litmus enable_publishes.
+            // Relaxed: only tried again. Weakened: sigqueue coalesced_send_publishes,
+            // enable_against_send.
             match slot.compare_exchange(seen, new, AcqRel, Relaxed) {
                 Ok(_) if merged => return self.coalesced(signal, record),
                 Ok(_) => return self.accepted(signal, seen, record),

@@ -112,11 +112,8 @@ fn handlers_run_on_the_alternate_stack() {
         set_disposition(SIGUSR1, Disposition::simple(where_am_i as *const () as usize));
         let mut stack = vec![0_u8; 1 << 20];
         let range = stack.as_ptr_range();
-        let new = libc::stack_t {
-            ss_sp: stack.as_mut_ptr().cast(),
-            ss_flags: 0,
-            ss_size: stack.len(),
-        };
+        let new =
+            libc::stack_t { ss_sp: stack.as_mut_ptr().cast(), ss_flags: 0, ss_size: stack.len() };
         // SAFETY: all zeros is a valid stack_t.
         let mut old: libc::stack_t = unsafe { std::mem::zeroed() };
         // SAFETY: the memory is there until the old stack is back, at the end.
@@ -134,7 +131,13 @@ fn handlers_run_on_the_alternate_stack() {
 /// The signals whose default action is to end the process, by the number that POSIX gives none.
 fn fatal() -> Vec<i32> {
     let harmless = [
-        SIGCHLD, libc::SIGCONT, SIGWINCH, libc::SIGURG, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU,
+        SIGCHLD,
+        libc::SIGCONT,
+        SIGWINCH,
+        libc::SIGURG,
+        libc::SIGTSTP,
+        libc::SIGTTIN,
+        libc::SIGTTOU,
     ];
     (1..65).filter(|s| signal::counts(*s).is_ok() && !harmless.contains(s)).collect()
 }

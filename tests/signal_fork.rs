@@ -42,7 +42,11 @@ fn use_inherited(subscription: &mut Subscription, capacity: usize) -> i32 {
     }
     for signal in [SIGUSR1, realtime(0)] {
         // The kernel's queue is the user's, and the parent's signals fill it.
-        if signal == SIGUSR1 { kill_self(signal) } else { queue(pid(), signal, 1).unwrap() }
+        if signal == SIGUSR1 {
+            kill_self(signal)
+        } else {
+            queue(pid(), signal, 1).unwrap()
+        }
         match subscription.recv_timeout(SOON) {
             Ok(got) if got.signal == signal && got.origin.is_some_and(|o| o.pid == pid()) => {}
             other => {
@@ -79,8 +83,7 @@ fn two_hundred_forks_in_a_storm() {
         const CAPACITY: usize = 16;
         let mut inherited =
             Builder::new().capacity(CAPACITY).subscribe([SIGUSR1, realtime(0)]).unwrap();
-        let mut own =
-            Builder::new().capacity(1 << 20).subscribe([SIGUSR1, realtime(0)]).unwrap();
+        let mut own = Builder::new().capacity(1 << 20).subscribe([SIGUSR1, realtime(0)]).unwrap();
         let stopper = own.stopper();
         let (told, queued) = thread::scope(|scope| {
             let reader = masked_thread(scope, || {

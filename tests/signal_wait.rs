@@ -6,8 +6,8 @@
 mod common;
 
 use std::pin::pin;
-use std::sync::{Arc, mpsc};
 use std::sync::atomic::{AtomicUsize, Ordering::*};
+use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};

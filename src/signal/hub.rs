@@ -54,7 +54,7 @@ use super::table::{Counts, Delivery, Key, Mailbox, RECEIVER, Sink, Table, Waitin
 use super::{RecvError, SignalError};
 use crate::note::{Deadline, Park, Waited};
 use crate::sigqueue::{Origin, Receiver, Sent, SignalQueue, Wakeup};
-use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering::*, model_const_fn};
+use crate::sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering::*, model_const_fn};
 use crate::sys::{Errno, Restored};
 
 /// What the hub asks of the system. The calls are made under the hub's lock.
@@ -85,6 +85,8 @@ pub(crate) struct Hub<K> {
     table: Mutex<Table>,
     /// Live sinks; while there are any, subscribers do not take the receiver's part.
     pub(crate) sinks: AtomicUsize,
+    /// Some subscription was dropped by a handler that could not have the lock.
+    any_abandoned: AtomicBool,
 }
 
 impl<K: Kernel> Hub<K> {
@@ -95,6 +97,7 @@ impl<K: Kernel> Hub<K> {
                 queue: SignalQueue::new(),
                 table: Mutex::new(Table::new()),
                 sinks: AtomicUsize::new(0),
+                any_abandoned: AtomicBool::new(false),
             }
         }
     }
@@ -113,12 +116,50 @@ impl<K: Kernel> Hub<K> {
         if wakes.fire() {
             self.queue.fixup();
         }
+        // ORDERING: Relaxed: a hint, confirmed by `sweep`.
+        if self.any_abandoned.load(Relaxed) {
+            self.sweep();
+        }
         result
     }
 
     /// The lock alone, for the fork.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock()
+    }
+
+    /// Whether the lock can be had. It cannot in a signal handler that interrupted its holder, and
+    /// only there is that so for ever.
+    pub(crate) fn is_reachable(&self) -> bool {
+        const TRIES: usize = 1000;
+        (0..TRIES).any(|_| self.table.try_lock().is_some() || {
+            std::thread::yield_now();
+            false
+        })
+    }
+
+    /// Leaves a subscription to whoever has the lock. Async-signal-safe.
+    pub(crate) fn abandon(&self, abandoned: &AtomicBool) {
+        // ORDERING: Release: the mark before the call to look for it. Where the lock's holder is
+        // the frame interrupted here, its own program order would do.
+        abandoned.store(true, Release);
+        self.any_abandoned.store(true, Release);
+    }
+
+    fn sweep(&self) {
+        // ORDERING: Acquire: the marks, from `abandon`.
+        if !self.any_abandoned.swap(false, Acquire) {
+            return;
+        }
+        let keys: Vec<Key> = self.locked(|table, _| {
+            // ORDERING: Relaxed: the swap above has ordered it.
+            let left = table.mailboxes.iter().filter(|(_, m)| m.abandoned.load(Relaxed));
+            left.map(|(key, _)| *key).collect()
+        });
+        for key in keys {
+            self.give_up(key);
+            self.forget(key);
+        }
     }
 
     pub(crate) fn subscribe(
@@ -128,7 +169,7 @@ impl<K: Kernel> Hub<K> {
         sink: Option<Sink>,
     ) -> Result<Key, SignalError> {
         let has_sink = sink.is_some();
-        let key = self.locked(|table, wakes| {
+        self.locked(|table, wakes| {
             if table.closed {
                 return Err(SignalError::ShutDown);
             }
@@ -144,8 +185,7 @@ impl<K: Kernel> Hub<K> {
                 self.sinks.fetch_add(1, Relaxed);
             }
             Ok(key)
-        })?;
-        Ok(key)
+        })
     }
 
     fn install_all(&self, table: &mut Table, signals: SignalSet) -> Result<(), SignalError> {
@@ -300,10 +340,14 @@ impl<K: Kernel> Hub<K> {
         if done.is_some() {
             return done;
         }
+        // Wakers are the user's code: cloned and dropped outside the lock.
+        let mut waker = Some(waker.clone());
         self.locked(|table, _| {
-            table.mailboxes.get_mut(&key)?.waker = Some(waker.clone());
+            let mailbox = table.mailboxes.get_mut(&key)?;
+            core::mem::swap(&mut mailbox.waker, &mut waker);
             Some(())
         });
+        drop(waker);
         // Something may have arrived before the waker was there.
         self.pop_or(key, Waiting::No)
     }

@@ -1,6 +1,7 @@
 //! The handles that a program holds.
 
 use core::task::{Context, Poll};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::global::{HUB, ensure_receiver};
@@ -8,6 +9,7 @@ use super::set::SignalSet;
 use super::table::{Delivery, Key, Sink};
 use super::{RecvError, SignalError, StopError, Stopped};
 use crate::note::Deadline;
+use crate::sync::AtomicBool;
 
 /// How long [`Subscription::stop`] and [`SinkHandle::stop`] wait for a call of their own sink that
 /// does not return.
@@ -54,7 +56,7 @@ impl Builder {
         self,
         signals: impl IntoIterator<Item = i32>,
     ) -> Result<Subscription, SignalError> {
-        self.add(signals, None).map(|key| Subscription { key })
+        self.add(signals, None).map(|(key, abandoned)| Subscription { key, abandoned })
     }
 
     /// Has `sink` called for each signal of the set, on the receiver's thread.
@@ -69,14 +71,15 @@ impl Builder {
         signals: impl IntoIterator<Item = i32>,
         sink: impl FnMut(&Delivery) + Send + 'static,
     ) -> Result<SinkHandle, SignalError> {
-        self.add(signals, Some(Box::new(sink))).map(|key| SinkHandle { key })
+        let (key, abandoned) = self.add(signals, Some(Box::new(sink)))?;
+        Ok(SinkHandle { key, abandoned })
     }
 
     fn add(
         self,
         signals: impl IntoIterator<Item = i32>,
         sink: Option<Sink>,
-    ) -> Result<Key, SignalError> {
+    ) -> Result<(Key, Arc<AtomicBool>), SignalError> {
         let signals = SignalSet::new(signals)?;
         if self.capacity == 0 {
             return Err(SignalError::NoCapacity);
@@ -85,14 +88,21 @@ impl Builder {
             return Err(SignalError::ShutDown);
         }
         ensure_receiver()?;
-        HUB.subscribe(signals, self.capacity, sink)
+        let key = HUB.subscribe(signals, self.capacity, sink)?;
+        let table = HUB.lock();
+        let mailbox = table.mailboxes.get(&key).ok_or(SignalError::ShutDown)?;
+        Ok((key, Arc::clone(&mailbox.abandoned)))
     }
 }
 
 /// Signals to be received. Dropping it stops it.
+///
+/// Dropped in a signal handler that interrupted a call of this module, it is stopped when that
+/// call ends. It frees memory, though, which the allocator may not survive in a handler.
 #[derive(Debug)]
 pub struct Subscription {
     key: Key,
+    abandoned: Arc<AtomicBool>,
 }
 
 impl Subscription {
@@ -173,8 +183,7 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let _ = stop(self.key);
-        HUB.forget(self.key);
+        leave(self.key, &self.abandoned);
     }
 }
 
@@ -203,6 +212,7 @@ impl Iterator for Iter<'_> {
 #[derive(Debug)]
 pub struct SinkHandle {
     key: Key,
+    abandoned: Arc<AtomicBool>,
 }
 
 impl SinkHandle {
@@ -229,8 +239,7 @@ impl SinkHandle {
 
 impl Drop for SinkHandle {
     fn drop(&mut self) {
-        let _ = stop(self.key);
-        HUB.forget(self.key);
+        leave(self.key, &self.abandoned);
     }
 }
 
@@ -252,6 +261,16 @@ impl Stopper {
 
 fn stop(key: Key) -> Result<Stopped, StopError> {
     HUB.stop(key, &Deadline::after(STOP_PATIENCE))
+}
+
+/// Stops a subscription whose handle goes.
+fn leave(key: Key, abandoned: &AtomicBool) {
+    if !HUB.is_reachable() {
+        // In a handler that interrupted the holder of the lock, who will see to it.
+        return HUB.abandon(abandoned);
+    }
+    let _ = stop(key);
+    HUB.forget(key);
 }
 
 fn dropped(key: Key) -> u64 {

@@ -9,7 +9,7 @@ use std::vec::Vec;
 use super::set::SignalSet;
 use crate::note::{Note, Park};
 use crate::sigqueue::{Batch, Origin, SIGNALS};
-use crate::sync::{filled, model_const_fn};
+use crate::sync::{AtomicBool, filled, model_const_fn};
 
 /// One signal as a subscriber receives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +67,8 @@ pub(crate) struct Mailbox {
     pub(crate) stopping: Vec<Arc<Note>>,
     /// Whether the sink stands in the table's list already.
     pub(crate) ready: bool,
+    /// Shared with the handle: set when that was dropped where the lock could not be had.
+    pub(crate) abandoned: Arc<AtomicBool>,
 }
 
 impl Mailbox {
@@ -82,11 +84,19 @@ impl Mailbox {
             sink: sink.map_or(SinkState::None, SinkState::Idle),
             stopping: Vec::new(),
             ready: false,
+            abandoned: Arc::new(AtomicBool::new(false)),
         }
     }
 
     pub(crate) fn has_sink(&self) -> bool {
         !matches!(self.sink, SinkState::None)
+    }
+
+    /// In the child of a fork: a sink that another thread was calling is not here.
+    pub(crate) fn forked(&mut self, survivor: usize) {
+        if matches!(self.sink, SinkState::Running(thread) if thread != survivor) {
+            self.sink = SinkState::Gone;
+        }
     }
 
     fn push(&mut self, delivery: Delivery) {

@@ -17,6 +17,8 @@ struct Record {
 
 /// Not a flag of any system: the record holds something.
 const KNOWN: usize = 1 << (usize::BITS - 1);
+/// Nor is this: somebody put a handler over ours, and may call ours from it.
+const COVERED: usize = 1 << (usize::BITS - 2);
 
 static RECORDS: [Record; SIGNALS] =
     [const { Record { action: AtomicUsize::new(0), flags: AtomicUsize::new(0) } }; SIGNALS];
@@ -102,10 +104,15 @@ fn simple(action: usize) -> libc::sigaction {
 
 fn remember(signal: c_int, old: &libc::sigaction) {
     let Some(record) = record(signal) else { return };
-    // ORDERING: Release on the flags: a handler that reads them (`chain`) finds the action that
-    // goes with them. The two differ only while somebody else changes the disposition.
-    record.action.store(old.sa_sigaction, Relaxed);
-    record.flags.store(old.sa_flags as usize | KNOWN, Release);
+    // What was put over ours may call ours: calling it in turn would not end.
+    // ORDERING: Relaxed: under the caller's lock.
+    let covered = if record.flags.load(Relaxed) & COVERED != 0 { COVERED } else { 0 };
+    // ORDERING: the flags go first and come last, so that a handler (`chain`) that reads the same
+    // flags before and after the action has the pair. AcqRel keeps the action behind, Release
+    // keeps it in front.
+    record.flags.swap(0, AcqRel);
+    record.action.store(old.sa_sigaction, Release);
+    record.flags.store(old.sa_flags as usize | KNOWN | covered, Release);
     // SAFETY: under the caller's lock, see `Masks`.
     let masks = unsafe { &mut *MASKS.0.get() };
     if let Some(mask) = masks.get_mut(signal as usize) {
@@ -135,14 +142,16 @@ pub(crate) fn install(signal: c_int, entry: Entry) -> Result<(), Errno> {
 
 /// Puts back what was there; see the contract in [`super`].
 pub(crate) fn restore(signal: c_int) -> Result<Restored, Errno> {
+    let Some(record) = record(signal) else { return Ok(Restored::Foreign) };
     if !is_ours(&query(signal)?) {
+        // ORDERING: Relaxed: a handler called by the foreign one may also come before this.
+        record.flags.fetch_or(COVERED, Relaxed);
         return Ok(Restored::Foreign);
     }
-    let Some(record) = record(signal) else { return Ok(Restored::Foreign) };
     // ORDERING: Relaxed: written by this thread or by one before it under the caller's lock.
     let flags = record.flags.load(Relaxed);
     let mut old = simple(record.action.load(Relaxed));
-    old.sa_flags = (flags & !KNOWN) as c_int;
+    old.sa_flags = (flags & !(KNOWN | COVERED)) as c_int;
     // SAFETY: under the caller's lock; written whenever KNOWN was.
     let masks = unsafe { &*MASKS.0.get() };
     if let Some(mask) = masks.get(signal as usize).filter(|_| flags & KNOWN != 0) {
@@ -187,17 +196,28 @@ extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c
         match entry(signal, origin(signal, info)) {
             Verdict::Handled => chain(signal, info, context),
             Verdict::Ignored => {}
+            Verdict::Unwanted if is_covered(signal) => {}
             Verdict::Unwanted => redeliver(signal, info),
         }
     });
 }
 
+/// Whether a handler that was put over ours called us: the signal is its business then, and
+/// raising it again would bring it here again.
+fn is_covered(signal: c_int) -> bool {
+    // ORDERING: Relaxed: one word, passing nothing on.
+    record(signal).is_some_and(|record| record.flags.load(Relaxed) & COVERED != 0)
+}
+
 /// Calls the handler that was there before, if it was a function.
 fn chain(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     let Some(record) = record(signal) else { return };
-    // ORDERING: Acquire: pairs with `remember`.
+    // ORDERING: Acquire, twice: see `remember`. The last is ordered by the second.
     let flags = record.flags.load(Acquire);
-    let action = record.action.load(Relaxed);
+    let action = record.action.load(Acquire);
+    if record.flags.load(Relaxed) != flags || flags & COVERED != 0 {
+        return;
+    }
     // SIG_DFL and SIG_IGN first: they are no functions, whatever the flags say.
     if action == libc::SIG_DFL || action == libc::SIG_IGN || flags & KNOWN == 0 {
         return;

@@ -139,7 +139,8 @@ impl Image {
         let text = |text: String| CString::new(text).expect("no zero inside");
         let path = std::env::current_exe().expect("this binary has a path");
         let path = path.into_os_string().into_string().expect("a path of plain text");
-        let arguments = [path.as_str(), "--exact", name, "--nocapture", "--test-threads=1", "--quiet"];
+        let arguments =
+            [path.as_str(), "--exact", name, "--nocapture", "--test-threads=1", "--quiet"];
         let mut environment = vec![format!("{CHILD}={name}"), format!("{ROLE}={role}")];
         environment.extend(extra.iter().map(|(key, value)| format!("{key}={value}")));
         Self {
@@ -255,8 +256,8 @@ pub(crate) fn wait_for(child: i32) -> Ended {
 pub(crate) struct Disposition {
     pub(crate) action: usize,
     pub(crate) flags: i32,
-    /// The first 64 signals of the mask.
-    pub(crate) mask: u64,
+    /// One bit for each signal of the mask.
+    pub(crate) mask: u128,
 }
 
 impl Disposition {
@@ -274,17 +275,17 @@ impl Disposition {
     }
 }
 
-fn members(set: &libc::sigset_t) -> u64 {
+fn members(set: &libc::sigset_t) -> u128 {
     // SAFETY: the set is valid; numbers out of range answer -1.
-    (1..64).filter(|s| unsafe { libc::sigismember(set, *s) } == 1).fold(0, |all, s| all | 1 << s)
+    (1..128).filter(|s| unsafe { libc::sigismember(set, *s) } == 1).fold(0, |all, s| all | 1 << s)
 }
 
-fn set_of(members: u64) -> libc::sigset_t {
+fn set_of(members: u128) -> libc::sigset_t {
     // SAFETY: all zeros is storage for a set, emptied next.
     let mut set: libc::sigset_t = unsafe { zeroed() };
     // SAFETY: the set is a local.
     unsafe { libc::sigemptyset(&raw mut set) };
-    for signal in (1..64).filter(|s| members >> s & 1 != 0) {
+    for signal in (1..128).filter(|s| members >> s & 1 != 0) {
         // SAFETY: as above.
         unsafe { libc::sigaddset(&raw mut set, signal) };
     }
@@ -306,11 +307,12 @@ pub(crate) fn set_disposition(signal: i32, new: Disposition) {
     (action.sa_sigaction, action.sa_flags) = (new.action, new.flags);
     action.sa_mask = set_of(new.mask);
     // SAFETY: tests set SIG_DFL, SIG_IGN and handlers that are async-signal-safe.
-    check(unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) }).expect("sigaction");
+    check(unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) })
+        .expect("sigaction");
 }
 
 /// The calling thread's signal mask.
-pub(crate) fn mask() -> u64 {
+pub(crate) fn mask() -> u128 {
     // SAFETY: all zeros is storage for a set, filled next.
     let mut now: libc::sigset_t = unsafe { zeroed() };
     // SAFETY: a null new set only asks.
@@ -318,7 +320,7 @@ pub(crate) fn mask() -> u64 {
     members(&now)
 }
 
-pub(crate) fn set_mask(members: u64) {
+pub(crate) fn set_mask(members: u128) {
     let set = set_of(members);
     // SAFETY: the set is a local.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const set, ptr::null_mut()) };
@@ -341,6 +343,7 @@ pub(crate) fn limit_queue() {
     {
         let limit = libc::rlimit { rlim_cur: 1024, rlim_max: 1024 };
         // SAFETY: the pointer is valid for the call.
-        check(unsafe { libc::setrlimit(libc::RLIMIT_SIGPENDING, &raw const limit) }).expect("limit");
+        check(unsafe { libc::setrlimit(libc::RLIMIT_SIGPENDING, &raw const limit) })
+            .expect("limit");
     }
 }
