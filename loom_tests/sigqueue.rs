@@ -397,6 +397,47 @@ fn guest_against_send() {
     });
 }
 
+/// Claim: the part of receiver is one: what its holders do in it never overlaps, and the next
+/// sees what the last did (E4).
+/// Actors: two guests, and a third after them. Exhaustive.
+#[test]
+fn guests_exclude_each_other() {
+    Model::new("sigqueue::guests_exclude_each_other").actors(2).check(|| {
+        let fixture = fixture();
+        let theirs = Arc::clone(&fixture);
+        let guest = |fixture: &Fixture| {
+            fixture.queue.borrow().map(|_part| fixture.payloads[0].set(7)).is_ok()
+        };
+        let other = thread::spawn("other guest", move || guest(&theirs));
+        let mine = guest(&fixture);
+        assert!(other.join() || mine, "the part was free");
+        assert!(guest(&fixture), "it was given back");
+    });
+}
+
+/// Claim: the part goes from the sleeping primary to a guest and back with all that each did in
+/// it (E4), whoever is woken by the signal.
+/// Actors: primary, guest, sender.
+#[test]
+fn part_is_handed_over() {
+    Model::new("sigqueue::part_is_handed_over").actors(3).bound(Bound::At(3)).check(|| {
+        let fixture = fixture();
+        let theirs = Arc::clone(&fixture);
+        let primary = thread::spawn("primary", move || {
+            let mut receiver = theirs.queue.receiver().unwrap();
+            assert!(matches!(receiver.wait(None), Wakeup::Work { fixup: true, .. }));
+            theirs.payloads[0].set(1);
+        });
+        let theirs = Arc::clone(&fixture);
+        let initiator = thread::spawn("initiator", move || theirs.queue.fixup());
+        if let Ok(_part) = fixture.queue.borrow() {
+            fixture.payloads[0].set(2);
+        }
+        initiator.join();
+        primary.join();
+    });
+}
+
 /// Claim: a guest that stays until the signal comes is woken for it, whether the primary exists,
 /// sleeps, or comes to be meanwhile.
 /// Actors: primary coming, sender, guest. Fails if a new primary takes the guest's wake-up.
@@ -465,12 +506,16 @@ fn close_wakes_receiver() {
             loop {
                 match receiver.recv(None, || {}) {
                     Event::Signal(batch) => signals += batch.count(),
-                    Event::Closed => return signals,
+                    Event::Closed => {
+                        assert_eq!(theirs.payloads[1].get(), 8, "what the closer wrote");
+                        return signals;
+                    }
                     Event::TimedOut => panic!("there was no deadline"),
                 }
             }
         });
         assert_eq!(fixture.send(0, 1), Sent::Accepted);
+        fixture.payloads[1].set(8);
         fixture.queue.close();
         assert_eq!(receiver.join(), 1);
         assert!(fixture.queue.receiver().is_err());

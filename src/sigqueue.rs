@@ -417,7 +417,7 @@ impl<N: Park> SignalQueue<N> {
     /// Ends all receiving: receivers are woken and answer [`Event::Closed`] from now on, new ones
     /// are refused. What is pending can still be taken.
     pub fn close(&self) {
-        // ORDERING: AcqRel: as in `announce`.
+        // ORDERING: AcqRel: E2 and E3 as in `announce`. Weakened: sigqueue close_wakes_receiver.
         self.state.fetch_or(CLOSED, AcqRel);
         self.notes.iter().for_each(Park::wake);
     }

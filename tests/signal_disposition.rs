@@ -95,11 +95,45 @@ fn a_foreign_change_is_left_alone() {
         kill_self(SIGUSR1);
         assert_eq!(RUNS.load(Relaxed), 1);
         assert!(subscription.try_recv().is_err());
-        // What they set is what the next subscription finds and restores.
+        // What they set is what the next subscription finds and restores. Whether it is called
+        // meanwhile is not said: it may be one that calls ours.
         let mut again = signal::subscribe([SIGUSR1]).unwrap();
         kill_self(SIGUSR1);
         assert_eq!(again.recv_timeout(SOON).unwrap().signal, SIGUSR1);
-        assert_eq!(RUNS.load(Relaxed), 2);
+        assert!(again.stop().unwrap().foreign.is_empty());
+        assert_eq!(disposition(SIGUSR1).unwrap().action, action);
+    });
+}
+
+static PREVIOUS: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn chaining(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void);
+    RUNS.fetch_add(1, Relaxed);
+    // SAFETY: what the test found in place: a handler of three arguments.
+    let previous = unsafe { std::mem::transmute::<usize, Handler>(PREVIOUS.load(Relaxed)) };
+    previous(signal, info, context);
+}
+
+/// As other libraries do, which then call our handler for good.
+#[test]
+fn a_foreign_handler_may_chain_to_ours() {
+    isolated_within("a_foreign_handler_may_chain_to_ours", 5, || {
+        let mut subscription = signal::subscribe([SIGUSR1]).unwrap();
+        PREVIOUS.store(disposition(SIGUSR1).unwrap().action, Relaxed);
+        let action = chaining as *const () as usize;
+        let theirs = Disposition { action, flags: libc::SA_SIGINFO, mask: 0 };
+        set_disposition(SIGUSR1, theirs);
+        kill_self(SIGUSR1);
+        assert_eq!(subscription.recv_timeout(SOON).unwrap().signal, SIGUSR1);
+        assert_eq!(subscription.stop().unwrap().foreign, [SIGUSR1]);
+        kill_self(SIGUSR1);
+        assert_eq!(RUNS.load(Relaxed), 2, "each signal runs it once");
+        // Over theirs, which is over ours: no circle.
+        let mut again = signal::subscribe([SIGUSR1]).unwrap();
+        kill_self(SIGUSR1);
+        assert_eq!(again.recv_timeout(SOON).unwrap().signal, SIGUSR1);
+        assert_eq!(again.try_recv(), Ok(None));
         assert!(again.stop().unwrap().foreign.is_empty());
         assert_eq!(disposition(SIGUSR1).unwrap().action, action);
     });

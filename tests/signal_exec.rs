@@ -68,7 +68,8 @@ fn one_try(order: u64, head_start: u64) -> i32 {
         let stops = masked_thread(scope, || {
             ready.store(true, Release);
             while !go.load(Acquire) {
-                std::hint::spin_loop();
+                (0..100).for_each(|_| std::hint::spin_loop());
+                thread::yield_now();
             }
             spin(order % 2 == 0);
             stopper.stop().unwrap();

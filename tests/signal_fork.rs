@@ -5,7 +5,9 @@
 
 mod common;
 
+use std::sync::mpsc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use common::*;
 use libc::SIGUSR1;
@@ -108,5 +110,29 @@ fn two_hundred_forks_in_a_storm() {
         assert_eq!(told + overflow, queued, "the parent has all of its own");
         assert_eq!(own.dropped(), 0);
         eprintln!("two_hundred_forks_in_a_storm: {queued} real-time signals, {overflow} merged");
+    });
+}
+
+/// The thread that calls a sink is not there in the child, and neither is its call.
+#[test]
+fn a_fork_while_a_sink_is_called() {
+    isolated("a_fork_while_a_sink_is_called", || {
+        let (tell, told) = mpsc::channel();
+        let (release, held) = mpsc::channel::<()>();
+        let sink = Builder::new().sink([SIGUSR1], move |_| {
+            tell.send(()).unwrap();
+            let _ = held.recv();
+        });
+        let sink = sink.unwrap();
+        kill_self(SIGUSR1);
+        told.recv_timeout(SOON).unwrap();
+        let child = fork(|| {
+            let start = Instant::now();
+            let stopped = sink.stop().is_ok();
+            i32::from(!stopped || start.elapsed() > Duration::from_secs(1))
+        });
+        assert_eq!(wait_for(child), Ended::Exited(0));
+        drop(release);
+        sink.stop().unwrap();
     });
 }

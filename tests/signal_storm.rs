@@ -125,7 +125,8 @@ fn a_million_signals() {
         assert!(tally.deliveries + tally.merged <= sent);
         eprintln!(
             "a_million_signals: {} sent in {took:.1?}; \
-             real-time {} with origin, {} merged into {}; standard {sent} sent, {} received, {} merged by us",
+             real-time {} with origin, {} merged into {}; \
+             standard {sent} sent, {} received, {} merged by us",
             sent + queued,
             tally.told,
             signal::overflow(),

@@ -281,6 +281,8 @@ impl<'q, N: Park> Receiver<'q, N> {
                     Err(now) => seen = now,
                 }
             } else if seen & CLOSED != 0 {
+                // ORDERING: Acquire: E2 from `close`. Weakened: sigqueue close_wakes_receiver.
+                self.queue.state.load(Acquire);
                 return Wakeup::Closed;
             } else {
                 match self.fall_asleep(seen, deadline) {
