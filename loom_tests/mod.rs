@@ -7,6 +7,7 @@ mod fork;
 mod go;
 mod historical;
 mod litmus;
+mod note;
 mod sigqueue;
 mod stop;
 mod support;

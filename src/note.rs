@@ -92,13 +92,13 @@ impl Park for Note {
     /// Blocks, so it is not for signal handlers.
     fn sleep(&self, deadline: Option<&Deadline>) -> Waited {
         // ORDERING: success Relaxed, nothing is passed on by falling asleep. Failure Acquire: E1
-        // from `wake`. Weakened: litmus note_wake_publishes.
+        // from `wake`. Weakened: note wake_against_sleep.
         if self.word.compare_exchange(CLEAR, ASLEEP, Relaxed, Acquire) == Err(SET) {
             return Waited::Woken;
         }
         loop {
             let waited = sys::wait(&self.word, ASLEEP, deadline);
-            // ORDERING: Acquire: E1 from `wake`. Weakened: litmus note_wake_publishes.
+            // ORDERING: Acquire: E1 from `wake`. Weakened: note wake_against_sleep.
             if self.word.load(Acquire) == SET {
                 return Waited::Woken;
             }
@@ -110,15 +110,15 @@ impl Park for Note {
 
     /// Async-signal-safe; errno is kept.
     fn wake(&self) {
-        // ORDERING: Release: E1, E2 to `sleep` and `clear`. Weakened: litmus note_wake_publishes.
+        // ORDERING: Release: E1, E2 to `sleep` and `clear`. Weakened: note wake_against_sleep.
         if self.word.swap(SET, Release) == ASLEEP {
             sys::wake_one(&self.word);
         }
     }
 
     fn clear(&self) {
-        // ORDERING: Acquire: E2 from `wake`, hence a swap and not a store. Weakened: litmus
-        // note_clear_is_a_swap.
+        // ORDERING: Acquire: E2 from `wake`, hence a swap and not a store. Weakened: note
+        // clear_against_wake.
         self.word.swap(CLEAR, Acquire);
     }
 }
@@ -126,7 +126,7 @@ impl Park for Note {
 impl Note {
     fn give_up(&self) -> Waited {
         // ORDERING: success Relaxed, nothing is passed on. Failure Acquire: E1, a `wake` got in
-        // first. Weakened: litmus note_wake_publishes.
+        // first. Weakened: note wake_against_deadline.
         match self.word.compare_exchange(ASLEEP, CLEAR, Relaxed, Acquire) {
             Ok(_) => Waited::TimedOut,
             Err(_) => Waited::Woken,
