@@ -91,10 +91,20 @@ impl GoQueue {
                 Err(now) => now,
             };
             match now {
-                SENDING if self.state.compare_exchange(SENDING, SENDING, AcqRel, Relaxed).is_ok() => {
+                SENDING
+                    if self
+                        .state
+                        .compare_exchange(SENDING, SENDING, AcqRel, Relaxed)
+                        .is_ok() =>
+                {
                     return;
                 }
-                RECEIVING if self.state.compare_exchange(RECEIVING, IDLE, AcqRel, Relaxed).is_ok() => {
+                RECEIVING
+                    if self
+                        .state
+                        .compare_exchange(RECEIVING, IDLE, AcqRel, Relaxed)
+                        .is_ok() =>
+                {
                     return self.note.wake();
                 }
                 // fd6ba1c8: the handler waits for the receiver to come round.
@@ -111,7 +121,11 @@ impl GoQueue {
             if bits != 0 {
                 return bits;
             }
-            if self.state.compare_exchange(IDLE, RECEIVING, AcqRel, Relaxed).is_ok() {
+            if self
+                .state
+                .compare_exchange(IDLE, RECEIVING, AcqRel, Relaxed)
+                .is_ok()
+            {
                 self.note.sleep(None);
                 self.note.clear();
                 let _ = self.state.compare_exchange(FIXUP, IDLE, AcqRel, Relaxed);
@@ -185,7 +199,11 @@ impl GoQueue {
             }
             sync::relax();
         }
-        while self.state.compare_exchange(RECEIVING, RECEIVING, AcqRel, Relaxed).is_err() {
+        while self
+            .state
+            .compare_exchange(RECEIVING, RECEIVING, AcqRel, Relaxed)
+            .is_err()
+        {
             sync::relax();
         }
     }
@@ -226,7 +244,10 @@ pub(super) fn one_signal(
     raiser.join();
     queue.send(QUIT);
     receiver.join();
-    (queue.registry().delivered, kernel.outcome() != Outcome::Running)
+    (
+        queue.registry().delivered,
+        kernel.outcome() != Outcome::Running,
+    )
 }
 
 /// The property of Stop and Reset.

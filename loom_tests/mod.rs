@@ -2,10 +2,10 @@
 
 pub(crate) use crate::model::{Bound, Control, Model};
 
-mod kernel;
 mod fork;
 mod go;
 mod historical;
+mod kernel;
 mod litmus;
 mod note;
 mod sigqueue;

@@ -152,7 +152,12 @@ pub struct Origin {
 
 impl Origin {
     /// An origin that nobody told.
-    pub const UNKNOWN: Self = Self { code: 0, pid: 0, uid: 0, value: 0 };
+    pub const UNKNOWN: Self = Self {
+        code: 0,
+        pid: 0,
+        uid: 0,
+        value: 0,
+    };
 }
 
 /// What became of a signal given to [`SignalQueue::send`].
@@ -175,7 +180,12 @@ pub struct NoSuchSignal(pub i32);
 
 impl fmt::Display for NoSuchSignal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "signal {} is out of range: use 1 to {}", self.0, SIGNALS - 1)
+        write!(
+            f,
+            "signal {} is out of range: use 1 to {}",
+            self.0,
+            SIGNALS - 1
+        )
     }
 }
 
@@ -253,7 +263,10 @@ impl<N> SignalQueue<N> {
 
     fn slot(&self, signal: i32) -> Result<&AtomicU64, NoSuchSignal> {
         let index = usize::try_from(signal).map_err(|_| NoSuchSignal(signal))?;
-        self.slots.get(index).filter(|_| index != 0).ok_or(NoSuchSignal(signal))
+        self.slots
+            .get(index)
+            .filter(|_| index != 0)
+            .ok_or(NoSuchSignal(signal))
     }
 
     /// Changes WANTED and IGNORED, which keeps I5, and returns the slot as it was.
@@ -303,7 +316,8 @@ impl<N> SignalQueue<N> {
     /// [`NoSuchSignal`].
     pub fn is_ignored(&self, signal: i32) -> Result<bool, NoSuchSignal> {
         // ORDERING: Relaxed: an answer about one word, passing nothing on.
-        self.slot(signal).map(|slot| slot.load(Relaxed) & IGNORED != 0)
+        self.slot(signal)
+            .map(|slot| slot.load(Relaxed) & IGNORED != 0)
     }
 
     /// Real-time signals that arrived while all [`REALTIME_CAPACITY`] records were in use: each
@@ -320,7 +334,11 @@ impl<N> SignalQueue<N> {
     }
 
     fn take_record(&self, signal: i32, origin: Origin) -> Option<u16> {
-        if is_realtime(signal) { self.realtime.take(origin) } else { self.standard.take(origin) }
+        if is_realtime(signal) {
+            self.realtime.take(origin)
+        } else {
+            self.standard.take(origin)
+        }
     }
 
     fn link_record(&self, signal: i32, name: u16, next: u16) {
@@ -332,7 +350,11 @@ impl<N> SignalQueue<N> {
     }
 
     fn give_record(&self, signal: i32, name: u16) {
-        if is_realtime(signal) { self.realtime.give(name) } else { self.standard.give(name) }
+        if is_realtime(signal) {
+            self.realtime.give(name)
+        } else {
+            self.standard.give(name)
+        }
     }
 }
 
@@ -341,14 +363,20 @@ impl<N: Park> SignalQueue<N> {
     ///
     /// A number out of range is [`Sent::Unwanted`].
     pub fn send(&self, signal: i32, origin: Origin) -> Sent {
-        let Ok(slot) = self.slot(signal) else { return Sent::Unwanted };
+        let Ok(slot) = self.slot(signal) else {
+            return Sent::Unwanted;
+        };
         let mut record = None;
         // The usual case is tried unseen: a failed attempt reads the newest value.
         let mut seen = WANTED;
         loop {
             if seen & WANTED == 0 {
-                record.map(|name| self.give_record(signal, name));
-                return if seen & IGNORED != 0 { Sent::Ignored } else { Sent::Unwanted };
+                self.give_unused(signal, record);
+                return if seen & IGNORED != 0 {
+                    Sent::Ignored
+                } else {
+                    Sent::Unwanted
+                };
             }
             let merged = is_pending(seen) && !is_realtime(signal);
             let new = if merged {
@@ -370,7 +398,9 @@ impl<N: Park> SignalQueue<N> {
 
     /// The slot with one more accepted signal in it.
     fn pushed(&self, signal: i32, seen: u64, record: Option<u16>) -> u64 {
-        let Some(name) = record else { return seen | BARE };
+        let Some(name) = record else {
+            return seen | BARE;
+        };
         if is_realtime(signal) {
             // Again at each attempt: the chain may have been taken in between.
             self.link_record(signal, name, chain(seen));
@@ -378,8 +408,14 @@ impl<N: Park> SignalQueue<N> {
         (seen & !CHAIN) | u64::from(name) << CHAIN_SHIFT
     }
 
+    fn give_unused(&self, signal: i32, record: Option<u16>) {
+        if let Some(name) = record {
+            self.give_record(signal, name);
+        }
+    }
+
     fn coalesced(&self, signal: i32, unused: Option<u16>) -> Sent {
-        unused.map(|name| self.give_record(signal, name));
+        self.give_unused(signal, unused);
         Sent::Coalesced
     }
 
@@ -466,7 +502,11 @@ fn is_pending(slot: u64) -> bool {
 }
 
 fn one_more_coalesced(slot: u64) -> u64 {
-    if slot & COALESCED == COALESCED { slot } else { slot + COALESCED_ONE }
+    if slot & COALESCED == COALESCED {
+        slot
+    } else {
+        slot + COALESCED_ONE
+    }
 }
 
 fn chain(slot: u64) -> u16 {

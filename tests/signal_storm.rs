@@ -212,7 +212,11 @@ fn errno_is_kept_under_storm() {
             };
             let before = runs();
             let mut calls = 0_u64;
-            while runs() < before + 20_000 {
+            // On one core there is a signal to each turn of a sender, which takes its time.
+            let start = Instant::now();
+            while runs() < before + 100
+                || runs() < before + 20_000 && start.elapsed() < Duration::from_secs(3)
+            {
                 for _ in 0..1000 {
                     // SAFETY: no descriptor is -1.
                     assert_eq!(errno_of(|| unsafe { libc::close(-1) }), libc::EBADF);

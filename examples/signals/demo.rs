@@ -56,18 +56,38 @@ pub(crate) fn run() -> Outcome {
     accounts.extend(raced()?);
 
     println!();
-    let head = ["signal", "sent", "delivered", "coalesced", "by kernel", "dropped*", "defaulted"];
+    let head = [
+        "signal",
+        "sent",
+        "delivered",
+        "coalesced",
+        "by kernel",
+        "dropped*",
+        "defaulted",
+    ];
     println!("{}", head.map(|text| format!("{text:>10}")).concat());
     for account in &accounts {
-        let kernel = account.kernel.map_or("-".into(), |merged| merged.to_string());
-        let Account { name, sent, delivered, coalesced, dropped, defaulted, .. } = account;
+        let kernel = account
+            .kernel
+            .map_or("-".into(), |merged| merged.to_string());
+        let Account {
+            name,
+            sent,
+            delivered,
+            coalesced,
+            dropped,
+            defaulted,
+            ..
+        } = account;
         println!(
             "{name:>10}{sent:>10}{delivered:>10}{coalesced:>10}{kernel:>10}{dropped:>10}{defaulted:>10}"
         );
     }
     println!("coalesced: merged with a pending one of the same number in our queue");
     println!("by kernel: merged by the kernel before we saw it, = sent - received - coalesced");
-    println!("dropped*:  had no room with a second subscriber, of capacity {LAZY}, that reads nothing");
+    println!(
+        "dropped*:  had no room with a second subscriber, of capacity {LAZY}, that reads nothing"
+    );
     println!("defaulted: arrived after stop() and did what it does by default: killed the process");
     println!("all in {:.1?}", start.elapsed());
     let missing: i64 = accounts.iter().map(Account::missing).sum();
@@ -75,13 +95,19 @@ pub(crate) fn run() -> Outcome {
         println!("{missing} SIGNALS MISSING");
         exit(1);
     }
-    println!("nothing is missing: every signal was delivered, merged into one that was, or defaulted");
+    println!(
+        "nothing is missing: every signal was delivered, merged into one that was, or defaulted"
+    );
     Ok(())
 }
 
 fn again(arguments: [&str; 2]) -> Outcome<Child> {
     let mut command = Command::new(env::current_exe()?);
-    Ok(command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?)
+    Ok(command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?)
 }
 
 fn kill(pid: u32, signal: i32) -> Outcome {
@@ -149,10 +175,13 @@ const LAZY: usize = 8;
 /// Receives the storm. This thread takes the signals too: it is the only one without a mask.
 fn stormed() -> Outcome<Vec<Account>> {
     let storm = STANDARD.into_iter().chain(realtime());
-    let mut all = Builder::new().capacity(1 << 18).subscribe(storm.clone().chain([sentinel()]))?;
+    let mut all = Builder::new()
+        .capacity(1 << 18)
+        .subscribe(storm.clone().chain([sentinel()]))?;
     let lazy = Builder::new().capacity(LAZY).subscribe(storm)?;
-    let senders: Vec<Child> =
-        (0..SENDERS).map(|at| again([STORM, &at.to_string()])).collect::<Outcome<_>>()?;
+    let senders: Vec<Child> = (0..SENDERS)
+        .map(|at| again([STORM, &at.to_string()]))
+        .collect::<Outcome<_>>()?;
     let waiter = {
         // Blocks all signals for the thread that it starts.
         let masked = Masked::new();
@@ -191,7 +220,15 @@ fn stormed() -> Outcome<Vec<Account>> {
         let kernel = sent.checked_sub(counts.received + counts.coalesced);
         let kernel = Some(kernel.ok_or("more received than sent")?);
         let dropped = counts.dropped;
-        accounts.push(Account { name, sent, delivered, coalesced, kernel, dropped, defaulted: 0 });
+        accounts.push(Account {
+            name,
+            sent,
+            delivered,
+            coalesced,
+            kernel,
+            dropped,
+            defaulted: 0,
+        });
     }
     if let Some(signal) = realtime() {
         let mine = received.iter().filter(|delivery| delivery.signal == signal);
@@ -199,7 +236,14 @@ fn stormed() -> Outcome<Vec<Account>> {
         // Those without origin stand for all that found the queue full.
         let coalesced = signal::overflow() - mine.filter(|d| d.origin.is_none()).count() as u64;
         let (sent, dropped) = ((SENDERS * QUEUED) as u64, signal::counts(signal)?.dropped);
-        accounts.push(Account { name: "RTMIN+1", sent, delivered, coalesced, dropped, ..Account::default() });
+        accounts.push(Account {
+            name: "RTMIN+1",
+            sent,
+            delivered,
+            coalesced,
+            dropped,
+            ..Account::default()
+        });
     }
     Ok(accounts)
 }
@@ -211,7 +255,9 @@ pub(crate) fn race(seed: u64) -> Outcome {
     let signal = RACED[seed as usize % RACED.len()];
     let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     for _ in 0..TRIES {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         let (early, late) = (random >> 40 & 0xfff, random >> 52);
         let mut subscription = signal::subscribe([signal])?;
         let stopper = subscription.stopper();
@@ -241,8 +287,12 @@ pub(crate) fn race(seed: u64) -> Outcome {
 }
 
 fn raced() -> Outcome<Vec<Account>> {
-    let mut accounts: Vec<Account> =
-        ["INT", "TERM", "HUP"].map(|name| Account { name, ..Account::default() }).into();
+    let mut accounts: Vec<Account> = ["INT", "TERM", "HUP"]
+        .map(|name| Account {
+            name,
+            ..Account::default()
+        })
+        .into();
     for seed in 0..RACERS {
         let mut racer = again([RACE, &seed.to_string()])?;
         let mut told = Vec::new();
@@ -278,6 +328,8 @@ impl Masked {
 impl Drop for Masked {
     fn drop(&mut self) {
         // SAFETY: the set was written by `new`.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut()) };
+        unsafe {
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut())
+        };
     }
 }

@@ -41,13 +41,23 @@ impl fmt::Display for SignalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OutOfRange(signal) => {
-                write!(f, "signal {signal} is out of range: use 1 to {}", SIGNALS - 1)
+                write!(
+                    f,
+                    "signal {signal} is out of range: use 1 to {}",
+                    SIGNALS - 1
+                )
             }
             Self::Unstoppable(signal) => {
-                write!(f, "signal {signal} can be neither caught nor ignored: leave it out")
+                write!(
+                    f,
+                    "signal {signal} can be neither caught nor ignored: leave it out"
+                )
             }
             Self::ReservedByLibc(signal) => {
-                write!(f, "signal {signal} belongs to the C library: choose another")
+                write!(
+                    f,
+                    "signal {signal} belongs to the C library: choose another"
+                )
             }
             Self::Synchronous(signal) => write!(
                 f,
@@ -57,9 +67,9 @@ impl fmt::Display for SignalError {
             Self::NoSignals => f.write_str("the set of signals is empty: name at least one"),
             Self::NoCapacity => f.write_str("a capacity of 0 can hold nothing: use 1 or more"),
             Self::ShutDown => f.write_str("signals were shut down in this process"),
-            Self::ReceiverTaken => {
-                f.write_str("a receiver runs already: lend the thread before the first subscription")
-            }
+            Self::ReceiverTaken => f.write_str(
+                "a receiver runs already: lend the thread before the first subscription",
+            ),
             Self::NoThread => f.write_str(
                 "the receiver's thread could not be started: lend one with run_receiver, \
                  or free some threads",
@@ -117,7 +127,9 @@ impl fmt::Debug for StopError {
 impl fmt::Display for StopError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::SinkBusy => f.write_str("the sink is still running: it was not waited for longer"),
+            Self::SinkBusy => {
+                f.write_str("the sink is still running: it was not waited for longer")
+            }
             Self::SinkPanicked(payload) => {
                 let text = payload.downcast_ref::<&str>().copied();
                 let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));

@@ -3,9 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use super::StopError;
 use super::hub::{Hub, Kernel, Stopped};
 use super::table::{Delivery, Key, Mailbox, Sink, SinkState, Wakes};
-use super::StopError;
 use crate::note::{Deadline, Note, Park, Waited};
 use crate::sync::Ordering::*;
 use crate::sys;
@@ -73,7 +73,11 @@ impl<K: Kernel> Hub<K> {
         }
         let left = self.locked(|table, _| {
             let mailbox = table.mailboxes.get_mut(&key)?;
-            let gone = if mailbox.has_sink() { SinkState::Gone } else { SinkState::None };
+            let gone = if mailbox.has_sink() {
+                SinkState::Gone
+            } else {
+                SinkState::None
+            };
             Some(core::mem::replace(&mut mailbox.sink, gone))
         });
         match left {
@@ -123,7 +127,11 @@ fn turn(mailbox: &mut Mailbox) -> Turn {
         },
         SinkState::Running(thread) => {
             mailbox.sink = SinkState::Running(thread);
-            if thread == sys::thread_id() { Turn::Nested } else { Turn::Busy }
+            if thread == sys::thread_id() {
+                Turn::Nested
+            } else {
+                Turn::Busy
+            }
         }
         other => {
             mailbox.sink = other;
@@ -133,7 +141,12 @@ fn turn(mailbox: &mut Mailbox) -> Turn {
 }
 
 /// After a call. What comes back is no longer needed.
-fn called(key: Key, mailbox: &mut Mailbox, after: SinkState, wakes: &mut Wakes) -> Option<SinkState> {
+fn called(
+    key: Key,
+    mailbox: &mut Mailbox,
+    after: SinkState,
+    wakes: &mut Wakes,
+) -> Option<SinkState> {
     let panicked = matches!(after, SinkState::Panicked(_));
     mailbox.sink = after;
     if panicked {

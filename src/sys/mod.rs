@@ -36,27 +36,65 @@
 
 use core::fmt;
 
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 cfg_if::cfg_if! {
     if #[cfg(all(loom, any(test, feature = "loom")))] {
         mod model;
         pub(crate) use model::*;
         pub use model::{Deadline, Waited};
-    } else if #[cfg(any(target_os = "linux", target_os = "android"))] {
-        mod linux;
-        mod unix;
-        pub use linux::Deadline;
-        pub(crate) use linux::{wait, wake_one};
-        pub(crate) use unix::*;
+    } else if #[cfg(unix)] {
+        mod deadline;
+        mod errno;
+        mod numbers;
+        pub use deadline::Deadline;
+        pub(crate) use numbers::*;
+        cfg_if::cfg_if! {
+            if #[cfg(feature = "std")] {
+                mod origin;
+                mod process;
+                mod unix;
+                pub(crate) use process::{AllBlocked, at_fork, die_by, thread_id};
+                pub(crate) use unix::{install, is_ignored, restore, set_default, set_ignored};
+            }
+        }
+    } else if #[cfg(windows)] {
+        mod windows;
+        pub use windows::Deadline;
+        pub(crate) use windows::{wait, wake_one};
+        mod console;
+        pub(crate) use console::*;
     } else {
-        compile_error!("no shim for this system yet");
+        mod spin;
+        pub use spin::Deadline;
+        pub(crate) use spin::{wait, wake_one};
+        /// A table for whatever a runtime calls a signal here: 1 to 31, all standard ones.
+        pub(crate) const SIGNALS: usize = 32;
+        pub(crate) const REALTIME_MIN: i32 = 32;
     }
 }
 
 cfg_if::cfg_if! {
-    if #[cfg(all(loom, any(test, feature = "loom")))] {
+    if #[cfg(any(not(unix), all(loom, any(test, feature = "loom"))))] {
     } else if #[cfg(any(target_os = "linux", target_os = "android"))] {
-        pub(crate) const SIGNALS: usize = 65;
-        pub(crate) const REALTIME_MIN: i32 = 35;
+        mod linux;
+        pub(crate) use linux::{wait, wake_one};
+    } else if #[cfg(target_vendor = "apple")] {
+        mod apple;
+        pub(crate) use apple::{wait, wake_one};
+    } else if #[cfg(target_os = "freebsd")] {
+        mod freebsd;
+        pub(crate) use freebsd::{wait, wake_one};
+    } else if #[cfg(target_os = "openbsd")] {
+        mod openbsd;
+        pub(crate) use openbsd::{wait, wake_one};
+    } else if #[cfg(target_os = "dragonfly")] {
+        mod dragonfly;
+        pub(crate) use dragonfly::{wait, wake_one};
+    } else {
+        mod fallback;
+        pub(crate) use fallback::{wait, wake_one};
     }
 }
 

@@ -1,34 +1,44 @@
-//! Signals by POSIX: sigaction, pthread_sigmask, and the handler that every signal of ours enters.
+//! Dispositions by POSIX: sigaction, and the handler that every signal of ours enters.
+//! man 2 sigaction, man 7 signal-safety; man 2 rt_tgsigqueueinfo for Linux.
 
 use core::ffi::{c_int, c_void};
 use core::mem::{MaybeUninit, zeroed};
 use core::ptr;
 
-use super::{Class, Entry, Errno, RawOrigin, Restored, SIGNALS, Verdict};
-use crate::sync::{AtomicPtr, AtomicUsize, Ordering::*};
+use super::origin::origin;
+use super::process::raise_here;
+use super::{Entry, Errno, Restored, SIGNALS, Verdict, errno};
+use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Ordering::*};
 
 /// What stood in place of our handler, and whether something was recorded at all.
 struct Record {
     /// `sa_sigaction`: SIG_DFL, SIG_IGN or a function.
     action: AtomicUsize,
-    /// `sa_flags`, with [`KNOWN`] added.
-    flags: AtomicUsize,
+    /// `sa_flags`, with [`KNOWN`] and [`COVERED`] added.
+    flags: AtomicU64,
 }
 
-/// Not a flag of any system: the record holds something.
-const KNOWN: usize = 1 << (usize::BITS - 1);
+/// Flags are 32 bits, and the systems use the topmost. This is above them: the record holds
+/// something.
+const KNOWN: u64 = 1 << 63;
 /// Nor is this: somebody put a handler over ours, and may call ours from it.
-const COVERED: usize = 1 << (usize::BITS - 2);
+const COVERED: u64 = 1 << 62;
 
-static RECORDS: [Record; SIGNALS] =
-    [const { Record { action: AtomicUsize::new(0), flags: AtomicUsize::new(0) } }; SIGNALS];
+static RECORDS: [Record; SIGNALS] = [const {
+    Record {
+        action: AtomicUsize::new(0),
+        flags: AtomicU64::new(0),
+    }
+}; SIGNALS];
 
 /// The masks of those dispositions; only read and written under the caller's lock, unlike the
 /// rest, which handlers read.
 struct Masks(core::cell::UnsafeCell<[MaybeUninit<libc::sigset_t>; SIGNALS]>);
 // SAFETY: `install` and `restore` are called under the hub's lock.
 unsafe impl Sync for Masks {}
-static MASKS: Masks = Masks(core::cell::UnsafeCell::new([MaybeUninit::uninit(); SIGNALS]));
+static MASKS: Masks = Masks(core::cell::UnsafeCell::new(
+    [MaybeUninit::uninit(); SIGNALS],
+));
 
 static ENTRY: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 
@@ -36,42 +46,12 @@ fn record(signal: c_int) -> Option<&'static Record> {
     RECORDS.get(usize::try_from(signal).ok()?)
 }
 
-pub(super) fn errno() -> c_int {
-    // SAFETY: the location is the calling thread's own.
-    unsafe { *errno_location() }
-}
-
-fn errno_location() -> *mut c_int {
-    cfg_if::cfg_if! {
-        if #[cfg(any(target_os = "linux", target_os = "dragonfly", target_os = "emscripten"))] {
-            // SAFETY: no preconditions.
-            unsafe { libc::__errno_location() }
-        } else if #[cfg(any(target_vendor = "apple", target_os = "freebsd"))] {
-            // SAFETY: no preconditions.
-            unsafe { libc::__error() }
-        } else if #[cfg(any(target_os = "solaris", target_os = "illumos"))] {
-            // SAFETY: no preconditions.
-            unsafe { libc::___errno() }
-        } else {
-            // SAFETY: no preconditions.
-            unsafe { libc::__errno() }
-        }
-    }
-}
-
-/// Runs `f` and puts errno back. Async-signal-safe if `f` is.
-pub(super) fn errno_kept<R>(f: impl FnOnce() -> R) -> R {
-    let location = errno_location();
-    // SAFETY: the location is the calling thread's own, here and below.
-    let saved = unsafe { *location };
-    let result = f();
-    // SAFETY: as above.
-    unsafe { *location = saved };
-    result
-}
-
 fn check(result: c_int) -> Result<(), Errno> {
-    if result == -1 { Err(Errno(errno())) } else { Ok(()) }
+    if result == -1 {
+        Err(Errno(errno::get()))
+    } else {
+        Ok(())
+    }
 }
 
 fn query(signal: c_int) -> Result<libc::sigaction, Errno> {
@@ -106,13 +86,19 @@ fn remember(signal: c_int, old: &libc::sigaction) {
     let Some(record) = record(signal) else { return };
     // What was put over ours may call ours: calling it in turn would not end.
     // ORDERING: Relaxed: under the caller's lock.
-    let covered = if record.flags.load(Relaxed) & COVERED != 0 { COVERED } else { 0 };
+    let covered = if record.flags.load(Relaxed) & COVERED != 0 {
+        COVERED
+    } else {
+        0
+    };
     // ORDERING: the flags go first and come last, so that a handler (`chain`) that reads the same
     // flags before and after the action has the pair. AcqRel keeps the action behind, Release
     // keeps it in front.
     record.flags.swap(0, AcqRel);
     record.action.store(old.sa_sigaction, Release);
-    record.flags.store(old.sa_flags as usize | KNOWN | covered, Release);
+    record
+        .flags
+        .store(u64::from(old.sa_flags as u32) | KNOWN | covered, Release);
     // SAFETY: under the caller's lock, see `Masks`.
     let masks = unsafe { &mut *MASKS.0.get() };
     if let Some(mask) = masks.get_mut(signal as usize) {
@@ -142,7 +128,9 @@ pub(crate) fn install(signal: c_int, entry: Entry) -> Result<(), Errno> {
 
 /// Puts back what was there; see the contract in [`super`].
 pub(crate) fn restore(signal: c_int) -> Result<Restored, Errno> {
-    let Some(record) = record(signal) else { return Ok(Restored::Foreign) };
+    let Some(record) = record(signal) else {
+        return Ok(Restored::Foreign);
+    };
     if !is_ours(&query(signal)?) {
         // ORDERING: Relaxed: a handler called by the foreign one may also come before this.
         record.flags.fetch_or(COVERED, Relaxed);
@@ -151,7 +139,7 @@ pub(crate) fn restore(signal: c_int) -> Result<Restored, Errno> {
     // ORDERING: Relaxed: written by this thread or by one before it under the caller's lock.
     let flags = record.flags.load(Relaxed);
     let mut old = simple(record.action.load(Relaxed));
-    old.sa_flags = (flags & !(KNOWN | COVERED)) as c_int;
+    old.sa_flags = flags as u32 as c_int;
     // SAFETY: under the caller's lock; written whenever KNOWN was.
     let masks = unsafe { &*MASKS.0.get() };
     if let Some(mask) = masks.get(signal as usize).filter(|_| flags & KNOWN != 0) {
@@ -185,7 +173,7 @@ pub(crate) fn is_ignored(signal: c_int) -> Result<bool, Errno> {
 
 /// The handler of every signal of ours. No allocation, no lock, no thread-local but errno's.
 extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    errno_kept(|| {
+    errno::kept(|| {
         // ORDERING: Relaxed: sigaction came between the store and this.
         let entry = ENTRY.load(Relaxed);
         if entry.is_null() {
@@ -222,7 +210,7 @@ fn chain(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     if action == libc::SIG_DFL || action == libc::SIG_IGN || flags & KNOWN == 0 {
         return;
     }
-    if flags & libc::SA_SIGINFO as usize != 0 {
+    if flags & libc::SA_SIGINFO as u64 != 0 {
         type Three = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
         // SAFETY: the system held it as a handler of three arguments (SA_SIGINFO).
         let previous = unsafe { core::mem::transmute::<usize, Three>(action) };
@@ -255,132 +243,4 @@ fn redeliver(signal: c_int, info: *mut libc::siginfo_t) {
     }
     let _ = info;
     raise_here(signal);
-}
-
-/// Sends a signal to the calling thread alone. raise(3) is process-directed on old systems.
-fn raise_here(signal: c_int) {
-    // SAFETY: the calling thread exists.
-    unsafe { libc::pthread_kill(libc::pthread_self(), signal) };
-}
-
-fn origin(signal: c_int, info: *mut libc::siginfo_t) -> RawOrigin {
-    // SAFETY: the kernel passes a valid siginfo to an SA_SIGINFO handler.
-    let Some(info) = (unsafe { info.as_ref() }) else { return RawOrigin::default() };
-    let code = info.si_code;
-    let mut origin = RawOrigin { code, ..RawOrigin::default() };
-    if signal == libc::SIGCHLD && code > 0 && code != SI_KERNEL {
-        // SAFETY: SIGCHLD's information carries these.
-        unsafe {
-            (origin.pid, origin.uid) = (info.si_pid(), info.si_uid());
-            origin.value = info.si_status() as usize;
-        }
-    } else if code == libc::SI_USER || code == SI_TKILL {
-        // SAFETY: a signal sent by a process carries these.
-        unsafe { (origin.pid, origin.uid) = (info.si_pid(), info.si_uid()) };
-    } else if code == libc::SI_QUEUE || code == libc::SI_MESGQ {
-        // SAFETY: a queued signal carries these.
-        unsafe {
-            (origin.pid, origin.uid) = (info.si_pid(), info.si_uid());
-            origin.value = info.si_value().sival_ptr.addr();
-        }
-    } else if code == libc::SI_TIMER {
-        // SAFETY: a timer's signal carries its value.
-        origin.value = unsafe { info.si_value().sival_ptr.addr() };
-    }
-    origin
-}
-
-cfg_if::cfg_if! {
-    if #[cfg(any(target_os = "linux", target_os = "android"))] {
-        const SI_KERNEL: c_int = 0x80;
-        const SI_TKILL: c_int = -6;
-    } else {
-        const SI_KERNEL: c_int = 0x10006;
-        const SI_TKILL: c_int = 0x10007;
-    }
-}
-
-/// What sort of signal a number names. Async-signal-safe.
-pub(crate) fn classify(signal: c_int) -> Class {
-    match signal {
-        _ if signal < 1 || signal as usize >= SIGNALS => Class::OutOfRange,
-        libc::SIGKILL | libc::SIGSTOP => Class::Unstoppable,
-        libc::SIGSEGV | libc::SIGBUS | libc::SIGFPE | libc::SIGILL => Class::Synchronous,
-        _ if is_reserved(signal) => Class::ReservedByLibc,
-        _ if signal >= super::REALTIME_MIN => Class::RealTime,
-        _ => Class::Standard,
-    }
-}
-
-/// glibc keeps 32 and 33, musl 34 as well.
-fn is_reserved(signal: c_int) -> bool {
-    cfg!(any(target_os = "linux", target_os = "android"))
-        && (32..super::REALTIME_MIN).contains(&signal)
-}
-
-/// Dies by the signal, also when it is masked. Returns only if the process goes on.
-pub(crate) fn die_by(signal: c_int) -> Errno {
-    let _blocked = AllBlocked::new();
-    if let Err(errno) = set_default(signal) {
-        return errno;
-    }
-    raise_here(signal);
-    // SAFETY: all zeros is storage for a set, filled next.
-    let mut only: libc::sigset_t = unsafe { zeroed() };
-    // SAFETY: the set is ours; unmasking lets the pending signal act before the call returns.
-    unsafe {
-        libc::sigemptyset(&raw mut only);
-        libc::sigaddset(&raw mut only, signal);
-        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const only, ptr::null_mut());
-    }
-    // Its default action is not to terminate, or this is process 1.
-    Errno(libc::EINVAL)
-}
-
-/// All signals masked in this thread, until dropped. Async-signal-safe.
-#[derive(Debug)]
-pub(crate) struct AllBlocked(libc::sigset_t);
-
-impl AllBlocked {
-    pub(crate) fn new() -> Self {
-        // SAFETY: all zeros is storage for a set, filled next.
-        let (mut all, mut saved): (libc::sigset_t, libc::sigset_t) = unsafe { zeroed() };
-        // SAFETY: both sets are locals. glibc leaves its own signals open.
-        unsafe {
-            libc::sigfillset(&raw mut all);
-            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut saved);
-        }
-        Self(saved)
-    }
-}
-
-impl Drop for AllBlocked {
-    fn drop(&mut self) {
-        // SAFETY: the set was written by `new`.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, ptr::null_mut()) };
-    }
-}
-
-static AT_FORK: [AtomicPtr<c_void>; 3] = [const { AtomicPtr::new(ptr::null_mut()) }; 3];
-
-/// Has the functions called around each fork(2) of the C library, in the forking thread.
-pub(crate) fn at_fork(prepare: fn(), parent: fn(), child: fn()) {
-    for (place, f) in AT_FORK.iter().zip([prepare, parent, child]) {
-        // ORDERING: Relaxed: pthread_atfork orders it before every call.
-        place.store(f as *mut c_void, Relaxed);
-    }
-    extern "C" fn run<const AT: usize>() {
-        // ORDERING: Relaxed: as above.
-        let f = AT_FORK[AT].load(Relaxed);
-        // SAFETY: stored above as `fn()`, before pthread_atfork made this reachable.
-        unsafe { core::mem::transmute::<*mut c_void, fn()>(f)() };
-    }
-    // SAFETY: the functions live for ever.
-    unsafe { libc::pthread_atfork(Some(run::<0>), Some(run::<1>), Some(run::<2>)) };
-}
-
-/// Names the calling thread while it lives. Async-signal-safe: the address of its errno, which
-/// needs no lazily made thread-local.
-pub(crate) fn thread_id() -> usize {
-    errno_location().addr()
 }

@@ -1,0 +1,82 @@
+//! What else of POSIX the signals need: masks, dying by a signal, forks, the name of a thread.
+//! man 3 pthread_sigmask, pthread_kill, pthread_atfork.
+
+use core::ffi::{c_int, c_void};
+use core::mem::zeroed;
+use core::ptr;
+
+use super::{Errno, errno, unix};
+use crate::sync::{AtomicPtr, Ordering::Relaxed};
+
+/// Sends a signal to the calling thread alone. raise(3) is process-directed on old systems.
+pub(super) fn raise_here(signal: c_int) {
+    // SAFETY: the calling thread exists.
+    unsafe { libc::pthread_kill(libc::pthread_self(), signal) };
+}
+
+/// Dies by the signal, also when it is masked. Returns only if the process goes on.
+pub(crate) fn die_by(signal: c_int) -> Errno {
+    let _blocked = AllBlocked::new();
+    if let Err(errno) = unix::set_default(signal) {
+        return errno;
+    }
+    raise_here(signal);
+    // SAFETY: all zeros is storage for a set, filled next.
+    let mut only: libc::sigset_t = unsafe { zeroed() };
+    // SAFETY: the set is ours; unmasking lets the pending signal act before the call returns.
+    unsafe {
+        libc::sigemptyset(&raw mut only);
+        libc::sigaddset(&raw mut only, signal);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const only, ptr::null_mut());
+    }
+    // Its default action is not to terminate, or this is process 1.
+    Errno(libc::EINVAL)
+}
+
+/// All signals masked in this thread, until dropped. Async-signal-safe.
+#[derive(Debug)]
+pub(crate) struct AllBlocked(libc::sigset_t);
+
+impl AllBlocked {
+    pub(crate) fn new() -> Self {
+        // SAFETY: all zeros is storage for a set, filled next.
+        let (mut all, mut saved): (libc::sigset_t, libc::sigset_t) = unsafe { zeroed() };
+        // SAFETY: both sets are locals. glibc leaves its own signals open.
+        unsafe {
+            libc::sigfillset(&raw mut all);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut saved);
+        }
+        Self(saved)
+    }
+}
+
+impl Drop for AllBlocked {
+    fn drop(&mut self) {
+        // SAFETY: the set was written by `new`.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, ptr::null_mut()) };
+    }
+}
+
+static AT_FORK: [AtomicPtr<c_void>; 3] = [const { AtomicPtr::new(ptr::null_mut()) }; 3];
+
+/// Has the functions called around each fork(2) of the C library, in the forking thread.
+pub(crate) fn at_fork(prepare: fn(), parent: fn(), child: fn()) {
+    for (place, f) in AT_FORK.iter().zip([prepare, parent, child]) {
+        // ORDERING: Relaxed: pthread_atfork orders it before every call.
+        place.store(f as *mut c_void, Relaxed);
+    }
+    extern "C" fn run<const AT: usize>() {
+        // ORDERING: Relaxed: as above.
+        let f = AT_FORK[AT].load(Relaxed);
+        // SAFETY: stored above as `fn()`, before pthread_atfork made this reachable.
+        unsafe { core::mem::transmute::<*mut c_void, fn()>(f)() };
+    }
+    // SAFETY: the functions live for ever.
+    unsafe { libc::pthread_atfork(Some(run::<0>), Some(run::<1>), Some(run::<2>)) };
+}
+
+/// Names the calling thread while it lives. Async-signal-safe: the address of its errno, which
+/// needs no lazily made thread-local.
+pub(crate) fn thread_id() -> usize {
+    errno::location().addr()
+}
