@@ -8,13 +8,21 @@ pub mod note;
 #[cfg(all(feature = "std", any(unix, windows)))]
 #[cfg_attr(
     all(loom, any(test, feature = "loom")),
-    allow(dead_code, reason = "a model has the hub, and not the global that stands on it")
+    allow(
+        dead_code,
+        reason = "a model has the hub, and not the global that stands on it"
+    )
 )]
 pub mod signal;
 pub mod sigqueue;
 #[cfg_attr(
     any(not(feature = "std"), all(loom, any(test, feature = "loom"))),
-    allow(dead_code, unused_imports, reason = "signals are the subscriptions' business")
+    allow(
+        dead_code,
+        unused_imports,
+        unreachable_pub,
+        reason = "signals are the subscriptions' business"
+    )
 )]
 pub(crate) mod sys;
 

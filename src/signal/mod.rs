@@ -48,6 +48,7 @@ mod sink;
 pub(crate) mod table;
 
 pub use crate::sigqueue::Origin;
+pub use crate::sys::Errno;
 pub use error::{RecvError, SignalError, StopError};
 pub use hub::Stopped;
 pub use table::{Counts, Delivery};

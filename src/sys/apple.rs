@@ -36,7 +36,11 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<&Deadline>)
     // SAFETY: the word outlives the call.
     let done = unsafe { __ulock_wait(OPERATION, word.as_ptr().cast(), expected.into(), micros) };
     let passed = || deadline.and_then(Deadline::left) == Some(Duration::ZERO);
-    if done == -libc::ETIMEDOUT && passed() { Waited::TimedOut } else { Waited::Woken }
+    if done == -libc::ETIMEDOUT && passed() {
+        Waited::TimedOut
+    } else {
+        Waited::Woken
+    }
 }
 
 /// See the contract in [`super`]. ENOENT says that nobody sleeps.

@@ -58,8 +58,11 @@ static REGISTERED: AtomicU32 = AtomicU32::new(0);
 static ENTRY: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 
 fn state(signal: i32) -> Result<&'static AtomicU32, Errno> {
-    let at = [SIGINT, SIGTERM, SIGBREAK].iter().position(|known| *known == signal);
-    at.map(|at| &STATES[at]).ok_or(Errno(ERROR_INVALID_PARAMETER as i32))
+    let at = [SIGINT, SIGTERM, SIGBREAK]
+        .iter()
+        .position(|known| *known == signal);
+    at.map(|at| &STATES[at])
+        .ok_or(Errno(ERROR_INVALID_PARAMETER as i32))
 }
 
 /// Registers the handler, once. Called under the caller's lock.
@@ -148,7 +151,9 @@ pub(super) enum Answer {
 
 /// All of the handler but its not returning.
 pub(super) fn answer(event: u32) -> Answer {
-    let Some(signal) = signal_of(event) else { return Answer::PassOn };
+    let Some(signal) = signal_of(event) else {
+        return Answer::PassOn;
+    };
     // ORDERING: Acquire: from `install`, the entry.
     match state(signal).map_or(DEFAULT, |state| state.load(Acquire) & NOW) {
         OURS => {}
@@ -162,7 +167,10 @@ pub(super) fn answer(event: u32) -> Answer {
     }
     // SAFETY: only `install` stores there, and it stores an `Entry`.
     let entry = unsafe { core::mem::transmute::<*mut c_void, Entry>(entry) };
-    let origin = RawOrigin { code: event as i32, ..RawOrigin::default() };
+    let origin = RawOrigin {
+        code: event as i32,
+        ..RawOrigin::default()
+    };
     match entry(signal, origin) {
         Verdict::Handled if signal == SIGTERM => Answer::DoneAndStay,
         Verdict::Handled | Verdict::Ignored => Answer::Done,
