@@ -92,18 +92,12 @@ impl GoQueue {
             };
             match now {
                 SENDING
-                    if self
-                        .state
-                        .compare_exchange(SENDING, SENDING, AcqRel, Relaxed)
-                        .is_ok() =>
+                    if self.state.compare_exchange(SENDING, SENDING, AcqRel, Relaxed).is_ok() =>
                 {
                     return;
                 }
                 RECEIVING
-                    if self
-                        .state
-                        .compare_exchange(RECEIVING, IDLE, AcqRel, Relaxed)
-                        .is_ok() =>
+                    if self.state.compare_exchange(RECEIVING, IDLE, AcqRel, Relaxed).is_ok() =>
                 {
                     return self.note.wake();
                 }
@@ -121,11 +115,7 @@ impl GoQueue {
             if bits != 0 {
                 return bits;
             }
-            if self
-                .state
-                .compare_exchange(IDLE, RECEIVING, AcqRel, Relaxed)
-                .is_ok()
-            {
+            if self.state.compare_exchange(IDLE, RECEIVING, AcqRel, Relaxed).is_ok() {
                 self.note.sleep(None);
                 self.note.clear();
                 let _ = self.state.compare_exchange(FIXUP, IDLE, AcqRel, Relaxed);
@@ -199,11 +189,7 @@ impl GoQueue {
             }
             sync::relax();
         }
-        while self
-            .state
-            .compare_exchange(RECEIVING, RECEIVING, AcqRel, Relaxed)
-            .is_err()
-        {
+        while self.state.compare_exchange(RECEIVING, RECEIVING, AcqRel, Relaxed).is_err() {
             sync::relax();
         }
     }
@@ -244,10 +230,7 @@ pub(super) fn one_signal(
     raiser.join();
     queue.send(QUIT);
     receiver.join();
-    (
-        queue.registry().delivered,
-        kernel.outcome() != Outcome::Running,
-    )
+    (queue.registry().delivered, kernel.outcome() != Outcome::Running)
 }
 
 /// The property of Stop and Reset.

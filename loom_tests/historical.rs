@@ -31,13 +31,10 @@ fn go14571_stop_loses_signal() {
 /// Passes: `stop::stop_against_send`.
 #[test]
 fn go21433_stop_without_inflight_count() {
-    Control::new(
-        "historical::go21433_stop_without_inflight_count",
-        "lost signal",
-    )
-    .actors(3)
-    .bound(Bound::At(3))
-    .check(|| stop_against_one_signal(Wait::UntilIdle));
+    Control::new("historical::go21433_stop_without_inflight_count", "lost signal")
+        .actors(3)
+        .bound(Bound::At(3))
+        .check(|| stop_against_one_signal(Wait::UntilIdle));
 }
 
 /// A2': eb97160f with acquire and release in place of Go's sequential consistency. Handler and
@@ -66,19 +63,16 @@ fn go_eb97160f_by_read_modify_write() {
 /// Passes: `stop::stop_without_receiver`.
 #[test]
 fn go77076_stop_hangs_without_receiver() {
-    Control::new(
-        "historical::go77076_stop_hangs_without_receiver",
-        "no progress",
-    )
-    .actors(2)
-    .max_branches(300)
-    .check(|| {
-        let kernel = Kernel::new().at_most(0);
-        let queue = queue(Wait::Counted);
-        queue.notify(kernel);
-        let stopping = Arc::clone(&queue);
-        thread::spawn("stopper", move || stopping.stop(kernel)).join();
-    });
+    Control::new("historical::go77076_stop_hangs_without_receiver", "no progress")
+        .actors(2)
+        .max_branches(300)
+        .check(|| {
+            let kernel = Kernel::new().at_most(0);
+            let queue = queue(Wait::Counted);
+            queue.notify(kernel);
+            let stopping = Arc::clone(&queue);
+            thread::spawn("stopper", move || stopping.stop(kernel)).join();
+        });
 }
 
 /// A13: the second of two Stops finds nothing registered and returns while the first still lets
@@ -86,29 +80,26 @@ fn go77076_stop_hangs_without_receiver() {
 /// Passes: `stop::stop_stop`.
 #[test]
 fn concurrent_stop_delivers_late() {
-    Control::new(
-        "historical::concurrent_stop_delivers_late",
-        "delivered after Stop returned",
-    )
-    .actors(4)
-    .bound(Bound::At(3))
-    .check(|| {
-        let kernel = Kernel::new().at_most(1);
-        let queue = queue(Wait::Counted);
-        let stopping = Arc::clone(&queue);
-        one_signal(&queue, kernel, move || {
-            let second = Arc::clone(&stopping);
-            let second = thread::spawn("second Stop", move || {
-                second.stop(kernel);
-                second.registry().delivered
+    Control::new("historical::concurrent_stop_delivers_late", "delivered after Stop returned")
+        .actors(4)
+        .bound(Bound::At(3))
+        .check(|| {
+            let kernel = Kernel::new().at_most(1);
+            let queue = queue(Wait::Counted);
+            let stopping = Arc::clone(&queue);
+            one_signal(&queue, kernel, move || {
+                let second = Arc::clone(&stopping);
+                let second = thread::spawn("second Stop", move || {
+                    second.stop(kernel);
+                    second.registry().delivered
+                });
+                stopping.stop(kernel);
+                let at_return = second.join();
+                if stopping.registry().delivered != at_return {
+                    violation("delivered after Stop returned");
+                }
             });
-            stopping.stop(kernel);
-            let at_return = second.join();
-            if stopping.registry().delivered != at_return {
-                violation("delivered after Stop returned");
-            }
         });
-    });
 }
 
 /// A12: Ignore takes the wish away before it says that the signal is ignored.
@@ -134,26 +125,23 @@ fn ignore_store_order_kills() {
 /// Passes: `stop::notify_against_stop`.
 #[test]
 fn notify_during_stop_delivers_twice() {
-    Control::new(
-        "historical::notify_during_stop_delivers_twice",
-        "delivered twice",
-    )
-    .actors(4)
-    .bound(Bound::At(3))
-    .check(|| {
-        let kernel = Kernel::new().at_most(1);
-        let queue = queue(Wait::Counted);
-        let stopping = Arc::clone(&queue);
-        let (delivered, _) = one_signal(&queue, kernel, move || {
-            let again = Arc::clone(&stopping);
-            let again = thread::spawn("notify", move || again.notify(kernel));
-            stopping.stop(kernel);
-            again.join();
+    Control::new("historical::notify_during_stop_delivers_twice", "delivered twice")
+        .actors(4)
+        .bound(Bound::At(3))
+        .check(|| {
+            let kernel = Kernel::new().at_most(1);
+            let queue = queue(Wait::Counted);
+            let stopping = Arc::clone(&queue);
+            let (delivered, _) = one_signal(&queue, kernel, move || {
+                let again = Arc::clone(&stopping);
+                let again = thread::spawn("notify", move || again.notify(kernel));
+                stopping.stop(kernel);
+                again.join();
+            });
+            if delivered > 1 {
+                violation("one signal was delivered twice to one channel");
+            }
         });
-        if delivered > 1 {
-            violation("one signal was delivered twice to one channel");
-        }
-    });
 }
 
 /// A15: Reset neither waits nor keeps the channel for what is queued.
@@ -176,25 +164,22 @@ fn reset_drops_queued() {
 /// Passes: `sigqueue::fixup_wakes_receiver`.
 #[test]
 fn go43149_receiver_sleeps_through_fixup() {
-    Control::new(
-        "historical::go43149_receiver_sleeps_through_fixup",
-        "deadlock",
-    )
-    .actors(2)
-    .check(|| {
-        let queue = queue(Wait::Counted);
-        let shared = Arc::new((Note::new(), Note::new()));
-        let (theirs, acknowledged) = (Arc::clone(&queue), Arc::clone(&shared));
-        let receiver = thread::spawn("receiver", move || {
-            // A fixup would be seen here, on the way round.
-            theirs.recv();
-            acknowledged.1.wake();
-        });
-        // fn is published for the thread, and its park note woken.
-        shared.0.wake();
-        shared.1.sleep(None);
-        receiver.join();
-    });
+    Control::new("historical::go43149_receiver_sleeps_through_fixup", "deadlock").actors(2).check(
+        || {
+            let queue = queue(Wait::Counted);
+            let shared = Arc::new((Note::new(), Note::new()));
+            let (theirs, acknowledged) = (Arc::clone(&queue), Arc::clone(&shared));
+            let receiver = thread::spawn("receiver", move || {
+                // A fixup would be seen here, on the way round.
+                theirs.recv();
+                acknowledged.1.wake();
+            });
+            // fn is published for the thread, and its park note woken.
+            shared.0.wake();
+            shared.1.sleep(None);
+            receiver.join();
+        },
+    );
 }
 
 /// An initiator that stops the world and has the receiver, asleep, go round by FIXUP. The receiver
@@ -207,11 +192,7 @@ fn fixup_with_the_world_stopped(signals: u32) {
     let world_runs = Arc::new(Note::new());
     let (theirs, world) = (Arc::clone(&queue), Arc::clone(&world_runs));
     let initiator = thread::spawn("initiator", move || {
-        if theirs
-            .state
-            .compare_exchange(RECEIVING, FIXUP, AcqRel, Relaxed)
-            .is_ok()
-        {
+        if theirs.state.compare_exchange(RECEIVING, FIXUP, AcqRel, Relaxed).is_ok() {
             theirs.note.wake();
         }
         // The fixups are waited for here; then the world starts.
@@ -251,30 +232,27 @@ fn go44193_without_a_signal() {
 /// Passes: `fork::fork_while_handler_sends`.
 #[test]
 fn signal_hook_fork_in_handler() {
-    Control::new(
-        "historical::signal_hook_fork_in_handler",
-        "a reader that is not in the child",
-    )
-    .actors(2)
-    .check(|| {
-        let kernel = Kernel::new().at_most(1);
-        let readers = Arc::new(AtomicU32::new(0));
-        let theirs = Arc::clone(&readers);
-        kernel.sigaction(
-            1,
-            Disposition::handler(move |_| {
-                theirs.fetch_add(1, AcqRel);
-                theirs.fetch_sub(1, AcqRel);
-            }),
-        );
-        let other = thread::spawn("handler's thread", move || kernel.raise(1));
-        let copied = readers.fetch_add(0, AcqRel);
-        kernel.fork(move || {
-            // `store` in the child waits until nobody reads.
-            if copied != 0 {
-                violation("the child waits for a reader that is not in the child");
-            }
+    Control::new("historical::signal_hook_fork_in_handler", "a reader that is not in the child")
+        .actors(2)
+        .check(|| {
+            let kernel = Kernel::new().at_most(1);
+            let readers = Arc::new(AtomicU32::new(0));
+            let theirs = Arc::clone(&readers);
+            kernel.sigaction(
+                1,
+                Disposition::handler(move |_| {
+                    theirs.fetch_add(1, AcqRel);
+                    theirs.fetch_sub(1, AcqRel);
+                }),
+            );
+            let other = thread::spawn("handler's thread", move || kernel.raise(1));
+            let copied = readers.fetch_add(0, AcqRel);
+            kernel.fork(move || {
+                // `store` in the child waits until nobody reads.
+                if copied != 0 {
+                    violation("the child waits for a reader that is not in the child");
+                }
+            });
+            other.join();
         });
-        other.join();
-    });
 }

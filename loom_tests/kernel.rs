@@ -35,10 +35,7 @@ impl Pair {
         self.0.1.fetch_add(1, Relaxed);
     }
     fn newest(&self) -> (u32, u32) {
-        (
-            self.0.0.fetch_add(0, Relaxed),
-            self.0.1.fetch_add(0, Relaxed),
-        )
+        (self.0.0.fetch_add(0, Relaxed), self.0.1.fetch_add(0, Relaxed))
     }
     fn check_stands_still(&self) {
         if self.newest() != self.newest() {

@@ -147,11 +147,7 @@ fn announced_slot_is_seen(release: Ordering, acquire: Ordering) {
         theirs.1.fetch_or(1, release);
     });
     if shared.1.compare_exchange(1, 0, acquire, Relaxed).is_ok() {
-        assert_eq!(
-            shared.0.load(Relaxed),
-            1,
-            "announced, and not seen to be pending"
-        );
+        assert_eq!(shared.0.load(Relaxed), 1, "announced, and not seen to be pending");
     }
     sender.join();
 }
@@ -173,10 +169,7 @@ fn cleared_wake_tells(release: Ordering, acquire: Ordering) {
     let wiped_out = shared.1.swap(0, acquire) == 1;
     let reason = shared.0.load(Relaxed);
     waker.join();
-    assert!(
-        !wiped_out || reason == 1,
-        "a wake-up was wiped out and its reason not seen"
-    );
+    assert!(!wiped_out || reason == 1, "a wake-up was wiped out and its reason not seen");
 }
 
 edge! {
@@ -232,9 +225,7 @@ fn coalesced(by_exchange: bool) {
 /// A coalesced send that is a read-modify-write passes on what its handler wrote.
 #[test]
 fn coalesced_is_an_exchange() {
-    Model::new("litmus::coalesced_is_an_exchange")
-        .actors(3)
-        .check(|| coalesced(true));
+    Model::new("litmus::coalesced_is_an_exchange").actors(3).check(|| coalesced(true));
 }
 
 /// One that only looks passes on nothing.

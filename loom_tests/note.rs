@@ -15,11 +15,7 @@ struct Fixture {
 }
 
 fn fixture() -> Arc<Fixture> {
-    Arc::new(Fixture {
-        note: Note::new(),
-        payload: Payload::new(),
-        reason: AtomicU32::new(0),
-    })
+    Arc::new(Fixture { note: Note::new(), payload: Payload::new(), reason: AtomicU32::new(0) })
 }
 
 fn waker(fixture: &Arc<Fixture>) -> thread::JoinHandle<()> {
@@ -51,21 +47,19 @@ fn wake_against_sleep() {
 /// Actors: waker, clock, sleeper. Exhaustive. Fails if giving up wipes out a wake-up.
 #[test]
 fn wake_against_deadline() {
-    Model::new("note::wake_against_deadline")
-        .actors(3)
-        .check(|| {
-            let kernel = Kernel::new();
-            let fixture = fixture();
-            let deadline = Deadline::after(core::time::Duration::ZERO);
-            let clock = thread::spawn("clock", move || kernel.expire_deadlines());
-            let waker = waker(&fixture);
-            if fixture.note.sleep(Some(&deadline)) == Waited::TimedOut {
-                assert_eq!(fixture.note.sleep(None), Waited::Woken);
-            }
-            assert_eq!(fixture.payload.get(), 7);
-            waker.join();
-            clock.join();
-        });
+    Model::new("note::wake_against_deadline").actors(3).check(|| {
+        let kernel = Kernel::new();
+        let fixture = fixture();
+        let deadline = Deadline::after(core::time::Duration::ZERO);
+        let clock = thread::spawn("clock", move || kernel.expire_deadlines());
+        let waker = waker(&fixture);
+        if fixture.note.sleep(Some(&deadline)) == Waited::TimedOut {
+            assert_eq!(fixture.note.sleep(None), Waited::Woken);
+        }
+        assert_eq!(fixture.payload.get(), 7);
+        waker.join();
+        clock.join();
+    });
 }
 
 /// Claim: a wake-up that `clear` wipes out still tells its reason (E2).
@@ -82,9 +76,6 @@ fn clear_against_wake() {
         let deadline = Deadline::after(core::time::Duration::ZERO);
         kernel.expire_deadlines();
         let wiped_out = fixture.note.sleep(Some(&deadline)) == Waited::TimedOut;
-        assert!(
-            !wiped_out || reason == 1,
-            "a wake-up was wiped out and its reason not seen"
-        );
+        assert!(!wiped_out || reason == 1, "a wake-up was wiped out and its reason not seen");
     });
 }

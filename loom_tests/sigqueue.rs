@@ -14,9 +14,7 @@ use crate::sync;
 
 fn sender(fixture: &Arc<Fixture>, index: usize, signal: i32) -> thread::JoinHandle<Sent> {
     let fixture = Arc::clone(fixture);
-    thread::spawn(format!("sender {index}"), move || {
-        fixture.send(index, signal)
-    })
+    thread::spawn(format!("sender {index}"), move || fixture.send(index, signal))
 }
 
 /// Claim: a signal sent while the receiver looks, decides to sleep or sleeps is received, with
@@ -29,9 +27,7 @@ fn send_recv() {
         let fixture = fixture();
         let sender = sender(&fixture, 0, 1);
         let mut receiver = fixture.queue.receiver().unwrap();
-        let Event::Signal(mut batch) = receiver.recv(None, || {}) else {
-            panic!("no signal")
-        };
+        let Event::Signal(mut batch) = receiver.recv(None, || {}) else { panic!("no signal") };
         assert_eq!((batch.signal(), batch.coalesced()), (1, 0));
         assert_eq!(batch.next(), Some(Some(from(0))), "the origin");
         assert_eq!(batch.next(), None, "once");
@@ -47,28 +43,17 @@ fn send_recv() {
 /// compare-exchange, or wakes twice.
 #[test]
 fn two_senders_one_receiver() {
-    Model::new("sigqueue::two_senders_one_receiver")
-        .actors(3)
-        .bound(Bound::At(3))
-        .check(|| {
-            let fixture = fixture();
-            let senders = [sender(&fixture, 0, 1), sender(&fixture, 1, 2)];
-            let mut receiver = fixture.queue.receiver().unwrap();
-            let mut log = receive(&mut receiver, 2);
-            log.sort_unstable();
-            assert_eq!(log, [(1, 1), (2, 1)]);
-            assert_eq!(
-                fixture.payloads.each_ref().map(|payload| payload.get()),
-                [7, 7]
-            );
-            assert!(
-                senders
-                    .map(|s| s.join())
-                    .iter()
-                    .all(|sent| *sent == Sent::Accepted)
-            );
-            fixture.assert_idle();
-        });
+    Model::new("sigqueue::two_senders_one_receiver").actors(3).bound(Bound::At(3)).check(|| {
+        let fixture = fixture();
+        let senders = [sender(&fixture, 0, 1), sender(&fixture, 1, 2)];
+        let mut receiver = fixture.queue.receiver().unwrap();
+        let mut log = receive(&mut receiver, 2);
+        log.sort_unstable();
+        assert_eq!(log, [(1, 1), (2, 1)]);
+        assert_eq!(fixture.payloads.each_ref().map(|payload| payload.get()), [7, 7]);
+        assert!(senders.map(|s| s.join()).iter().all(|sent| *sent == Sent::Accepted));
+        fixture.assert_idle();
+    });
 }
 
 /// Claim: a send merged into a pending one is received with it or after it, and what its handler
@@ -76,22 +61,16 @@ fn two_senders_one_receiver() {
 /// Actors: two senders of one signal, receiver. Fails if a coalesced send only looks.
 #[test]
 fn coalesced_send_publishes() {
-    Model::new("sigqueue::coalesced_send_publishes")
-        .actors(3)
-        .bound(Bound::At(3))
-        .check(|| {
-            let fixture = fixture();
-            let senders = [sender(&fixture, 0, 1), sender(&fixture, 1, 1)];
-            let mut receiver = fixture.queue.receiver().unwrap();
-            let received = receive(&mut receiver, 2);
-            assert!(received.iter().all(|(signal, _)| *signal == 1));
-            assert_eq!(
-                fixture.payloads.each_ref().map(|payload| payload.get()),
-                [7, 7]
-            );
-            let _ = senders.map(|sender| sender.join());
-            fixture.assert_idle();
-        });
+    Model::new("sigqueue::coalesced_send_publishes").actors(3).bound(Bound::At(3)).check(|| {
+        let fixture = fixture();
+        let senders = [sender(&fixture, 0, 1), sender(&fixture, 1, 1)];
+        let mut receiver = fixture.queue.receiver().unwrap();
+        let received = receive(&mut receiver, 2);
+        assert!(received.iter().all(|(signal, _)| *signal == 1));
+        assert_eq!(fixture.payloads.each_ref().map(|payload| payload.get()), [7, 7]);
+        let _ = senders.map(|sender| sender.join());
+        fixture.assert_idle();
+    });
 }
 
 /// Claim: real-time signals are queued one by one and received in the order of acceptance.
@@ -99,27 +78,23 @@ fn coalesced_send_publishes() {
 /// meanwhile.
 #[test]
 fn realtime_is_queued() {
-    Model::new("sigqueue::realtime_is_queued")
-        .actors(2)
-        .check(|| {
-            let fixture = fixture();
-            assert_eq!(fixture.queue.send(3, from(0)), Sent::Accepted);
-            let theirs = Arc::clone(&fixture);
-            let sender = thread::spawn("sender", move || {
-                assert_eq!(theirs.queue.send(3, from(1)), Sent::Accepted);
-            });
-            let mut receiver = fixture.queue.receiver().unwrap();
-            let mut seen = Vec::new();
-            while seen.len() < 2 {
-                let Event::Signal(batch) = receiver.recv(None, || {}) else {
-                    panic!("no signal")
-                };
-                seen.extend(batch.map(|origin| origin.map(|origin| origin.pid)));
-            }
-            assert_eq!(seen, [Some(0), Some(1)]);
-            sender.join();
-            fixture.assert_idle();
+    Model::new("sigqueue::realtime_is_queued").actors(2).check(|| {
+        let fixture = fixture();
+        assert_eq!(fixture.queue.send(3, from(0)), Sent::Accepted);
+        let theirs = Arc::clone(&fixture);
+        let sender = thread::spawn("sender", move || {
+            assert_eq!(theirs.queue.send(3, from(1)), Sent::Accepted);
         });
+        let mut receiver = fixture.queue.receiver().unwrap();
+        let mut seen = Vec::new();
+        while seen.len() < 2 {
+            let Event::Signal(batch) = receiver.recv(None, || {}) else { panic!("no signal") };
+            seen.extend(batch.map(|origin| origin.map(|origin| origin.pid)));
+        }
+        assert_eq!(seen, [Some(0), Some(1)]);
+        sender.join();
+        fixture.assert_idle();
+    });
 }
 
 /// Claim: with all records in use a signal is still received, without its origin, and a real-time
@@ -136,11 +111,7 @@ fn records_run_out() {
         let (mut with, mut without) = (0, 0);
         let mut take = || {
             for origin in fixture.queue.take(3).unwrap() {
-                *if origin.is_some() {
-                    &mut with
-                } else {
-                    &mut without
-                } += 1;
+                *if origin.is_some() { &mut with } else { &mut without } += 1;
             }
         };
         take();
@@ -148,10 +119,7 @@ fn records_run_out() {
         take();
         let overflow = fixture.queue.overflow();
         assert_eq!(with + overflow, 3, "queued or counted");
-        assert!(
-            without <= overflow && (without == 0) == (overflow == 0),
-            "merged, not lost"
-        );
+        assert!(without <= overflow && (without == 0) == (overflow == 0), "merged, not lost");
         fixture.assert_idle();
     });
 }
@@ -173,28 +141,23 @@ fn handlers_send(kernel: Kernel, fixture: &Arc<Fixture>) {
 /// Actors: kernel, receiver with nested handlers. Exhaustive.
 #[test]
 fn send_from_nested_handler() {
-    Model::new("sigqueue::send_from_nested_handler")
-        .actors(2)
-        .check(|| {
-            let kernel = Kernel::new().at_most(2);
-            let fixture = fixture();
-            handlers_send(kernel, &fixture);
-            let theirs = Arc::clone(&fixture);
-            let receiver = thread::spawn("receiver", move || {
-                let mut receiver = theirs.queue.receiver().unwrap();
-                let mut log = receive(&mut receiver, 2);
-                log.sort_unstable();
-                assert_eq!(log, [(1, 1), (2, 1)]);
-                assert_eq!(
-                    theirs.payloads.each_ref().map(|payload| payload.get()),
-                    [7, 7]
-                );
-            });
-            kernel.tgkill(receiver.id(), 1);
-            kernel.tgkill(receiver.id(), 2);
-            receiver.join();
-            fixture.assert_idle();
+    Model::new("sigqueue::send_from_nested_handler").actors(2).check(|| {
+        let kernel = Kernel::new().at_most(2);
+        let fixture = fixture();
+        handlers_send(kernel, &fixture);
+        let theirs = Arc::clone(&fixture);
+        let receiver = thread::spawn("receiver", move || {
+            let mut receiver = theirs.queue.receiver().unwrap();
+            let mut log = receive(&mut receiver, 2);
+            log.sort_unstable();
+            assert_eq!(log, [(1, 1), (2, 1)]);
+            assert_eq!(theirs.payloads.each_ref().map(|payload| payload.get()), [7, 7]);
         });
+        kernel.tgkill(receiver.id(), 1);
+        kernel.tgkill(receiver.id(), 2);
+        receiver.join();
+        fixture.assert_idle();
+    });
 }
 
 /// Claim: `fixup` has the receiver run the published work, asleep or awake, without inventing a
@@ -203,76 +166,60 @@ fn send_from_nested_handler() {
 /// dropped by a receiver that was about to sleep.
 #[test]
 fn fixup_wakes_receiver() {
-    Model::new("sigqueue::fixup_wakes_receiver")
-        .actors(2)
-        .check(|| {
-            let fixture = fixture();
-            let theirs = Arc::clone(&fixture);
-            let receiver = thread::spawn("receiver", move || {
-                let mut receiver = theirs.queue.receiver().unwrap();
-                let mut ran = 0;
-                let run = || {
-                    assert_eq!(theirs.payloads[0].get(), 7, "the work is published");
-                    ran += 1;
-                };
-                let Event::Signal(batch) = receiver.recv(None, run) else {
-                    panic!("no signal")
-                };
-                assert_eq!(batch.count(), 1);
-                assert_eq!(
-                    ran, 1,
-                    "the work runs once, before the signal that was sent after it"
-                );
-            });
-            fixture.payloads[0].set(7);
-            fixture.queue.fixup();
-            assert_eq!(fixture.queue.send(1, from(0)), Sent::Accepted);
-            receiver.join();
-            fixture.assert_idle();
+    Model::new("sigqueue::fixup_wakes_receiver").actors(2).check(|| {
+        let fixture = fixture();
+        let theirs = Arc::clone(&fixture);
+        let receiver = thread::spawn("receiver", move || {
+            let mut receiver = theirs.queue.receiver().unwrap();
+            let mut ran = 0;
+            let run = || {
+                assert_eq!(theirs.payloads[0].get(), 7, "the work is published");
+                ran += 1;
+            };
+            let Event::Signal(batch) = receiver.recv(None, run) else { panic!("no signal") };
+            assert_eq!(batch.count(), 1);
+            assert_eq!(ran, 1, "the work runs once, before the signal that was sent after it");
         });
+        fixture.payloads[0].set(7);
+        fixture.queue.fixup();
+        assert_eq!(fixture.queue.send(1, from(0)), Sent::Accepted);
+        receiver.join();
+        fixture.assert_idle();
+    });
 }
 
 /// Claim: a fixup and a send that meet on the state word are both seen.
 /// Actors: initiator, sender, receiver. Fails if either consumes the other's announcement.
 #[test]
 fn fixup_against_send() {
-    Model::new("sigqueue::fixup_against_send")
-        .actors(3)
-        .bound(Bound::At(3))
-        .check(|| {
-            let fixture = fixture();
-            let sender = sender(&fixture, 0, 1);
-            let theirs = Arc::clone(&fixture);
-            let initiator = thread::spawn("initiator", move || {
-                theirs.payloads[1].set(7);
-                theirs.queue.fixup();
-            });
-            let mut receiver = fixture.queue.receiver().unwrap();
-            let (mut fixups, mut signals) = (0, 0);
-            while fixups + signals < 2 {
-                let Wakeup::Work {
-                    signals: any,
-                    fixup,
-                } = receiver.wait(None)
-                else {
-                    panic!()
-                };
-                if fixup {
-                    assert_eq!(fixture.payloads[1].get(), 7);
-                    fixups += 1;
-                }
-                if any {
-                    assert_eq!(fixture.queue.take(1).unwrap().count(), 1);
-                    assert_eq!(fixture.payloads[0].get(), 7);
-                    signals += 1;
-                }
-            }
-            assert_eq!((fixups, signals), (1, 1));
-            drop(receiver);
-            let _ = sender.join();
-            initiator.join();
-            fixture.assert_idle();
+    Model::new("sigqueue::fixup_against_send").actors(3).bound(Bound::At(3)).check(|| {
+        let fixture = fixture();
+        let sender = sender(&fixture, 0, 1);
+        let theirs = Arc::clone(&fixture);
+        let initiator = thread::spawn("initiator", move || {
+            theirs.payloads[1].set(7);
+            theirs.queue.fixup();
         });
+        let mut receiver = fixture.queue.receiver().unwrap();
+        let (mut fixups, mut signals) = (0, 0);
+        while fixups + signals < 2 {
+            let Wakeup::Work { signals: any, fixup } = receiver.wait(None) else { panic!() };
+            if fixup {
+                assert_eq!(fixture.payloads[1].get(), 7);
+                fixups += 1;
+            }
+            if any {
+                assert_eq!(fixture.queue.take(1).unwrap().count(), 1);
+                assert_eq!(fixture.payloads[0].get(), 7);
+                signals += 1;
+            }
+        }
+        assert_eq!((fixups, signals), (1, 1));
+        drop(receiver);
+        let _ = sender.join();
+        initiator.join();
+        fixture.assert_idle();
+    });
 }
 
 /// Claim: a signal that lands on the initiator at any step of `fixup` is sent from there without
@@ -280,57 +227,44 @@ fn fixup_against_send() {
 /// Actors: kernel, initiator with a handler; the receiver runs afterwards. Exhaustive.
 #[test]
 fn fixup_with_signal_on_initiator() {
-    Model::new("sigqueue::fixup_with_signal_on_initiator")
-        .actors(2)
-        .check(|| {
-            let kernel = Kernel::new().at_most(1);
-            let fixture = fixture();
-            handlers_send(kernel, &fixture);
-            let theirs = Arc::clone(&fixture);
-            let initiator = thread::spawn("initiator", move || {
-                theirs.payloads[1].set(9);
-                theirs.queue.fixup();
-                // The world is stopped up to here: no receiver takes a step.
-            });
-            kernel.tgkill(initiator.id(), 1);
-            initiator.join();
-            let sent = fixture.queue.next_pending(1).is_some();
-            let mut receiver = fixture.queue.receiver().unwrap();
-            let Wakeup::Work {
-                signals,
-                fixup: true,
-            } = receiver.wait(None)
-            else {
-                panic!("no fixup")
-            };
-            assert_eq!(fixture.payloads[1].get(), 9);
-            assert_eq!(signals, sent);
-            drop(receiver);
-            let taken = fixture.queue.take(1).unwrap().count();
-            assert_eq!(taken, usize::from(sent));
-            fixture.assert_idle();
+    Model::new("sigqueue::fixup_with_signal_on_initiator").actors(2).check(|| {
+        let kernel = Kernel::new().at_most(1);
+        let fixture = fixture();
+        handlers_send(kernel, &fixture);
+        let theirs = Arc::clone(&fixture);
+        let initiator = thread::spawn("initiator", move || {
+            theirs.payloads[1].set(9);
+            theirs.queue.fixup();
+            // The world is stopped up to here: no receiver takes a step.
         });
+        kernel.tgkill(initiator.id(), 1);
+        initiator.join();
+        let sent = fixture.queue.next_pending(1).is_some();
+        let mut receiver = fixture.queue.receiver().unwrap();
+        let Wakeup::Work { signals, fixup: true } = receiver.wait(None) else { panic!("no fixup") };
+        assert_eq!(fixture.payloads[1].get(), 9);
+        assert_eq!(signals, sent);
+        drop(receiver);
+        let taken = fixture.queue.take(1).unwrap().count();
+        assert_eq!(taken, usize::from(sent));
+        fixture.assert_idle();
+    });
 }
 
 /// Claim: a signal sent before there is a receiver, or while one is being made, is received.
 /// Actors: sender, receiver. Exhaustive.
 #[test]
 fn first_send_before_first_recv() {
-    Model::new("sigqueue::first_send_before_first_recv")
-        .actors(2)
-        .check(|| {
-            let fixture = fixture();
-            assert_eq!(fixture.send(0, 1), Sent::Accepted);
-            let sender = sender(&fixture, 1, 2);
-            let mut receiver = fixture.queue.receiver().unwrap();
-            assert_eq!(receive(&mut receiver, 2).len(), 2);
-            assert_eq!(
-                fixture.payloads.each_ref().map(|payload| payload.get()),
-                [7, 7]
-            );
-            assert_eq!(sender.join(), Sent::Accepted);
-            fixture.assert_idle();
-        });
+    Model::new("sigqueue::first_send_before_first_recv").actors(2).check(|| {
+        let fixture = fixture();
+        assert_eq!(fixture.send(0, 1), Sent::Accepted);
+        let sender = sender(&fixture, 1, 2);
+        let mut receiver = fixture.queue.receiver().unwrap();
+        assert_eq!(receive(&mut receiver, 2).len(), 2);
+        assert_eq!(fixture.payloads.each_ref().map(|payload| payload.get()), [7, 7]);
+        assert_eq!(sender.join(), Sent::Accepted);
+        fixture.assert_idle();
+    });
 }
 
 /// Claim: a `send` that is accepted sees what was set up before `enable` (E6), even if the kernel
@@ -339,26 +273,24 @@ fn first_send_before_first_recv() {
 /// acquire.
 #[test]
 fn enable_against_send() {
-    Model::new("sigqueue::enable_against_send")
-        .actors(2)
-        .check(|| {
-            let fixture = fixture();
-            fixture.queue.disable(1).unwrap();
-            let theirs = Arc::clone(&fixture);
-            let sender = thread::spawn("sender", move || {
-                let sent = theirs.queue.send(1, from(0));
-                if sent == Sent::Accepted {
-                    assert_eq!(theirs.payloads[0].get(), 7, "what was set up before");
-                }
-                sent
-            });
-            fixture.payloads[0].set(7);
-            fixture.queue.enable(1).unwrap();
-            let sent = sender.join();
-            let taken = fixture.queue.take(1).unwrap().count();
-            assert_eq!(sent == Sent::Accepted, taken == 1);
-            fixture.assert_idle();
+    Model::new("sigqueue::enable_against_send").actors(2).check(|| {
+        let fixture = fixture();
+        fixture.queue.disable(1).unwrap();
+        let theirs = Arc::clone(&fixture);
+        let sender = thread::spawn("sender", move || {
+            let sent = theirs.queue.send(1, from(0));
+            if sent == Sent::Accepted {
+                assert_eq!(theirs.payloads[0].get(), 7, "what was set up before");
+            }
+            sent
         });
+        fixture.payloads[0].set(7);
+        fixture.queue.enable(1).unwrap();
+        let sent = sender.join();
+        let taken = fixture.queue.take(1).unwrap().count();
+        assert_eq!(sent == Sent::Accepted, taken == 1);
+        fixture.assert_idle();
+    });
 }
 
 /// Claim: after `disable` nothing more is accepted, and what was accepted is received or can be
@@ -366,22 +298,16 @@ fn enable_against_send() {
 /// Actors: sender, disabler. Exhaustive.
 #[test]
 fn disable_against_send() {
-    Model::new("sigqueue::disable_against_send")
-        .actors(2)
-        .check(|| {
-            let fixture = fixture();
-            let sender = sender(&fixture, 0, 1);
-            fixture.queue.disable(1).unwrap();
-            let taken = fixture.queue.take(1).unwrap().count();
-            let sent = sender.join();
-            assert_eq!(
-                sent == Sent::Accepted,
-                taken == 1,
-                "accepted and not taken, or the reverse"
-            );
-            assert!(taken == 1 || sent == Sent::Unwanted);
-            fixture.assert_idle();
-        });
+    Model::new("sigqueue::disable_against_send").actors(2).check(|| {
+        let fixture = fixture();
+        let sender = sender(&fixture, 0, 1);
+        fixture.queue.disable(1).unwrap();
+        let taken = fixture.queue.take(1).unwrap().count();
+        let sent = sender.join();
+        assert_eq!(sent == Sent::Accepted, taken == 1, "accepted and not taken, or the reverse");
+        assert!(taken == 1 || sent == Sent::Unwanted);
+        fixture.assert_idle();
+    });
 }
 
 /// Claim: `wait_quiet` returns once the batch of the disabled signal was dropped, sees what the
@@ -389,55 +315,46 @@ fn disable_against_send() {
 /// Actors: receiver, disabler. Exhaustive.
 #[test]
 fn wait_quiet_after_disable() {
-    Model::new("sigqueue::wait_quiet_after_disable")
-        .actors(2)
-        .check(|| {
-            let fixture = fixture();
-            assert_eq!(fixture.send(0, 1), Sent::Accepted);
-            let theirs = Arc::clone(&fixture);
-            let receiver = thread::spawn("receiver", move || {
-                let mut receiver = theirs.queue.receiver().unwrap();
-                let Event::Signal(batch) = receiver.recv(None, || {}) else {
-                    panic!("no signal")
-                };
-                theirs.payloads[1].set(8);
-                assert_eq!(theirs.queue.send(2, from(1)), Sent::Accepted);
-                drop(batch);
-            });
-            fixture.queue.disable(1).unwrap();
-            let quiet = fixture.queue.wait_quiet(1, || {
-                sync::relax();
-                true
-            });
-            match quiet.unwrap() {
-                Quiet::Quiet => assert_eq!(fixture.payloads[1].get(), 8),
-                Quiet::NoReceiver => {}
-                Quiet::GaveUp => panic!("pause never gives up"),
-            }
-            receiver.join();
-            assert_eq!(fixture.queue.take(2).unwrap().count(), 1);
-            fixture.assert_idle();
+    Model::new("sigqueue::wait_quiet_after_disable").actors(2).check(|| {
+        let fixture = fixture();
+        assert_eq!(fixture.send(0, 1), Sent::Accepted);
+        let theirs = Arc::clone(&fixture);
+        let receiver = thread::spawn("receiver", move || {
+            let mut receiver = theirs.queue.receiver().unwrap();
+            let Event::Signal(batch) = receiver.recv(None, || {}) else { panic!("no signal") };
+            theirs.payloads[1].set(8);
+            assert_eq!(theirs.queue.send(2, from(1)), Sent::Accepted);
+            drop(batch);
         });
+        fixture.queue.disable(1).unwrap();
+        let quiet = fixture.queue.wait_quiet(1, || {
+            sync::relax();
+            true
+        });
+        match quiet.unwrap() {
+            Quiet::Quiet => assert_eq!(fixture.payloads[1].get(), 8),
+            Quiet::NoReceiver => {}
+            Quiet::GaveUp => panic!("pause never gives up"),
+        }
+        receiver.join();
+        assert_eq!(fixture.queue.take(2).unwrap().count(), 1);
+        fixture.assert_idle();
+    });
 }
 
 /// Claim: without a receiver `wait_quiet` says so at once, and the signal can be taken (A4).
 #[test]
 fn wait_quiet_without_receiver() {
-    Model::new("sigqueue::wait_quiet_without_receiver")
-        .actors(2)
-        .check(|| {
-            let fixture = fixture();
-            let sender = sender(&fixture, 0, 1);
-            fixture.queue.disable(1).unwrap();
-            let quiet = fixture
-                .queue
-                .wait_quiet(1, || panic!("it waits for nobody"))
-                .unwrap();
-            let taken = fixture.queue.take(1).unwrap().count();
-            assert_eq!(quiet == Quiet::NoReceiver, taken == 1);
-            let _ = sender.join();
-            fixture.assert_idle();
-        });
+    Model::new("sigqueue::wait_quiet_without_receiver").actors(2).check(|| {
+        let fixture = fixture();
+        let sender = sender(&fixture, 0, 1);
+        fixture.queue.disable(1).unwrap();
+        let quiet = fixture.queue.wait_quiet(1, || panic!("it waits for nobody")).unwrap();
+        let taken = fixture.queue.take(1).unwrap().count();
+        assert_eq!(quiet == Quiet::NoReceiver, taken == 1);
+        let _ = sender.join();
+        fixture.assert_idle();
+    });
 }
 
 /// Claim: a guest takes the part from a sleeping primary and gives it back; a signal that comes at
@@ -446,43 +363,40 @@ fn wait_quiet_without_receiver() {
 /// waking the primary.
 #[test]
 fn guest_against_send() {
-    Model::new("sigqueue::guest_against_send")
-        .actors(3)
-        .bound(Bound::At(3))
-        .check(|| {
-            let kernel = Kernel::new();
-            let fixture = fixture();
-            let theirs = Arc::clone(&fixture);
-            let primary = thread::spawn("primary", move || {
-                let Ok(mut receiver) = theirs.queue.receiver() else {
-                    return;
-                };
-                loop {
-                    let wakeup = receiver.wait(None);
-                    let taken = theirs.queue.take(1).unwrap().count();
-                    if taken == 1 {
-                        assert_eq!(theirs.payloads[0].get(), 7);
-                        theirs.queue.close();
-                    }
-                    if wakeup == Wakeup::Closed {
-                        return;
-                    }
+    Model::new("sigqueue::guest_against_send").actors(3).bound(Bound::At(3)).check(|| {
+        let kernel = Kernel::new();
+        let fixture = fixture();
+        let theirs = Arc::clone(&fixture);
+        let primary = thread::spawn("primary", move || {
+            let Ok(mut receiver) = theirs.queue.receiver() else {
+                return;
+            };
+            loop {
+                let wakeup = receiver.wait(None);
+                let taken = theirs.queue.take(1).unwrap().count();
+                if taken == 1 {
+                    assert_eq!(theirs.payloads[0].get(), 7);
+                    theirs.queue.close();
                 }
-            });
-            let sender = sender(&fixture, 0, 1);
-            if let Ok(mut guest) = fixture.queue.borrow() {
-                let deadline = Deadline::after(core::time::Duration::ZERO);
-                kernel.expire_deadlines();
-                let _ = guest.wait(Some(&deadline));
-                if fixture.queue.take(1).unwrap().count() == 1 {
-                    assert_eq!(fixture.payloads[0].get(), 7);
-                    fixture.queue.close();
+                if wakeup == Wakeup::Closed {
+                    return;
                 }
             }
-            let _ = sender.join();
-            primary.join();
-            fixture.assert_idle();
         });
+        let sender = sender(&fixture, 0, 1);
+        if let Ok(mut guest) = fixture.queue.borrow() {
+            let deadline = Deadline::after(core::time::Duration::ZERO);
+            kernel.expire_deadlines();
+            let _ = guest.wait(Some(&deadline));
+            if fixture.queue.take(1).unwrap().count() == 1 {
+                assert_eq!(fixture.payloads[0].get(), 7);
+                fixture.queue.close();
+            }
+        }
+        let _ = sender.join();
+        primary.join();
+        fixture.assert_idle();
+    });
 }
 
 /// Claim: the part of receiver is one: what its holders do in it never overlaps, and the next
@@ -490,23 +404,17 @@ fn guest_against_send() {
 /// Actors: two guests, and a third after them. Exhaustive.
 #[test]
 fn guests_exclude_each_other() {
-    Model::new("sigqueue::guests_exclude_each_other")
-        .actors(2)
-        .check(|| {
-            let fixture = fixture();
-            let theirs = Arc::clone(&fixture);
-            let guest = |fixture: &Fixture| {
-                fixture
-                    .queue
-                    .borrow()
-                    .map(|_part| fixture.payloads[0].set(7))
-                    .is_ok()
-            };
-            let other = thread::spawn("other guest", move || guest(&theirs));
-            let mine = guest(&fixture);
-            assert!(other.join() || mine, "the part was free");
-            assert!(guest(&fixture), "it was given back");
-        });
+    Model::new("sigqueue::guests_exclude_each_other").actors(2).check(|| {
+        let fixture = fixture();
+        let theirs = Arc::clone(&fixture);
+        let guest = |fixture: &Fixture| {
+            fixture.queue.borrow().map(|_part| fixture.payloads[0].set(7)).is_ok()
+        };
+        let other = thread::spawn("other guest", move || guest(&theirs));
+        let mine = guest(&fixture);
+        assert!(other.join() || mine, "the part was free");
+        assert!(guest(&fixture), "it was given back");
+    });
 }
 
 /// Claim: the part goes from the sleeping primary to a guest and back with all that each did in
@@ -514,28 +422,22 @@ fn guests_exclude_each_other() {
 /// Actors: primary, guest, sender.
 #[test]
 fn part_is_handed_over() {
-    Model::new("sigqueue::part_is_handed_over")
-        .actors(3)
-        .bound(Bound::At(3))
-        .check(|| {
-            let fixture = fixture();
-            let theirs = Arc::clone(&fixture);
-            let primary = thread::spawn("primary", move || {
-                let mut receiver = theirs.queue.receiver().unwrap();
-                assert!(matches!(
-                    receiver.wait(None),
-                    Wakeup::Work { fixup: true, .. }
-                ));
-                theirs.payloads[0].set(1);
-            });
-            let theirs = Arc::clone(&fixture);
-            let initiator = thread::spawn("initiator", move || theirs.queue.fixup());
-            if let Ok(_part) = fixture.queue.borrow() {
-                fixture.payloads[0].set(2);
-            }
-            initiator.join();
-            primary.join();
+    Model::new("sigqueue::part_is_handed_over").actors(3).bound(Bound::At(3)).check(|| {
+        let fixture = fixture();
+        let theirs = Arc::clone(&fixture);
+        let primary = thread::spawn("primary", move || {
+            let mut receiver = theirs.queue.receiver().unwrap();
+            assert!(matches!(receiver.wait(None), Wakeup::Work { fixup: true, .. }));
+            theirs.payloads[0].set(1);
         });
+        let theirs = Arc::clone(&fixture);
+        let initiator = thread::spawn("initiator", move || theirs.queue.fixup());
+        if let Ok(_part) = fixture.queue.borrow() {
+            fixture.payloads[0].set(2);
+        }
+        initiator.join();
+        primary.join();
+    });
 }
 
 /// Claim: a guest that stays until the signal comes is woken for it, whether the primary exists,
@@ -543,58 +445,52 @@ fn part_is_handed_over() {
 /// Actors: primary coming, sender, guest. Fails if a new primary takes the guest's wake-up.
 #[test]
 fn guest_against_new_primary() {
-    Model::new("sigqueue::guest_against_new_primary")
-        .actors(3)
-        .bound(Bound::At(3))
-        .check(|| {
-            let fixture = fixture();
-            let mut guest = fixture.queue.borrow().unwrap();
-            let theirs = Arc::clone(&fixture);
-            let primary = thread::spawn("primary", move || {
-                let Ok(mut receiver) = theirs.queue.receiver() else {
-                    return;
-                };
-                while receiver.wait(None) != Wakeup::Closed {}
-            });
-            let sender = sender(&fixture, 0, 1);
-            assert_eq!(receive(&mut guest, 1), [(1, 1)]);
-            assert_eq!(fixture.payloads[0].get(), 7);
-            drop(guest);
-            fixture.queue.close();
-            primary.join();
-            let _ = sender.join();
-            fixture.assert_idle();
+    Model::new("sigqueue::guest_against_new_primary").actors(3).bound(Bound::At(3)).check(|| {
+        let fixture = fixture();
+        let mut guest = fixture.queue.borrow().unwrap();
+        let theirs = Arc::clone(&fixture);
+        let primary = thread::spawn("primary", move || {
+            let Ok(mut receiver) = theirs.queue.receiver() else {
+                return;
+            };
+            while receiver.wait(None) != Wakeup::Closed {}
         });
+        let sender = sender(&fixture, 0, 1);
+        assert_eq!(receive(&mut guest, 1), [(1, 1)]);
+        assert_eq!(fixture.payloads[0].get(), 7);
+        drop(guest);
+        fixture.queue.close();
+        primary.join();
+        let _ = sender.join();
+        fixture.assert_idle();
+    });
 }
 
 /// Claim: a receiver whose deadline passes has either timed out or the signal, never neither.
 /// Actors: sender, clock, receiver. Fails if giving up drops an announcement.
 #[test]
 fn timeout_against_send() {
-    Model::new("sigqueue::timeout_against_send")
-        .actors(3)
-        .bound(Bound::At(3))
-        .check(|| {
-            let kernel = Kernel::new();
-            let fixture = fixture();
-            let deadline = Deadline::after(core::time::Duration::ZERO);
-            let sender = sender(&fixture, 0, 1);
-            let clock = thread::spawn("clock", move || kernel.expire_deadlines());
-            let mut receiver = fixture.queue.receiver().unwrap();
-            let first = match receiver.recv(Some(&deadline), || {}) {
-                Event::Signal(batch) => batch.count(),
-                Event::TimedOut => 0,
-                Event::Closed => panic!("nobody closed it"),
-            };
-            let _ = sender.join();
-            clock.join();
-            if first == 0 {
-                assert_eq!(receive(&mut receiver, 1), [(1, 1)]);
-            }
-            assert_eq!(fixture.payloads[0].get(), 7);
-            drop(receiver);
-            fixture.assert_idle();
-        });
+    Model::new("sigqueue::timeout_against_send").actors(3).bound(Bound::At(3)).check(|| {
+        let kernel = Kernel::new();
+        let fixture = fixture();
+        let deadline = Deadline::after(core::time::Duration::ZERO);
+        let sender = sender(&fixture, 0, 1);
+        let clock = thread::spawn("clock", move || kernel.expire_deadlines());
+        let mut receiver = fixture.queue.receiver().unwrap();
+        let first = match receiver.recv(Some(&deadline), || {}) {
+            Event::Signal(batch) => batch.count(),
+            Event::TimedOut => 0,
+            Event::Closed => panic!("nobody closed it"),
+        };
+        let _ = sender.join();
+        clock.join();
+        if first == 0 {
+            assert_eq!(receive(&mut receiver, 1), [(1, 1)]);
+        }
+        assert_eq!(fixture.payloads[0].get(), 7);
+        drop(receiver);
+        fixture.assert_idle();
+    });
 }
 
 /// Claim: `close` wakes the receiver at any step of its falling asleep; what was accepted before
@@ -602,36 +498,34 @@ fn timeout_against_send() {
 /// Actors: closer, receiver. Exhaustive.
 #[test]
 fn close_wakes_receiver() {
-    Model::new("sigqueue::close_wakes_receiver")
-        .actors(2)
-        .check(|| {
-            let fixture = fixture();
-            let theirs = Arc::clone(&fixture);
-            let receiver = thread::spawn("receiver", move || {
-                // Closed before it began: what was accepted can still be taken.
-                let Ok(mut receiver) = theirs.queue.receiver() else {
-                    return theirs.queue.take(1).unwrap().count();
-                };
-                let mut signals = 0;
-                loop {
-                    match receiver.recv(None, || {}) {
-                        Event::Signal(batch) => signals += batch.count(),
-                        Event::Closed => {
-                            assert_eq!(theirs.payloads[1].get(), 8, "what the closer wrote");
-                            return signals;
-                        }
-                        Event::TimedOut => panic!("there was no deadline"),
+    Model::new("sigqueue::close_wakes_receiver").actors(2).check(|| {
+        let fixture = fixture();
+        let theirs = Arc::clone(&fixture);
+        let receiver = thread::spawn("receiver", move || {
+            // Closed before it began: what was accepted can still be taken.
+            let Ok(mut receiver) = theirs.queue.receiver() else {
+                return theirs.queue.take(1).unwrap().count();
+            };
+            let mut signals = 0;
+            loop {
+                match receiver.recv(None, || {}) {
+                    Event::Signal(batch) => signals += batch.count(),
+                    Event::Closed => {
+                        assert_eq!(theirs.payloads[1].get(), 8, "what the closer wrote");
+                        return signals;
                     }
+                    Event::TimedOut => panic!("there was no deadline"),
                 }
-            });
-            assert_eq!(fixture.send(0, 1), Sent::Accepted);
-            fixture.payloads[1].set(8);
-            fixture.queue.close();
-            assert_eq!(receiver.join(), 1);
-            assert!(fixture.queue.receiver().is_err());
-            assert!(fixture.queue.borrow().is_err());
-            fixture.assert_idle();
+            }
         });
+        assert_eq!(fixture.send(0, 1), Sent::Accepted);
+        fixture.payloads[1].set(8);
+        fixture.queue.close();
+        assert_eq!(receiver.join(), 1);
+        assert!(fixture.queue.receiver().is_err());
+        assert!(fixture.queue.borrow().is_err());
+        fixture.assert_idle();
+    });
 }
 
 /// Claim: a handler that runs with its signal masked on the receiving thread is held back and runs
@@ -639,43 +533,35 @@ fn close_wakes_receiver() {
 /// Actors: kernel, receiver. Exhaustive.
 #[test]
 fn masked_receiver_is_not_interrupted() {
-    Model::new("sigqueue::masked_receiver_is_not_interrupted")
-        .actors(2)
-        .check(|| {
-            let kernel = Kernel::new().at_most(1);
-            let fixture = fixture();
-            handlers_send(kernel, &fixture);
-            let theirs = Arc::clone(&fixture);
-            let masked = thread::spawn("masked", move || {
-                let old = kernel.sigmask(How::Block, SigSet::ALL);
-                let before = theirs.queue.next_pending(1);
-                assert_eq!(
-                    theirs.queue.next_pending(1),
-                    before,
-                    "a masked signal was sent"
-                );
-                kernel.sigmask(How::Set, old);
-            });
-            kernel.tgkill(masked.id(), 1);
-            masked.join();
-            let taken = fixture.queue.take(1).unwrap().count();
-            assert!(taken <= 1);
-            fixture.assert_idle();
+    Model::new("sigqueue::masked_receiver_is_not_interrupted").actors(2).check(|| {
+        let kernel = Kernel::new().at_most(1);
+        let fixture = fixture();
+        handlers_send(kernel, &fixture);
+        let theirs = Arc::clone(&fixture);
+        let masked = thread::spawn("masked", move || {
+            let old = kernel.sigmask(How::Block, SigSet::ALL);
+            let before = theirs.queue.next_pending(1);
+            assert_eq!(theirs.queue.next_pending(1), before, "a masked signal was sent");
+            kernel.sigmask(How::Set, old);
         });
+        kernel.tgkill(masked.id(), 1);
+        masked.join();
+        let taken = fixture.queue.take(1).unwrap().count();
+        assert!(taken <= 1);
+        fixture.assert_idle();
+    });
 }
 
 /// Claim: a second receiver is refused and changes nothing; the part can be had again once given
 /// back.
 #[test]
 fn second_receiver_is_refused() {
-    Model::new("sigqueue::second_receiver_is_refused")
-        .actors(2)
-        .check(|| {
-            let queue = Arc::new(SignalQueue::new());
-            let theirs = Arc::clone(&queue);
-            let other = thread::spawn("other", move || theirs.receiver().map(drop).is_ok());
-            let mine = queue.receiver().map(drop).is_ok();
-            assert!(other.join() || mine, "one of two gets the part");
-            assert!(queue.receiver().is_ok(), "it was given back");
-        });
+    Model::new("sigqueue::second_receiver_is_refused").actors(2).check(|| {
+        let queue = Arc::new(SignalQueue::new());
+        let theirs = Arc::clone(&queue);
+        let other = thread::spawn("other", move || theirs.receiver().map(drop).is_ok());
+        let mine = queue.receiver().map(drop).is_ok();
+        assert!(other.join() || mine, "one of two gets the part");
+        assert!(queue.receiver().is_ok(), "it was given back");
+    });
 }

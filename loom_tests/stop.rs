@@ -67,20 +67,14 @@ struct Process {
 fn process(signals: u32) -> Process {
     let sim = Sim::new().at_most(signals);
     let hub = Arc::new_cyclic(|hub| {
-        Hub::new(System {
-            sim,
-            hub: hub.clone(),
-            previous: RefCell::default(),
-        })
+        Hub::new(System { sim, hub: hub.clone(), previous: RefCell::default() })
     });
     Process { sim, hub }
 }
 
 impl Process {
     fn subscribe(&self, signal: i32) -> Key {
-        self.hub
-            .subscribe(SignalSet::new([signal]).unwrap(), 2, None)
-            .unwrap()
+        self.hub.subscribe(SignalSet::new([signal]).unwrap(), 2, None).unwrap()
     }
 
     /// A thread on which the signal lands while others work.
@@ -96,8 +90,7 @@ impl Process {
     }
 
     fn in_mailbox(&self, key: Key) -> u64 {
-        self.hub
-            .locked(|table, _| table.mailboxes[&key].items.len() as u64)
+        self.hub.locked(|table, _| table.mailboxes[&key].items.len() as u64)
     }
 
     /// Delivered to the subscription, received or not.
@@ -110,11 +103,7 @@ impl Process {
     }
 
     fn assert_idle(&self) {
-        assert_eq!(
-            self.hub.queue.next_pending(1),
-            None,
-            "a signal was left in the queue"
-        );
+        assert_eq!(self.hub.queue.next_pending(1), None, "a signal was left in the queue");
         self.hub.queue.assert_no_record_in_use();
     }
 }
@@ -132,16 +121,8 @@ fn stop_against_send() {
         process.stop(key);
         let at_return = process.delivered(key);
         raiser.join();
-        assert_eq!(
-            process.delivered(key),
-            at_return,
-            "delivered after Stop returned"
-        );
-        assert_eq!(
-            at_return + process.died(),
-            1,
-            "delivered or defaulted, once"
-        );
+        assert_eq!(process.delivered(key), at_return, "delivered after Stop returned");
+        assert_eq!(at_return + process.died(), 1, "delivered or defaulted, once");
         process.assert_idle();
     });
 }
@@ -150,19 +131,17 @@ fn stop_against_send() {
 /// Actors: kernel, stopper with a nested handler. Exhaustive.
 #[test]
 fn stop_interrupted_by_send() {
-    Model::new("stop::stop_interrupted_by_send")
-        .actors(2)
-        .check(|| {
-            let process = process(1);
-            let key = process.subscribe(1);
-            let theirs = process.clone();
-            let stopper = thread::spawn("stopper", move || theirs.stop(key));
-            process.sim.tgkill(stopper.id(), 1);
-            stopper.join();
-            let (delivered, died) = (process.delivered(key), process.died());
-            assert!(delivered + died <= 1, "delivered and defaulted");
-            process.assert_idle();
-        });
+    Model::new("stop::stop_interrupted_by_send").actors(2).check(|| {
+        let process = process(1);
+        let key = process.subscribe(1);
+        let theirs = process.clone();
+        let stopper = thread::spawn("stopper", move || theirs.stop(key));
+        process.sim.tgkill(stopper.id(), 1);
+        stopper.join();
+        let (delivered, died) = (process.delivered(key), process.died());
+        assert!(delivered + died <= 1, "delivered and defaulted");
+        process.assert_idle();
+    });
 }
 
 /// Claim: of two concurrent Stops of one subscription neither returns while the other may still
@@ -170,30 +149,23 @@ fn stop_interrupted_by_send() {
 /// Actors: raiser, two stoppers. Fails if the second Stop finds nothing to do and returns early.
 #[test]
 fn stop_stop() {
-    Model::new("stop::stop_stop")
-        .actors(3)
-        .bound(Bound::At(3))
-        .check(|| {
-            let process = process(1);
-            let key = process.subscribe(1);
-            let raiser = process.raiser(1);
-            let theirs = process.clone();
-            let other = thread::spawn("other stopper", move || {
-                theirs.stop(key);
-                theirs.delivered(key)
-            });
-            process.stop(key);
-            let mine = process.delivered(key);
-            let theirs = other.join();
-            raiser.join();
-            assert_eq!(
-                [mine, theirs],
-                [process.delivered(key); 2],
-                "delivered after a Stop returned"
-            );
-            assert_eq!(mine + process.died(), 1, "delivered or defaulted, once");
-            process.assert_idle();
+    Model::new("stop::stop_stop").actors(3).bound(Bound::At(3)).check(|| {
+        let process = process(1);
+        let key = process.subscribe(1);
+        let raiser = process.raiser(1);
+        let theirs = process.clone();
+        let other = thread::spawn("other stopper", move || {
+            theirs.stop(key);
+            theirs.delivered(key)
         });
+        process.stop(key);
+        let mine = process.delivered(key);
+        let theirs = other.join();
+        raiser.join();
+        assert_eq!([mine, theirs], [process.delivered(key); 2], "delivered after a Stop returned");
+        assert_eq!(mine + process.died(), 1, "delivered or defaulted, once");
+        process.assert_idle();
+    });
 }
 
 /// Claim: a subscription made while the last other one stops: the signal reaches one of the two,
@@ -201,32 +173,22 @@ fn stop_stop() {
 /// Actors: raiser, subscriber, stopper. Fails if the new subscriber is struck with the old one.
 #[test]
 fn notify_against_stop() {
-    Model::new("stop::notify_against_stop")
-        .actors(3)
-        .bound(Bound::At(3))
-        .check(|| {
-            let process = process(1);
-            let old = process.subscribe(1);
-            let raiser = process.raiser(1);
-            let theirs = process.clone();
-            let subscriber = thread::spawn("subscriber", move || theirs.subscribe(1));
-            process.stop(old);
-            let new = subscriber.join();
-            raiser.join();
-            process.hub.deliver_all(None);
-            let delivered = [process.delivered(old), process.delivered(new)];
-            assert!(
-                delivered.iter().all(|times| *times <= 1),
-                "delivered twice to one subscriber"
-            );
-            let reached = delivered.iter().sum::<u64>().min(1);
-            assert_eq!(
-                reached + process.died(),
-                1,
-                "delivered or defaulted: {delivered:?}"
-            );
-            process.assert_idle();
-        });
+    Model::new("stop::notify_against_stop").actors(3).bound(Bound::At(3)).check(|| {
+        let process = process(1);
+        let old = process.subscribe(1);
+        let raiser = process.raiser(1);
+        let theirs = process.clone();
+        let subscriber = thread::spawn("subscriber", move || theirs.subscribe(1));
+        process.stop(old);
+        let new = subscriber.join();
+        raiser.join();
+        process.hub.deliver_all(None);
+        let delivered = [process.delivered(old), process.delivered(new)];
+        assert!(delivered.iter().all(|times| *times <= 1), "delivered twice to one subscriber");
+        let reached = delivered.iter().sum::<u64>().min(1);
+        assert_eq!(reached + process.died(), 1, "delivered or defaulted: {delivered:?}");
+        process.assert_idle();
+    });
 }
 
 /// Claim: a signal that is subscribed to or ignored at every moment never takes its default
@@ -234,33 +196,22 @@ fn notify_against_stop() {
 /// Actors: raiser, subscriber, ignorer. Fails if the queue is told in two steps.
 #[test]
 fn notify_against_ignore() {
-    Model::new("stop::notify_against_ignore")
-        .actors(3)
-        .bound(Bound::At(3))
-        .check(|| {
-            let process = process(1);
-            let old = process.subscribe(1);
-            let raiser = process.raiser(1);
-            let theirs = process.clone();
-            let subscriber = thread::spawn("subscriber", move || theirs.subscribe(1));
-            process.hub.set_disposition(1, true).unwrap();
-            let at_return = process.delivered(old);
-            let new = subscriber.join();
-            raiser.join();
-            process.hub.deliver_all(None);
-            assert_eq!(
-                process.died(),
-                0,
-                "it was subscribed to or ignored at every moment"
-            );
-            assert_eq!(
-                process.delivered(old),
-                at_return,
-                "delivered after Ignore returned"
-            );
-            assert!(process.delivered(new) <= 1);
-            process.assert_idle();
-        });
+    Model::new("stop::notify_against_ignore").actors(3).bound(Bound::At(3)).check(|| {
+        let process = process(1);
+        let old = process.subscribe(1);
+        let raiser = process.raiser(1);
+        let theirs = process.clone();
+        let subscriber = thread::spawn("subscriber", move || theirs.subscribe(1));
+        process.hub.set_disposition(1, true).unwrap();
+        let at_return = process.delivered(old);
+        let new = subscriber.join();
+        raiser.join();
+        process.hub.deliver_all(None);
+        assert_eq!(process.died(), 0, "it was subscribed to or ignored at every moment");
+        assert_eq!(process.delivered(old), at_return, "delivered after Ignore returned");
+        assert!(process.delivered(new) <= 1);
+        process.assert_idle();
+    });
 }
 
 /// Claim: guarantee 2 for Reset (A15).
@@ -274,16 +225,8 @@ fn reset_against_send() {
         process.hub.set_disposition(1, false).unwrap();
         let at_return = process.delivered(key);
         raiser.join();
-        assert_eq!(
-            process.delivered(key),
-            at_return,
-            "delivered after Reset returned"
-        );
-        assert_eq!(
-            at_return + process.died(),
-            1,
-            "delivered or defaulted, once"
-        );
+        assert_eq!(process.delivered(key), at_return, "delivered after Reset returned");
+        assert_eq!(at_return + process.died(), 1, "delivered or defaulted, once");
         process.assert_idle();
     });
 }
@@ -299,17 +242,9 @@ fn ignore_against_send() {
         process.hub.set_disposition(1, true).unwrap();
         let at_return = process.delivered(key);
         raiser.join();
-        assert_eq!(
-            process.delivered(key),
-            at_return,
-            "delivered after Ignore returned"
-        );
+        assert_eq!(process.delivered(key), at_return, "delivered after Ignore returned");
         assert!(at_return <= 1);
-        assert_eq!(
-            process.died(),
-            0,
-            "it was subscribed to or ignored at every moment"
-        );
+        assert_eq!(process.died(), 0, "it was subscribed to or ignored at every moment");
         process.assert_idle();
     });
 }
@@ -318,20 +253,18 @@ fn ignore_against_send() {
 /// Actors: stopper, and another subscriber that comes. Fails, as a deadlock, if Stop waits.
 #[test]
 fn stop_without_receiver() {
-    Model::new("stop::stop_without_receiver")
-        .actors(2)
-        .check(|| {
-            let process = process(1);
-            let key = process.subscribe(1);
-            process.sim.raise(1);
-            let theirs = process.clone();
-            let other = thread::spawn("other", move || theirs.subscribe(2));
-            process.stop(key);
-            assert_eq!(process.delivered(key), 1);
-            let other = other.join();
-            process.stop(other);
-            process.assert_idle();
-        });
+    Model::new("stop::stop_without_receiver").actors(2).check(|| {
+        let process = process(1);
+        let key = process.subscribe(1);
+        process.sim.raise(1);
+        let theirs = process.clone();
+        let other = thread::spawn("other", move || theirs.subscribe(2));
+        process.stop(key);
+        assert_eq!(process.delivered(key), 1);
+        let other = other.join();
+        process.stop(other);
+        process.assert_idle();
+    });
 }
 
 /// Claim: Stop of one signal ends while another keeps arriving and its receiver keeps delivering;
@@ -340,68 +273,54 @@ fn stop_without_receiver() {
 /// progress, if Stop waits for the queue to be idle.
 #[test]
 fn stop_under_storm() {
-    Model::new("stop::stop_under_storm")
-        .actors(3)
-        .bound(Bound::At(3))
-        .check(|| {
-            let process = process(3);
-            let key = process.subscribe(1);
-            let other = process.subscribe(2);
-            let sim = process.sim;
-            process.sim.raise(1);
-            let storm = thread::spawn("storm", move || {
-                sim.raise(2);
-                sim.raise(2);
-            });
-            let theirs = process.clone();
-            let receiver = thread::spawn("receiver", move || theirs.hub.deliver_all(None));
-            process.stop(key);
-            assert_eq!(process.delivered(key), 1);
-            storm.join();
-            receiver.join();
-            process.hub.deliver_all(None);
-            let counts = process.hub.counts(2);
-            assert_eq!(counts.received + counts.coalesced, 2, "the storm's signals");
-            assert_eq!(process.delivered(other), counts.received);
-            process.assert_idle();
+    Model::new("stop::stop_under_storm").actors(3).bound(Bound::At(3)).check(|| {
+        let process = process(3);
+        let key = process.subscribe(1);
+        let other = process.subscribe(2);
+        let sim = process.sim;
+        process.sim.raise(1);
+        let storm = thread::spawn("storm", move || {
+            sim.raise(2);
+            sim.raise(2);
         });
+        let theirs = process.clone();
+        let receiver = thread::spawn("receiver", move || theirs.hub.deliver_all(None));
+        process.stop(key);
+        assert_eq!(process.delivered(key), 1);
+        storm.join();
+        receiver.join();
+        process.hub.deliver_all(None);
+        let counts = process.hub.counts(2);
+        assert_eq!(counts.received + counts.coalesced, 2, "the storm's signals");
+        assert_eq!(process.delivered(other), counts.received);
+        process.assert_idle();
+    });
 }
 
 /// Claim: what a full subscriber has no room for is counted, and holds nobody up.
 /// Actors: raiser of three, deliverer. Exhaustive.
 #[test]
 fn full_subscriber_counts() {
-    Model::new("stop::full_subscriber_counts")
-        .actors(2)
-        .check(|| {
-            let process = process(3);
-            let small = process
-                .hub
-                .subscribe(SignalSet::new([1]).unwrap(), 1, None)
-                .unwrap();
-            let theirs = process.clone();
-            let raiser = thread::spawn("raiser", move || {
-                for _ in 0..2 {
-                    theirs.sim.raise(1);
-                }
-            });
-            process.hub.deliver_all(None);
-            raiser.join();
-            process.hub.deliver_all(None);
-            let counts = process.hub.counts(1);
-            assert_eq!(counts.received + counts.coalesced, 2);
-            assert_eq!(process.in_mailbox(small), 1);
-            assert_eq!(
-                counts.dropped,
-                counts.received - 1,
-                "received, and neither kept nor counted"
-            );
-            let dropped = process
-                .hub
-                .locked(|table, _| table.mailboxes[&small].dropped);
-            assert_eq!(dropped, counts.dropped);
-            process.assert_idle();
+    Model::new("stop::full_subscriber_counts").actors(2).check(|| {
+        let process = process(3);
+        let small = process.hub.subscribe(SignalSet::new([1]).unwrap(), 1, None).unwrap();
+        let theirs = process.clone();
+        let raiser = thread::spawn("raiser", move || {
+            for _ in 0..2 {
+                theirs.sim.raise(1);
+            }
         });
+        process.hub.deliver_all(None);
+        raiser.join();
+        process.hub.deliver_all(None);
+        let counts = process.hub.counts(1);
+        assert_eq!(counts.received + counts.coalesced, 2);
+        assert_eq!(process.in_mailbox(small), 1);
+        assert_eq!(counts.dropped, counts.received - 1, "received, and neither kept nor counted");
+        let dropped = process.hub.locked(|table, _| table.mailboxes[&small].dropped);
+        assert_eq!(dropped, counts.dropped);
+        process.assert_idle();
+    });
 }
 
 /// Claim: after Stop the mailbox can be thrown away: nobody fills it, and the other subscriber of
@@ -409,24 +328,21 @@ fn full_subscriber_counts() {
 /// Actors: raiser, receiver, stopper. Fails if a delivery is made to a subscriber that was struck.
 #[test]
 fn close_after_stop() {
-    Model::new("stop::close_after_stop")
-        .actors(3)
-        .bound(Bound::At(3))
-        .check(|| {
-            let process = process(1);
-            let (closing, staying) = (process.subscribe(1), process.subscribe(1));
-            let raiser = process.raiser(1);
-            let theirs = process.clone();
-            let receiver = thread::spawn("receiver", move || theirs.hub.deliver_all(None));
-            process.stop(closing);
-            process.hub.forget(closing);
-            raiser.join();
-            receiver.join();
-            process.hub.deliver_all(None);
-            assert_eq!(process.delivered(staying), 1, "the other subscriber");
-            assert_eq!(process.died(), 0);
-            process.assert_idle();
-        });
+    Model::new("stop::close_after_stop").actors(3).bound(Bound::At(3)).check(|| {
+        let process = process(1);
+        let (closing, staying) = (process.subscribe(1), process.subscribe(1));
+        let raiser = process.raiser(1);
+        let theirs = process.clone();
+        let receiver = thread::spawn("receiver", move || theirs.hub.deliver_all(None));
+        process.stop(closing);
+        process.hub.forget(closing);
+        raiser.join();
+        receiver.join();
+        process.hub.deliver_all(None);
+        assert_eq!(process.delivered(staying), 1, "the other subscriber");
+        assert_eq!(process.died(), 0);
+        process.assert_idle();
+    });
 }
 
 /// Claim: a thread that blocks in `recv` takes the receiver's part and is woken by the signal
@@ -438,10 +354,7 @@ fn recv_against_send() {
         let process = process(1);
         let key = process.subscribe(1);
         let raiser = process.raiser(1);
-        assert_eq!(
-            process.hub.recv(key, None).map(|delivery| delivery.signal),
-            Ok(1)
-        );
+        assert_eq!(process.hub.recv(key, None).map(|delivery| delivery.signal), Ok(1));
         raiser.join();
         process.assert_idle();
     });
@@ -467,28 +380,17 @@ fn recv_against_stop() {
 /// other's, or leaves without passing the part on.
 #[test]
 fn two_blocked_subscribers() {
-    Model::new("stop::two_blocked_subscribers")
-        .actors(3)
-        .bound(Bound::At(3))
-        .check(|| {
-            let process = process(1);
-            let keys = [process.subscribe(1), process.subscribe(1)];
-            let raiser = process.raiser(1);
-            let theirs = process.clone();
-            let other = thread::spawn("other", move || {
-                theirs.hub.recv(keys[1], None).unwrap().signal
-            });
-            assert_eq!(
-                process
-                    .hub
-                    .recv(keys[0], None)
-                    .map(|delivery| delivery.signal),
-                Ok(1)
-            );
-            assert_eq!(other.join(), 1);
-            raiser.join();
-            process.assert_idle();
-        });
+    Model::new("stop::two_blocked_subscribers").actors(3).bound(Bound::At(3)).check(|| {
+        let process = process(1);
+        let keys = [process.subscribe(1), process.subscribe(1)];
+        let raiser = process.raiser(1);
+        let theirs = process.clone();
+        let other = thread::spawn("other", move || theirs.hub.recv(keys[1], None).unwrap().signal);
+        assert_eq!(process.hub.recv(keys[0], None).map(|delivery| delivery.signal), Ok(1));
+        assert_eq!(other.join(), 1);
+        raiser.join();
+        process.assert_idle();
+    });
 }
 
 /// Claim: a sink is called once for each signal, by the receiver or by the one that stops it, and
@@ -496,36 +398,26 @@ fn two_blocked_subscribers() {
 /// Actors: raiser, receiver, stopper. Fails if Stop returns while the receiver is calling.
 #[test]
 fn sink_against_stop() {
-    Model::new("stop::sink_against_stop")
-        .actors(3)
-        .bound(Bound::At(3))
-        .check(|| {
-            let process = process(1);
-            let called = Arc::new(Mutex::new(0));
-            let calls = Arc::clone(&called);
-            let sink = Box::new(move |_: &_| *calls.lock().unwrap() += 1);
-            let key = process
-                .hub
-                .subscribe(SignalSet::new([1]).unwrap(), 2, Some(sink))
-                .unwrap();
-            let raiser = process.raiser(1);
-            let theirs = process.clone();
-            let receiver = thread::spawn("receiver", move || {
-                theirs.hub.deliver_all(None);
-                theirs.hub.run_sinks();
-            });
-            process.stop(key);
-            let at_return = *called.lock().unwrap();
-            raiser.join();
-            receiver.join();
-            assert_eq!(
-                *called.lock().unwrap(),
-                at_return,
-                "called after Stop returned"
-            );
-            assert_eq!(at_return + process.died(), 1, "called or defaulted, once");
-            process.assert_idle();
+    Model::new("stop::sink_against_stop").actors(3).bound(Bound::At(3)).check(|| {
+        let process = process(1);
+        let called = Arc::new(Mutex::new(0));
+        let calls = Arc::clone(&called);
+        let sink = Box::new(move |_: &_| *calls.lock().unwrap() += 1);
+        let key = process.hub.subscribe(SignalSet::new([1]).unwrap(), 2, Some(sink)).unwrap();
+        let raiser = process.raiser(1);
+        let theirs = process.clone();
+        let receiver = thread::spawn("receiver", move || {
+            theirs.hub.deliver_all(None);
+            theirs.hub.run_sinks();
         });
+        process.stop(key);
+        let at_return = *called.lock().unwrap();
+        raiser.join();
+        receiver.join();
+        assert_eq!(*called.lock().unwrap(), at_return, "called after Stop returned");
+        assert_eq!(at_return + process.died(), 1, "called or defaulted, once");
+        process.assert_idle();
+    });
 }
 
 /// Claim: a sink that comes while a subscriber leads gets the receiver to itself: the one that
@@ -534,31 +426,24 @@ fn sink_against_stop() {
 /// deadlock, if the one that leads is not told.
 #[test]
 fn sink_against_leader() {
-    Model::new("stop::sink_against_leader")
-        .actors(3)
-        .bound(Bound::At(2))
-        .check(|| {
-            let process = process(1);
-            let key = process.subscribe(2);
-            let theirs = process.clone();
-            let receiver = thread::spawn("receiver", move || {
-                // Shut down before it began, it has nothing to do.
-                let _ = theirs.hub.run_receiver();
-            });
-            let theirs = process.clone();
-            let subscriber = thread::spawn("subscriber", move || {
-                theirs.hub.recv(key, None).unwrap_err()
-            });
-            let hub = Arc::downgrade(&process.hub);
-            let sink = Box::new(move |_: &_| hub.upgrade().unwrap().shut_down());
-            process
-                .hub
-                .subscribe(SignalSet::new([1]).unwrap(), 1, Some(sink))
-                .unwrap();
-            process.sim.raise(1);
-            let end = subscriber.join();
-            assert!(matches!(end, RecvError::ShutDown | RecvError::Stopped));
-            receiver.join();
-            process.assert_idle();
+    Model::new("stop::sink_against_leader").actors(3).bound(Bound::At(2)).check(|| {
+        let process = process(1);
+        let key = process.subscribe(2);
+        let theirs = process.clone();
+        let receiver = thread::spawn("receiver", move || {
+            // Shut down before it began, it has nothing to do.
+            let _ = theirs.hub.run_receiver();
         });
+        let theirs = process.clone();
+        let subscriber =
+            thread::spawn("subscriber", move || theirs.hub.recv(key, None).unwrap_err());
+        let hub = Arc::downgrade(&process.hub);
+        let sink = Box::new(move |_: &_| hub.upgrade().unwrap().shut_down());
+        process.hub.subscribe(SignalSet::new([1]).unwrap(), 1, Some(sink)).unwrap();
+        process.sim.raise(1);
+        let end = subscriber.join();
+        assert!(matches!(end, RecvError::ShutDown | RecvError::Stopped));
+        receiver.join();
+        process.assert_idle();
+    });
 }

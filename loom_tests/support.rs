@@ -41,18 +41,12 @@ pub(super) struct Fixture {
 pub(super) fn fixture() -> Arc<Fixture> {
     let queue = SignalQueue::new();
     (1..=3).for_each(|signal| queue.enable(signal).unwrap());
-    Arc::new(Fixture {
-        queue,
-        payloads: [Payload::new(), Payload::new()],
-    })
+    Arc::new(Fixture { queue, payloads: [Payload::new(), Payload::new()] })
 }
 
 /// An origin that says who sent.
 pub(super) fn from(sender: i32) -> Origin {
-    Origin {
-        pid: sender,
-        ..Origin::UNKNOWN
-    }
+    Origin { pid: sender, ..Origin::UNKNOWN }
 }
 
 impl Fixture {
@@ -65,11 +59,7 @@ impl Fixture {
 
     /// Nothing is left behind: no slot pending, every record free.
     pub(super) fn assert_idle(&self) {
-        assert_eq!(
-            self.queue.next_pending(1),
-            None,
-            "a signal was left in the queue"
-        );
+        assert_eq!(self.queue.next_pending(1), None, "a signal was left in the queue");
         self.queue.assert_no_record_in_use();
     }
 }

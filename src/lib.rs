@@ -8,10 +8,7 @@ pub mod note;
 #[cfg(all(feature = "std", any(unix, windows)))]
 #[cfg_attr(
     all(loom, any(test, feature = "loom")),
-    allow(
-        dead_code,
-        reason = "a model has the hub, and not the global that stands on it"
-    )
+    allow(dead_code, reason = "a model has the hub, and not the global that stands on it")
 )]
 pub mod signal;
 pub mod sigqueue;

@@ -34,11 +34,7 @@ use crate::sync::{AtomicU64, MODEL, Ordering::*, UnsafeCell, filled, model_const
 
 /// Records to a word of the bitmap; a model needs few, so that it can run out.
 pub(crate) const LANE: usize = if MODEL { 2 } else { 64 };
-const ALL_FREE: u64 = if LANE == 64 {
-    u64::MAX
-} else {
-    (1 << LANE) - 1
-};
+const ALL_FREE: u64 = if LANE == 64 { u64::MAX } else { (1 << LANE) - 1 };
 
 /// The end of a chain.
 pub(crate) const NIL: u16 = 0;
@@ -100,8 +96,7 @@ impl<const WORDS: usize> Pool<WORDS> {
     /// Reads a record; for its owner.
     pub(crate) fn read(&self, name: u16) -> Record {
         // SAFETY: the caller owns the record (I1).
-        self.cell(name)
-            .map_or(BLANK, |cell| cell.with(|record| unsafe { *record }))
+        self.cell(name).map_or(BLANK, |cell| cell.with(|record| unsafe { *record }))
     }
 
     /// Gives a record back; for its owner, who then no longer is.
@@ -130,10 +125,7 @@ impl<const WORDS: usize> Pool<WORDS> {
         for (word, (free, theirs)) in self.free.iter().zip(&copy.free).enumerate() {
             // ORDERING: Relaxed, but by read-modify-writes: a copy has the newest values.
             theirs.swap(free.fetch_or(0, Relaxed), Relaxed);
-            for name in (1..=LANE)
-                .map(|at| (word * LANE + at) as u16)
-                .filter(|n| chained(*n))
-            {
+            for name in (1..=LANE).map(|at| (word * LANE + at) as u16).filter(|n| chained(*n)) {
                 copy.write(name, self.read(name));
             }
         }
@@ -159,7 +151,4 @@ impl<const WORDS: usize> Pool<WORDS> {
     }
 }
 
-const BLANK: Record = Record {
-    origin: Origin::UNKNOWN,
-    next: NIL,
-};
+const BLANK: Record = Record { origin: Origin::UNKNOWN, next: NIL };

@@ -152,12 +152,7 @@ pub struct Origin {
 
 impl Origin {
     /// An origin that nobody told.
-    pub const UNKNOWN: Self = Self {
-        code: 0,
-        pid: 0,
-        uid: 0,
-        value: 0,
-    };
+    pub const UNKNOWN: Self = Self { code: 0, pid: 0, uid: 0, value: 0 };
 }
 
 /// What became of a signal given to [`SignalQueue::send`].
@@ -180,12 +175,7 @@ pub struct NoSuchSignal(pub i32);
 
 impl fmt::Display for NoSuchSignal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "signal {} is out of range: use 1 to {}",
-            self.0,
-            SIGNALS - 1
-        )
+        write!(f, "signal {} is out of range: use 1 to {}", self.0, SIGNALS - 1)
     }
 }
 
@@ -263,10 +253,7 @@ impl<N> SignalQueue<N> {
 
     fn slot(&self, signal: i32) -> Result<&AtomicU64, NoSuchSignal> {
         let index = usize::try_from(signal).map_err(|_| NoSuchSignal(signal))?;
-        self.slots
-            .get(index)
-            .filter(|_| index != 0)
-            .ok_or(NoSuchSignal(signal))
+        self.slots.get(index).filter(|_| index != 0).ok_or(NoSuchSignal(signal))
     }
 
     /// Changes WANTED and IGNORED, which keeps I5, and returns the slot as it was.
@@ -316,8 +303,7 @@ impl<N> SignalQueue<N> {
     /// [`NoSuchSignal`].
     pub fn is_ignored(&self, signal: i32) -> Result<bool, NoSuchSignal> {
         // ORDERING: Relaxed: an answer about one word, passing nothing on.
-        self.slot(signal)
-            .map(|slot| slot.load(Relaxed) & IGNORED != 0)
+        self.slot(signal).map(|slot| slot.load(Relaxed) & IGNORED != 0)
     }
 
     /// Real-time signals that arrived while all [`REALTIME_CAPACITY`] records were in use: each
@@ -334,11 +320,7 @@ impl<N> SignalQueue<N> {
     }
 
     fn take_record(&self, signal: i32, origin: Origin) -> Option<u16> {
-        if is_realtime(signal) {
-            self.realtime.take(origin)
-        } else {
-            self.standard.take(origin)
-        }
+        if is_realtime(signal) { self.realtime.take(origin) } else { self.standard.take(origin) }
     }
 
     fn link_record(&self, signal: i32, name: u16, next: u16) {
@@ -350,11 +332,7 @@ impl<N> SignalQueue<N> {
     }
 
     fn give_record(&self, signal: i32, name: u16) {
-        if is_realtime(signal) {
-            self.realtime.give(name)
-        } else {
-            self.standard.give(name)
-        }
+        if is_realtime(signal) { self.realtime.give(name) } else { self.standard.give(name) }
     }
 }
 
@@ -372,11 +350,7 @@ impl<N: Park> SignalQueue<N> {
         loop {
             if seen & WANTED == 0 {
                 self.give_unused(signal, record);
-                return if seen & IGNORED != 0 {
-                    Sent::Ignored
-                } else {
-                    Sent::Unwanted
-                };
+                return if seen & IGNORED != 0 { Sent::Ignored } else { Sent::Unwanted };
             }
             let merged = is_pending(seen) && !is_realtime(signal);
             let new = if merged {
@@ -502,11 +476,7 @@ fn is_pending(slot: u64) -> bool {
 }
 
 fn one_more_coalesced(slot: u64) -> u64 {
-    if slot & COALESCED == COALESCED {
-        slot
-    } else {
-        slot + COALESCED_ONE
-    }
+    if slot & COALESCED == COALESCED { slot } else { slot + COALESCED_ONE }
 }
 
 fn chain(slot: u64) -> u16 {

@@ -90,9 +90,7 @@ mod imp {
             Self(std::sync::Mutex::new(value))
         }
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            self.0
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
+            self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
         }
         pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
             match self.0.try_lock() {
@@ -132,13 +130,7 @@ mod imp {
                 pub fn load(&self, order: Ordering) -> $t {
                     hook::before("load");
                     let seen = self.0.load(order);
-                    hook::after(
-                        "load",
-                        Detail::Load {
-                            order,
-                            seen: seen as u64,
-                        },
-                    );
+                    hook::after("load", Detail::Load { order, seen: seen as u64 });
                     seen
                 }
                 /// See the core type.
@@ -146,13 +138,7 @@ mod imp {
                 pub fn store(&self, value: $t, order: Ordering) {
                     hook::before("store");
                     self.0.store(value, order);
-                    hook::after(
-                        "store",
-                        Detail::Store {
-                            value: value as u64,
-                            order,
-                        },
-                    );
+                    hook::after("store", Detail::Store { value: value as u64, order });
                 }
                 /// See the core type.
                 #[track_caller]
@@ -190,11 +176,7 @@ mod imp {
                 pub fn swap(&self, value: $t, order: Ordering) -> $t {
                     hook::before("swap");
                     let old = self.0.swap(value, order);
-                    let detail = Detail::Swap {
-                        value: value as u64,
-                        order,
-                        old: old as u64,
-                    };
+                    let detail = Detail::Swap { value: value as u64, order, old: old as u64 };
                     hook::after("swap", detail);
                     old
                 }
@@ -235,10 +217,7 @@ mod imp {
         pub(crate) fn kernel_read(&self) -> u32 {
             use Ordering::Relaxed;
             // A read-modify-write that changes nothing, whichever way it goes.
-            match self
-                .0
-                .compare_exchange(u32::MAX, u32::MAX, Relaxed, Relaxed)
-            {
+            match self.0.compare_exchange(u32::MAX, u32::MAX, Relaxed, Relaxed) {
                 Ok(seen) | Err(seen) => seen,
             }
         }
@@ -256,40 +235,21 @@ mod imp {
         pub(crate) fn load(&self, order: Ordering) -> *mut T {
             hook::before("load");
             let seen = self.0.load(order);
-            hook::after(
-                "load",
-                Detail::Load {
-                    order,
-                    seen: seen.addr() as u64,
-                },
-            );
+            hook::after("load", Detail::Load { order, seen: seen.addr() as u64 });
             seen
         }
         #[track_caller]
         pub(crate) fn store(&self, value: *mut T, order: Ordering) {
             hook::before("store");
             self.0.store(value, order);
-            hook::after(
-                "store",
-                Detail::Store {
-                    value: value.addr() as u64,
-                    order,
-                },
-            );
+            hook::after("store", Detail::Store { value: value.addr() as u64, order });
         }
         #[track_caller]
         pub(crate) fn swap(&self, value: *mut T, order: Ordering) -> *mut T {
             hook::before("swap");
             let old = self.0.swap(value, order);
             let (value, was) = (value.addr() as u64, old.addr() as u64);
-            hook::after(
-                "swap",
-                Detail::Swap {
-                    value,
-                    order,
-                    old: was,
-                },
-            );
+            hook::after("swap", Detail::Swap { value, order, old: was });
             old
         }
     }
@@ -356,10 +316,7 @@ mod imp {
     impl<T> Mutex<T> {
         #[track_caller]
         pub(crate) fn new(value: T) -> Self {
-            Self {
-                lock: RawLock::new(),
-                value: loom::cell::UnsafeCell::new(value),
-            }
+            Self { lock: RawLock::new(), value: loom::cell::UnsafeCell::new(value) }
         }
         #[track_caller]
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {

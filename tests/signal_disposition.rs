@@ -41,48 +41,13 @@ fn previous_dispositions_are_restored_and_chained() {
         let plain = plain as *const () as usize;
         let informed = informed as *const () as usize;
         let cases = [
-            (
-                Disposition {
-                    action: plain,
-                    flags: libc::SA_RESTART,
-                    mask,
-                },
-                1,
-            ),
-            (
-                Disposition {
-                    action: plain,
-                    flags: 0,
-                    mask: 0,
-                },
-                1,
-            ),
-            (
-                Disposition {
-                    action: informed,
-                    flags: libc::SA_SIGINFO | libc::SA_NODEFER,
-                    mask,
-                },
-                1,
-            ),
+            (Disposition { action: plain, flags: libc::SA_RESTART, mask }, 1),
+            (Disposition { action: plain, flags: 0, mask: 0 }, 1),
+            (Disposition { action: informed, flags: libc::SA_SIGINFO | libc::SA_NODEFER, mask }, 1),
             (Disposition::simple(libc::SIG_IGN), 0),
-            (
-                Disposition {
-                    action: libc::SIG_IGN,
-                    flags: libc::SA_SIGINFO,
-                    mask,
-                },
-                0,
-            ),
+            (Disposition { action: libc::SIG_IGN, flags: libc::SA_SIGINFO, mask }, 0),
             (Disposition::simple(libc::SIG_DFL), 0),
-            (
-                Disposition {
-                    action: libc::SIG_DFL,
-                    flags: libc::SA_RESTART,
-                    mask,
-                },
-                0,
-            ),
+            (Disposition { action: libc::SIG_DFL, flags: libc::SA_RESTART, mask }, 0),
         ];
         for (case, calls) in cases {
             set_disposition(SIGUSR1, case);
@@ -112,10 +77,7 @@ fn the_handler_is_set_as_it_should_be() {
         let subscription = signal::subscribe([SIGUSR1]).unwrap();
         let ours = disposition(SIGUSR1).unwrap();
         let flags = libc::SA_ONSTACK | libc::SA_RESTART | libc::SA_SIGINFO;
-        assert_eq!(
-            ours.flags & (flags | libc::SA_NODEFER | libc::SA_RESETHAND),
-            flags
-        );
+        assert_eq!(ours.flags & (flags | libc::SA_NODEFER | libc::SA_RESETHAND), flags);
         drop(subscription);
     });
 }
@@ -127,18 +89,9 @@ fn a_foreign_change_is_left_alone() {
         let action = plain as *const () as usize;
         set_disposition(SIGUSR1, Disposition::simple(action));
         let stopped = subscription.stop().unwrap();
-        assert_eq!(
-            stopped,
-            Stopped {
-                foreign: vec![SIGUSR1],
-                refused: vec![]
-            }
-        );
+        assert_eq!(stopped, Stopped { foreign: vec![SIGUSR1], refused: vec![] });
         assert_eq!(disposition(SIGUSR1).unwrap().action, action);
-        assert_eq!(
-            disposition(SIGUSR2).unwrap(),
-            Disposition::simple(libc::SIG_DFL)
-        );
+        assert_eq!(disposition(SIGUSR2).unwrap(), Disposition::simple(libc::SIG_DFL));
         kill_self(SIGUSR1);
         assert_eq!(RUNS.load(Relaxed), 1);
         assert!(subscription.try_recv().is_err());
@@ -169,11 +122,7 @@ fn a_foreign_handler_may_chain_to_ours() {
         let mut subscription = signal::subscribe([SIGUSR1]).unwrap();
         PREVIOUS.store(disposition(SIGUSR1).unwrap().action, Relaxed);
         let action = chaining as *const () as usize;
-        let theirs = Disposition {
-            action,
-            flags: libc::SA_SIGINFO,
-            mask: 0,
-        };
+        let theirs = Disposition { action, flags: libc::SA_SIGINFO, mask: 0 };
         set_disposition(SIGUSR1, theirs);
         kill_self(SIGUSR1);
         assert_eq!(subscription.recv_timeout(SOON).unwrap().signal, SIGUSR1);
@@ -194,37 +143,22 @@ fn a_foreign_handler_may_chain_to_ours() {
 #[test]
 fn handlers_run_on_the_alternate_stack() {
     isolated("handlers_run_on_the_alternate_stack", || {
-        set_disposition(
-            SIGUSR1,
-            Disposition::simple(where_am_i as *const () as usize),
-        );
+        set_disposition(SIGUSR1, Disposition::simple(where_am_i as *const () as usize));
         let mut stack = vec![0_u8; 1 << 20];
         let range = stack.as_ptr_range();
-        let new = libc::stack_t {
-            ss_sp: stack.as_mut_ptr().cast(),
-            ss_flags: 0,
-            ss_size: stack.len(),
-        };
+        let new =
+            libc::stack_t { ss_sp: stack.as_mut_ptr().cast(), ss_flags: 0, ss_size: stack.len() };
         // SAFETY: all zeros is a valid stack_t.
         let mut old: libc::stack_t = unsafe { std::mem::zeroed() };
         // SAFETY: the memory is there until the old stack is back, at the end.
-        assert_eq!(
-            unsafe { libc::sigaltstack(&raw const new, &raw mut old) },
-            0
-        );
+        assert_eq!(unsafe { libc::sigaltstack(&raw const new, &raw mut old) }, 0);
         let mut subscription = signal::subscribe([SIGUSR1]).unwrap();
         kill_self(SIGUSR1);
         assert_eq!(subscription.recv_timeout(SOON).unwrap().signal, SIGUSR1);
         let frame = FRAME.load(Relaxed);
-        assert!(
-            (range.start.addr()..range.end.addr()).contains(&frame),
-            "chained, on that stack"
-        );
+        assert!((range.start.addr()..range.end.addr()).contains(&frame), "chained, on that stack");
         // SAFETY: what was there before is valid.
-        assert_eq!(
-            unsafe { libc::sigaltstack(&raw const old, std::ptr::null_mut()) },
-            0
-        );
+        assert_eq!(unsafe { libc::sigaltstack(&raw const old, std::ptr::null_mut()) }, 0);
     });
 }
 
@@ -239,9 +173,7 @@ fn fatal() -> Vec<i32> {
         libc::SIGTTIN,
         libc::SIGTTOU,
     ];
-    (1..65)
-        .filter(|s| signal::counts(*s).is_ok() && !harmless.contains(s))
-        .collect()
+    (1..65).filter(|s| signal::counts(*s).is_ok() && !harmless.contains(s)).collect()
 }
 
 #[test]

@@ -31,9 +31,8 @@ fn stop_is_atomic() {
         for exec in 0..EXECS {
             let helper = Helper::start("stop_is_atomic", "tries", &[("EXEC", exec)]);
             let code = helper.finish().code();
-            received += code
-                .filter(|code| *code as u64 <= TRIES)
-                .expect("no try lost its signal") as u64;
+            received +=
+                code.filter(|code| *code as u64 <= TRIES).expect("no try lost its signal") as u64;
         }
         let died = EXECS * TRIES - received;
         eprintln!("stop_is_atomic: {received} received, {died} died of it");
@@ -131,10 +130,7 @@ fn mask_of_children() {
                 })
                 .collect();
             done.store(true, Release);
-            assert!(
-                ended.iter().all(|ended| *ended == Ended::Exited(0)),
-                "{ended:?}"
-            );
+            assert!(ended.iter().all(|ended| *ended == Ended::Exited(0)), "{ended:?}");
         });
         assert_eq!(mask(), OWN);
         drop(terminate);

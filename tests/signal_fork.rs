@@ -1,10 +1,7 @@
 //! Forks in a storm: the child's subscriptions work and are its own, the parent loses nothing.
 //!
 //! Bounded: 200 forks; each test is a process of its own with an alarm of 60 s, each child of 10 s.
-#![cfg(all(
-    any(target_os = "linux", target_os = "android", target_os = "freebsd"),
-    not(loom)
-))]
+#![cfg(all(any(target_os = "linux", target_os = "android", target_os = "freebsd"), not(loom)))]
 
 mod common;
 
@@ -43,10 +40,7 @@ fn use_inherited(subscription: &mut Subscription, capacity: usize) -> i32 {
     while let Ok(Some(_)) = subscription.try_recv() {
         emptied += 1;
         // What was pending in the queue at the fork may come on top of a full mailbox.
-        assert!(
-            emptied <= 2 * capacity + 130,
-            "the parent's signals go on here"
-        );
+        assert!(emptied <= 2 * capacity + 130, "the parent's signals go on here");
     }
     for signal in [SIGUSR1, realtime(0)] {
         // The kernel's queue is the user's, and the parent's signals fill it.
@@ -89,14 +83,9 @@ fn two_hundred_forks_in_a_storm() {
         }
         limit_queue();
         const CAPACITY: usize = 16;
-        let mut inherited = Builder::new()
-            .capacity(CAPACITY)
-            .subscribe([SIGUSR1, realtime(0)])
-            .unwrap();
-        let mut own = Builder::new()
-            .capacity(1 << 20)
-            .subscribe([SIGUSR1, realtime(0)])
-            .unwrap();
+        let mut inherited =
+            Builder::new().capacity(CAPACITY).subscribe([SIGUSR1, realtime(0)]).unwrap();
+        let mut own = Builder::new().capacity(1 << 20).subscribe([SIGUSR1, realtime(0)]).unwrap();
         let stopper = own.stopper();
         let (told, queued) = thread::scope(|scope| {
             let reader = masked_thread(scope, || {

@@ -21,17 +21,12 @@ fn expect(subscription: &mut Subscription, signal: i32) {
 
 fn expect_nothing(subscription: &mut Subscription) {
     let got = subscription.recv_timeout(SETTLE);
-    assert!(
-        matches!(got, Err(RecvError::TimedOut | RecvError::Stopped)),
-        "{got:?}"
-    );
+    assert!(matches!(got, Err(RecvError::TimedOut | RecvError::Stopped)), "{got:?}");
 }
 
 /// Everything that can be subscribed to, but for what ends these tests.
 fn every_signal() -> Vec<i32> {
-    (1..65)
-        .filter(|s| *s != libc::SIGALRM && signal::counts(*s).is_ok())
-        .collect()
+    (1..65).filter(|s| *s != libc::SIGALRM && signal::counts(*s).is_ok()).collect()
 }
 
 /// TestSignal: a full mailbox keeps what it has and holds up nobody else.
@@ -41,10 +36,7 @@ fn full_mailbox_blocks_nobody() {
         let mut first = Builder::new().capacity(1).subscribe([SIGHUP]).unwrap();
         kill_self(SIGHUP);
         expect(&mut first, SIGHUP);
-        let mut all = Builder::new()
-            .capacity(10)
-            .subscribe(every_signal())
-            .unwrap();
+        let mut all = Builder::new().capacity(10).subscribe(every_signal()).unwrap();
         kill_self(SIGWINCH);
         expect(&mut all, SIGWINCH);
         // Two more fill the first mailbox, which nobody reads.
@@ -94,10 +86,7 @@ fn stress() {
         assert_eq!(received + subscription.dropped(), counts.received);
         assert!(received > 100, "{counts:?}");
         assert_eq!(subscription.try_recv(), Err(RecvError::Stopped));
-        assert_eq!(
-            disposition(SIGUSR1).unwrap(),
-            Disposition::simple(libc::SIG_IGN)
-        );
+        assert_eq!(disposition(SIGUSR1).unwrap(), Disposition::simple(libc::SIG_IGN));
     });
 }
 
@@ -127,10 +116,7 @@ fn reset() {
     isolated("reset", || {
         cancelled_by(|| signal::reset([SIGWINCH, SIGHUP]).unwrap());
         for signal in [SIGWINCH, SIGHUP] {
-            assert_eq!(
-                disposition(signal).unwrap(),
-                Disposition::simple(libc::SIG_DFL)
-            );
+            assert_eq!(disposition(signal).unwrap(), Disposition::simple(libc::SIG_DFL));
         }
     });
 }
@@ -145,10 +131,7 @@ fn ignore() {
         kill_self(SIGHUP);
         expect(&mut again, SIGHUP);
         again.stop().unwrap();
-        assert!(
-            signal::is_ignored(SIGHUP).unwrap(),
-            "what was before the subscription"
-        );
+        assert!(signal::is_ignored(SIGHUP).unwrap(), "what was before the subscription");
     });
 }
 
@@ -213,10 +196,7 @@ fn nohup() {
             assert_eq!(kills("cycled"), Some(SIGHUP));
             set_disposition(SIGHUP, Disposition::simple(libc::SIG_IGN));
             for role in ["survives", "survives_cycled"] {
-                assert!(
-                    Helper::start("nohup", role, &[]).finish().success(),
-                    "{role}"
-                );
+                assert!(Helper::start("nohup", role, &[]).finish().success(), "{role}");
             }
         }
         "bare" => kill_self(SIGHUP),

@@ -55,14 +55,8 @@ fn bad_numbers() {
         assert_eq!(signal::reset([]), Err(SignalError::NoSignals));
         assert_eq!(signal::ignore([]), Err(SignalError::NoSignals));
         let none = Builder::new().capacity(0);
-        assert_eq!(
-            none.subscribe([SIGUSR1]).err(),
-            Some(SignalError::NoCapacity)
-        );
-        assert_eq!(
-            none.sink([SIGUSR1], |_| {}).err(),
-            Some(SignalError::NoCapacity)
-        );
+        assert_eq!(none.subscribe([SIGUSR1]).err(), Some(SignalError::NoCapacity));
+        assert_eq!(none.sink([SIGUSR1], |_| {}).err(), Some(SignalError::NoCapacity));
         assert_eq!(all_dispositions(), before);
         // And all is well for a good one, named twice.
         let mut good = signal::subscribe([SIGUSR1, SIGUSR1]).unwrap();
@@ -82,11 +76,7 @@ fn stopped_twice_received_late_shut_down() {
         for _ in 0..2 {
             assert_eq!(subscription.stop().unwrap(), Stopped::default());
         }
-        assert_eq!(
-            subscription.recv().unwrap().signal,
-            SIGUSR1,
-            "accepted before the stop"
-        );
+        assert_eq!(subscription.recv().unwrap().signal, SIGUSR1, "accepted before the stop");
         assert_eq!(subscription.recv(), Err(RecvError::Stopped));
         assert_eq!(subscription.try_recv(), Err(RecvError::Stopped));
         let stopper = subscription.stopper();
@@ -107,14 +97,8 @@ fn stopped_twice_received_late_shut_down() {
         assert_eq!(last.recv(), Err(RecvError::ShutDown));
         assert_eq!(last.recv_timeout(SETTLE), Err(RecvError::ShutDown));
         assert_eq!(last.stop().unwrap(), Stopped::default());
-        assert_eq!(
-            signal::subscribe([SIGUSR1]).err(),
-            Some(SignalError::ShutDown)
-        );
-        assert_eq!(
-            Builder::new().sink([SIGUSR1], |_| {}).err(),
-            Some(SignalError::ShutDown)
-        );
+        assert_eq!(signal::subscribe([SIGUSR1]).err(), Some(SignalError::ShutDown));
+        assert_eq!(Builder::new().sink([SIGUSR1], |_| {}).err(), Some(SignalError::ShutDown));
         assert_eq!(signal::reset([SIGUSR1]), Err(SignalError::ShutDown));
         assert_eq!(signal::ignore([SIGUSR1]), Err(SignalError::ShutDown));
         assert_eq!(signal::run_receiver(), Err(SignalError::ShutDown));
@@ -138,20 +122,10 @@ fn a_sink_that_panics() {
             kill_self(SIGUSR1);
             assert_eq!(other.recv_timeout(SOON).unwrap().signal, SIGUSR1);
         }
-        let Err(error) = sink.stop() else {
-            panic!("the panic is handed out")
-        };
-        assert!(
-            error.to_string().contains("as the test wants it"),
-            "{error}"
-        );
-        let StopError::SinkPanicked(payload) = error else {
-            panic!("{error:?}")
-        };
-        assert_eq!(
-            payload.downcast_ref::<&str>(),
-            Some(&"as the test wants it")
-        );
+        let Err(error) = sink.stop() else { panic!("the panic is handed out") };
+        assert!(error.to_string().contains("as the test wants it"), "{error}");
+        let StopError::SinkPanicked(payload) = error else { panic!("{error:?}") };
+        assert_eq!(payload.downcast_ref::<&str>(), Some(&"as the test wants it"));
         assert_eq!(calls.load(Relaxed), 1);
         assert_eq!(sink.dropped(), 2);
         assert_eq!(sink.stop().unwrap(), Stopped::default(), "once");
@@ -172,8 +146,7 @@ fn a_sink_that_stops_itself_and_subscribes_another() {
                 further.send((second.signal, None)).unwrap();
             });
             let stopped = handle.lock().unwrap().as_ref().unwrap().stop().unwrap();
-            tell.send((delivery.signal, Some((next.unwrap(), stopped))))
-                .unwrap();
+            tell.send((delivery.signal, Some((next.unwrap(), stopped)))).unwrap();
         });
         *own.lock().unwrap() = Some(sink.unwrap());
         kill_self(SIGUSR1);
@@ -209,24 +182,13 @@ fn a_sink_that_does_not_return() {
         assert_eq!(other.try_recv().unwrap().unwrap().signal, SIGUSR1);
         signal::subscribe([SIGHUP]).unwrap().stop().unwrap();
         signal::ignore([SIGWINCH]).unwrap();
-        assert!(
-            start.elapsed() < Duration::from_secs(1),
-            "{:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
 
         let start = Instant::now();
         assert!(matches!(sink.stop(), Err(StopError::SinkBusy)));
         let took = start.elapsed();
-        assert!(
-            (STOP_PATIENCE..STOP_PATIENCE * 2).contains(&took),
-            "{took:?}"
-        );
-        assert_eq!(
-            disposition(SIGUSR1).unwrap().action,
-            libc::SIG_DFL,
-            "given up all the same"
-        );
+        assert!((STOP_PATIENCE..STOP_PATIENCE * 2).contains(&took), "{took:?}");
+        assert_eq!(disposition(SIGUSR1).unwrap().action, libc::SIG_DFL, "given up all the same");
         assert_eq!(sink.dropped(), 1);
         drop(release);
         // It returns now, and was not called for what came after.
@@ -257,9 +219,7 @@ fn a_stopped_sink_has_had_its_last_call() {
 fn ten_thousand_subscriptions() {
     isolated("ten_thousand_subscriptions", || {
         let start = Instant::now();
-        let mut all: Vec<_> = (0..10_000)
-            .map(|_| signal::subscribe([SIGUSR1]).unwrap())
-            .collect();
+        let mut all: Vec<_> = (0..10_000).map(|_| signal::subscribe([SIGUSR1]).unwrap()).collect();
         let subscribed = start.elapsed();
         kill_self(SIGUSR1);
         for subscription in &mut all {
@@ -272,10 +232,7 @@ fn ten_thousand_subscriptions() {
             "ten_thousand_subscriptions: made in {subscribed:.1?}, received in {received:.1?}, \
              dropped in {dropped:.1?}"
         );
-        assert_eq!(
-            disposition(SIGUSR1).unwrap(),
-            Disposition::simple(libc::SIG_DFL)
-        );
+        assert_eq!(disposition(SIGUSR1).unwrap(), Disposition::simple(libc::SIG_DFL));
         assert_eq!(signal::counts(SIGUSR1).unwrap().received, 1);
     });
 }

@@ -6,10 +6,7 @@
 //! than were sent, the mailbox and the counters agree, and one that is sent alone arrives.
 //!
 //! Bounded: a fixed number of signals, each test a process of its own with an alarm of 60 s.
-#![cfg(all(
-    any(target_os = "linux", target_os = "android", target_os = "freebsd"),
-    not(loom)
-))]
+#![cfg(all(any(target_os = "linux", target_os = "android", target_os = "freebsd"), not(loom)))]
 
 mod common;
 
@@ -75,10 +72,7 @@ impl Tally {
             self.merged += u64::from(delivery.coalesced);
         } else if let Some(origin) = delivery.origin {
             self.told += 1;
-            assert!(
-                self.last[index] < Some(origin.value),
-                "sender {index} out of order"
-            );
+            assert!(self.last[index] < Some(origin.value), "sender {index} out of order");
             self.last[index] = Some(origin.value);
         } else {
             self.untold += 1;
@@ -101,9 +95,7 @@ fn a_million_signals() {
         let tally = thread::scope(|scope| {
             let reader = masked_thread(scope, || {
                 let mut tally = Tally::default();
-                subscription
-                    .iter()
-                    .for_each(|delivery| tally.add(&delivery));
+                subscription.iter().for_each(|delivery| tally.add(&delivery));
                 tally
             });
             let start = |at| Helper::start("a_million_signals", "sender", &[("SENDER", at)]);
@@ -168,9 +160,7 @@ fn under_storm(name: &str, work: impl FnOnce()) {
             thread::yield_now();
         }
         work();
-        storms
-            .into_iter()
-            .for_each(|storm| assert!(storm.finish().success()));
+        storms.into_iter().for_each(|storm| assert!(storm.finish().success()));
         // The last of them was for this thread or is for it now.
         stopper.stop().unwrap();
     });
@@ -203,10 +193,7 @@ fn stops_under_storm() {
             eprintln!("stops_under_storm: median {median:.1?}, longest {longest:.1?} of 100");
             assert!(longest < Duration::from_secs(1), "{waits:?}");
             let counts = signal::counts(SIGUSR2).unwrap();
-            assert_eq!(
-                counts.received, 100,
-                "each was accepted before its stop: {counts:?}"
-            );
+            assert_eq!(counts.received, 100, "each was accepted before its stop: {counts:?}");
         });
     });
 }
@@ -239,10 +226,7 @@ fn errno_is_kept_under_storm() {
                     calls += 2;
                 }
             }
-            eprintln!(
-                "errno_is_kept_under_storm: {calls} calls, {} signals",
-                runs() - before
-            );
+            eprintln!("errno_is_kept_under_storm: {calls} calls, {} signals", runs() - before);
         });
     });
 }

@@ -22,9 +22,7 @@ fn four_blocked_subscribers() {
     isolated("four_blocked_subscribers", || {
         const ROUNDS: usize = 2000;
         let got = AtomicUsize::new(0);
-        let all: Vec<_> = (0..4)
-            .map(|_| signal::subscribe([SIGUSR1]).unwrap())
-            .collect();
+        let all: Vec<_> = (0..4).map(|_| signal::subscribe([SIGUSR1]).unwrap()).collect();
         let stoppers: Vec<_> = all.iter().map(signal::Subscription::stopper).collect();
         thread::scope(|scope| {
             for mut subscription in all {
@@ -59,9 +57,7 @@ fn a_blocked_receiver_is_stopped_from_another_thread() {
             thread::scope(|scope| {
                 let waits = subscriptions.each_mut().map(|s| scope.spawn(|| s.recv()));
                 thread::yield_now();
-                stoppers
-                    .iter()
-                    .for_each(|stopper| assert!(stopper.stop().is_ok()));
+                stoppers.iter().for_each(|stopper| assert!(stopper.stop().is_ok()));
                 for wait in waits {
                     assert_eq!(wait.join().unwrap(), Err(RecvError::Stopped));
                 }
@@ -90,10 +86,7 @@ fn a_deadline_is_kept_and_not_early() {
         }
         kill_self(SIGUSR1);
         for subscription in [&mut leads, &mut follows] {
-            assert_eq!(
-                subscription.recv_timeout(Duration::ZERO).map(|d| d.signal),
-                Ok(SIGUSR1)
-            );
+            assert_eq!(subscription.recv_timeout(Duration::ZERO).map(|d| d.signal), Ok(SIGUSR1));
             assert_eq!(subscription.try_recv(), Ok(None));
         }
         // A timeout of for ever is one.
@@ -200,10 +193,7 @@ fn a_lent_thread_receives_until_shutdown() {
         }
         let codes = (0..50).map(|_| Helper::start(name, "lend", &[]).finish().code());
         let in_time = codes.inspect(|code| assert!(matches!(code, Some(0 | LATE)), "{code:?}"));
-        assert!(
-            in_time.filter(|code| *code == Some(0)).count() > 0,
-            "each came too late"
-        );
+        assert!(in_time.filter(|code| *code == Some(0)).count() > 0, "each came too late");
     });
 }
 
@@ -218,8 +208,7 @@ fn lend() -> bool {
         thread::yield_now();
         let (tell, told) = mpsc::channel();
         let sink = Builder::new().sink([SIGUSR1, SIGTERM], move |delivery| {
-            tell.send((delivery.signal, thread::current().id()))
-                .unwrap();
+            tell.send((delivery.signal, thread::current().id())).unwrap();
         });
         let sink = sink.unwrap();
         assert_eq!(signal::run_receiver(), Err(SignalError::ReceiverTaken));

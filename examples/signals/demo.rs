@@ -56,29 +56,11 @@ pub(crate) fn run() -> Outcome {
     accounts.extend(raced()?);
 
     println!();
-    let head = [
-        "signal",
-        "sent",
-        "delivered",
-        "coalesced",
-        "by kernel",
-        "dropped*",
-        "defaulted",
-    ];
+    let head = ["signal", "sent", "delivered", "coalesced", "by kernel", "dropped*", "defaulted"];
     println!("{}", head.map(|text| format!("{text:>10}")).concat());
     for account in &accounts {
-        let kernel = account
-            .kernel
-            .map_or("-".into(), |merged| merged.to_string());
-        let Account {
-            name,
-            sent,
-            delivered,
-            coalesced,
-            dropped,
-            defaulted,
-            ..
-        } = account;
+        let kernel = account.kernel.map_or("-".into(), |merged| merged.to_string());
+        let Account { name, sent, delivered, coalesced, dropped, defaulted, .. } = account;
         println!(
             "{name:>10}{sent:>10}{delivered:>10}{coalesced:>10}{kernel:>10}{dropped:>10}{defaulted:>10}"
         );
@@ -103,11 +85,7 @@ pub(crate) fn run() -> Outcome {
 
 fn again(arguments: [&str; 2]) -> Outcome<Child> {
     let mut command = Command::new(env::current_exe()?);
-    Ok(command
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()?)
+    Ok(command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?)
 }
 
 fn kill(pid: u32, signal: i32) -> Outcome {
@@ -175,13 +153,10 @@ const LAZY: usize = 8;
 /// Receives the storm. This thread takes the signals too: it is the only one without a mask.
 fn stormed() -> Outcome<Vec<Account>> {
     let storm = STANDARD.into_iter().chain(realtime());
-    let mut all = Builder::new()
-        .capacity(1 << 18)
-        .subscribe(storm.clone().chain([sentinel()]))?;
+    let mut all = Builder::new().capacity(1 << 18).subscribe(storm.clone().chain([sentinel()]))?;
     let lazy = Builder::new().capacity(LAZY).subscribe(storm)?;
-    let senders: Vec<Child> = (0..SENDERS)
-        .map(|at| again([STORM, &at.to_string()]))
-        .collect::<Outcome<_>>()?;
+    let senders: Vec<Child> =
+        (0..SENDERS).map(|at| again([STORM, &at.to_string()])).collect::<Outcome<_>>()?;
     let waiter = {
         // Blocks all signals for the thread that it starts.
         let masked = Masked::new();
@@ -220,15 +195,7 @@ fn stormed() -> Outcome<Vec<Account>> {
         let kernel = sent.checked_sub(counts.received + counts.coalesced);
         let kernel = Some(kernel.ok_or("more received than sent")?);
         let dropped = counts.dropped;
-        accounts.push(Account {
-            name,
-            sent,
-            delivered,
-            coalesced,
-            kernel,
-            dropped,
-            defaulted: 0,
-        });
+        accounts.push(Account { name, sent, delivered, coalesced, kernel, dropped, defaulted: 0 });
     }
     if let Some(signal) = realtime() {
         let mine = received.iter().filter(|delivery| delivery.signal == signal);
@@ -255,9 +222,7 @@ pub(crate) fn race(seed: u64) -> Outcome {
     let signal = RACED[seed as usize % RACED.len()];
     let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     for _ in 0..TRIES {
-        random = random
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let (early, late) = (random >> 40 & 0xfff, random >> 52);
         let mut subscription = signal::subscribe([signal])?;
         let stopper = subscription.stopper();
@@ -287,12 +252,8 @@ pub(crate) fn race(seed: u64) -> Outcome {
 }
 
 fn raced() -> Outcome<Vec<Account>> {
-    let mut accounts: Vec<Account> = ["INT", "TERM", "HUP"]
-        .map(|name| Account {
-            name,
-            ..Account::default()
-        })
-        .into();
+    let mut accounts: Vec<Account> =
+        ["INT", "TERM", "HUP"].map(|name| Account { name, ..Account::default() }).into();
     for seed in 0..RACERS {
         let mut racer = again([RACE, &seed.to_string()])?;
         let mut told = Vec::new();

@@ -51,17 +51,11 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
 }
 
 fn described(delivery: &Delivery) -> String {
-    let name = NAMES
-        .iter()
-        .find(|(number, _)| *number == delivery.signal)
-        .map(|(_, name)| *name);
+    let name = NAMES.iter().find(|(number, _)| *number == delivery.signal).map(|(_, name)| *name);
     let mut text = format!("{:<8} ({})", name.unwrap_or("signal"), delivery.signal);
     match delivery.origin {
         Some(Origin { code, pid, uid, .. }) => {
-            text += &format!(
-                " from pid {pid}, uid {uid}, code {code}: {}",
-                meaning(code, pid)
-            );
+            text += &format!(" from pid {pid}, uid {uid}, code {code}: {}", meaning(code, pid));
         }
         None => text += " from somebody unknown: too many came at once",
     }

@@ -16,38 +16,33 @@ use std::sync::atomic::AtomicU32 as Plain;
 fn lands_everywhere() {
     let places = Arc::new(std::sync::Mutex::new(BTreeSet::new()));
     let seen = Arc::clone(&places);
-    let executions = Model::new("kernel::lands_everywhere")
-        .actors(2)
-        .check(move || {
-            let kernel = Kernel::new().at_most(1);
-            let old = kernel.sigmask(How::Block, SigSet::ALL);
-            let done = Arc::new(Plain::new(0));
-            let landed = Arc::new(Plain::new(99));
-            let (count, place) = (Arc::clone(&done), Arc::clone(&landed));
-            kernel.sigaction(
-                sig::USR1,
-                Disposition::handler(move |_| place.store(count.load(Relaxed), Relaxed)),
-            );
-            let target = thread::spawn("target", move || {
-                kernel.sigmask(How::Set, old);
-                let word = AtomicU32::new(0);
-                let step = || done.fetch_add(1, Relaxed);
-                word.store(1, Relaxed);
-                step();
-                word.fetch_add(1, Relaxed);
-                step();
-                word.load(Relaxed);
-                step();
-            });
-            kernel.tgkill(target.id(), sig::USR1);
-            target.join();
-            seen.lock().unwrap().insert(landed.load(Relaxed));
+    let executions = Model::new("kernel::lands_everywhere").actors(2).check(move || {
+        let kernel = Kernel::new().at_most(1);
+        let old = kernel.sigmask(How::Block, SigSet::ALL);
+        let done = Arc::new(Plain::new(0));
+        let landed = Arc::new(Plain::new(99));
+        let (count, place) = (Arc::clone(&done), Arc::clone(&landed));
+        kernel.sigaction(
+            sig::USR1,
+            Disposition::handler(move |_| place.store(count.load(Relaxed), Relaxed)),
+        );
+        let target = thread::spawn("target", move || {
+            kernel.sigmask(How::Set, old);
+            let word = AtomicU32::new(0);
+            let step = || done.fetch_add(1, Relaxed);
+            word.store(1, Relaxed);
+            step();
+            word.fetch_add(1, Relaxed);
+            step();
+            word.load(Relaxed);
+            step();
         });
+        kernel.tgkill(target.id(), sig::USR1);
+        target.join();
+        seen.lock().unwrap().insert(landed.load(Relaxed));
+    });
     assert_eq!(*places.lock().unwrap(), BTreeSet::from([0, 1, 2, 3, 99]));
-    assert!(
-        executions < 60,
-        "{executions} executions for five landing places"
-    );
+    assert!(executions < 60, "{executions} executions for five landing places");
 }
 
 /// Claim: a signal may land after its target saw what its sender did next.
@@ -109,30 +104,24 @@ fn nested() {
         let _ = Kernel::new().at_most(1);
         let pair = Pair::new();
         let theirs = pair.clone();
-        interrupt(
-            Disposition::handler(move |_| pair.check_stands_still()),
-            move || {
-                theirs.step();
-            },
-        );
+        interrupt(Disposition::handler(move |_| pair.check_stands_still()), move || {
+            theirs.step();
+        });
     });
 }
 
 /// A handler that is a thread, as models without this kernel have it.
 #[test]
 fn nested_not_as_a_thread() {
-    Control::new(
-        "kernel::nested_not_as_a_thread",
-        "the interrupted code moved",
-    )
-    .actors(2)
-    .check(|| {
-        let pair = Pair::new();
-        let theirs = pair.clone();
-        let target = thread::spawn("target", move || theirs.step());
-        pair.check_stands_still();
-        target.join();
-    });
+    Control::new("kernel::nested_not_as_a_thread", "the interrupted code moved").actors(2).check(
+        || {
+            let pair = Pair::new();
+            let theirs = pair.clone();
+            let target = thread::spawn("target", move || theirs.step());
+            pair.check_stands_still();
+            target.join();
+        },
+    );
 }
 
 /// Runs a region with or without its signal masked; the handler must not find it open.
@@ -146,11 +135,7 @@ fn region(masked: bool) {
         }
     };
     interrupt(Disposition::handler(handler), move || {
-        let set = if masked {
-            SigSet::of(&[sig::USR1])
-        } else {
-            SigSet::EMPTY
-        };
+        let set = if masked { SigSet::of(&[sig::USR1]) } else { SigSet::EMPTY };
         let old = kernel.sigmask(How::Block, set);
         theirs.store(true, Relaxed);
         theirs.store(false, Relaxed);
@@ -161,9 +146,7 @@ fn region(masked: bool) {
 /// Claim: no handler of a masked signal runs.
 #[test]
 fn masked() {
-    Model::new("kernel::masked")
-        .actors(2)
-        .check(|| region(true));
+    Model::new("kernel::masked").actors(2).check(|| region(true));
 }
 
 #[test]
@@ -186,28 +169,19 @@ fn pending() {
         kernel.kill(sig::USR1);
         assert_eq!(count.load(Relaxed), 0);
         kernel.sigmask(How::Set, old);
-        assert_eq!(
-            count.load(Relaxed),
-            2,
-            "one pending for the thread, one for the process"
-        );
+        assert_eq!(count.load(Relaxed), 2, "one pending for the thread, one for the process");
     });
 }
 
 #[test]
 fn pending_not_dropped() {
-    Control::new("kernel::pending_not_dropped", "came after all")
-        .actors(1)
-        .check(|| {
-            let kernel = Kernel::new();
-            kernel.sigaction(
-                sig::USR1,
-                Disposition::handler(|_| violation("came after all")),
-            );
-            let old = kernel.sigmask(How::Block, SigSet::ALL);
-            kernel.raise(sig::USR1);
-            kernel.sigmask(How::Set, old);
-        });
+    Control::new("kernel::pending_not_dropped", "came after all").actors(1).check(|| {
+        let kernel = Kernel::new();
+        kernel.sigaction(sig::USR1, Disposition::handler(|_| violation("came after all")));
+        let old = kernel.sigmask(How::Block, SigSet::ALL);
+        kernel.raise(sig::USR1);
+        kernel.sigmask(How::Set, old);
+    });
 }
 
 /// Two threads either of which may take a signal; returns how many did, and which.
@@ -240,26 +214,19 @@ fn taken_by_one() {
         assert_eq!(taken.len(), 1);
         all.lock().unwrap().insert(taken[0]);
     });
-    assert_eq!(
-        *seen.lock().unwrap(),
-        BTreeSet::from([0, 1]),
-        "either thread may take it"
-    );
+    assert_eq!(*seen.lock().unwrap(), BTreeSet::from([0, 1]), "either thread may take it");
 }
 
 #[test]
 fn taken_by_two() {
-    Control::new("kernel::taken_by_two", "taken twice")
-        .actors(2)
-        .check(|| {
-            let taken = takers(|kernel, both| {
-                both.iter()
-                    .for_each(|&thread| kernel.tgkill(thread, sig::USR1));
-            });
-            if taken.len() == 2 {
-                violation("taken twice");
-            }
+    Control::new("kernel::taken_by_two", "taken twice").actors(2).check(|| {
+        let taken = takers(|kernel, both| {
+            both.iter().for_each(|&thread| kernel.tgkill(thread, sig::USR1));
         });
+        if taken.len() == 2 {
+            violation("taken twice");
+        }
+    });
 }
 
 /// Claim: a process-directed signal may come before its only taker masks it, or after.
@@ -267,21 +234,19 @@ fn taken_by_two() {
 fn sent_before_or_after_masking() {
     let seen = Arc::new(std::sync::Mutex::new(BTreeSet::new()));
     let all = Arc::clone(&seen);
-    Model::new("kernel::sent_before_or_after_masking")
-        .actors(2)
-        .check(move || {
-            let kernel = Kernel::new().at_most(1);
-            let count = Arc::new(Plain::new(0));
-            kernel.sigaction(sig::USR1, Disposition::handler(counting(&count)));
-            let old = kernel.sigmask(How::Block, SigSet::ALL);
-            let sender = thread::spawn("sender", move || kernel.kill(sig::USR1));
-            kernel.sigmask(How::Set, old);
-            kernel.sigmask(How::Block, SigSet::ALL);
-            all.lock().unwrap().insert(count.load(Relaxed));
-            sender.join();
-            kernel.sigmask(How::Set, old);
-            assert_eq!(count.load(Relaxed), 1);
-        });
+    Model::new("kernel::sent_before_or_after_masking").actors(2).check(move || {
+        let kernel = Kernel::new().at_most(1);
+        let count = Arc::new(Plain::new(0));
+        kernel.sigaction(sig::USR1, Disposition::handler(counting(&count)));
+        let old = kernel.sigmask(How::Block, SigSet::ALL);
+        let sender = thread::spawn("sender", move || kernel.kill(sig::USR1));
+        kernel.sigmask(How::Set, old);
+        kernel.sigmask(How::Block, SigSet::ALL);
+        all.lock().unwrap().insert(count.load(Relaxed));
+        sender.join();
+        kernel.sigmask(How::Set, old);
+        assert_eq!(count.load(Relaxed), 1);
+    });
     assert_eq!(*seen.lock().unwrap(), BTreeSet::from([0, 1]));
 }
 
@@ -344,9 +309,7 @@ fn publish(by_disposition: bool, reads: &Arc<Plain>) {
 fn disposition_publishes() {
     let reads = Arc::new(Plain::new(0));
     let count = Arc::clone(&reads);
-    Model::new("kernel::disposition_publishes")
-        .actors(2)
-        .check(move || publish(true, &count));
+    Model::new("kernel::disposition_publishes").actors(2).check(move || publish(true, &count));
     assert_ne!(reads.load(Relaxed), 0);
 }
 

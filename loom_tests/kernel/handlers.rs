@@ -34,17 +34,9 @@ fn handlers_nest() {
     Model::new("kernel::handlers_nest").actors(1).check(|| {
         let both = SigSet::of(&[sig::USR1, sig::USR2]);
         assert_eq!(depth(|h| h, sig::USR1), 1, "own signal, deferred");
-        assert_eq!(
-            depth(Handler::nodefer, sig::USR1),
-            2,
-            "own signal, not deferred"
-        );
+        assert_eq!(depth(Handler::nodefer, sig::USR1), 2, "own signal, not deferred");
         assert_eq!(depth(|h| h, sig::USR2), 2, "another signal");
-        assert_eq!(
-            depth(|h| h.mask(both), sig::USR2),
-            1,
-            "another signal, in sa_mask"
-        );
+        assert_eq!(depth(|h| h.mask(both), sig::USR2), 1, "another signal, in sa_mask");
     });
 }
 
@@ -65,17 +57,13 @@ fn locking_handler(nodefer: bool) {
 
 #[test]
 fn handler_deferred() {
-    Model::new("kernel::handler_deferred")
-        .actors(1)
-        .check(|| locking_handler(false));
+    Model::new("kernel::handler_deferred").actors(1).check(|| locking_handler(false));
 }
 
 #[test]
 fn handler_not_deferred() {
     let reason = "self-deadlock: handler awaits a lock held by the frame it interrupted";
-    Control::new("kernel::handler_not_deferred", reason)
-        .actors(1)
-        .check(|| locking_handler(true));
+    Control::new("kernel::handler_not_deferred", reason).actors(1).check(|| locking_handler(true));
 }
 
 /// A lock that the handler takes too.
@@ -83,30 +71,23 @@ fn shared_lock(mask: SigSet) {
     let kernel = Kernel::new().at_most(1);
     let lock = Arc::new(Mutex::new(0));
     let theirs = Arc::clone(&lock);
-    interrupt(
-        Disposition::handler(move |_| *lock.lock() += 1),
-        move || {
-            let old = kernel.sigmask(How::Block, mask);
-            *theirs.lock() += 1;
-            kernel.sigmask(How::Set, old);
-        },
-    );
+    interrupt(Disposition::handler(move |_| *lock.lock() += 1), move || {
+        let old = kernel.sigmask(How::Block, mask);
+        *theirs.lock() += 1;
+        kernel.sigmask(How::Set, old);
+    });
 }
 
 /// Claim: a handler may take a lock that no frame below it holds.
 #[test]
 fn lock_masked() {
-    Model::new("kernel::lock_masked")
-        .actors(2)
-        .check(|| shared_lock(SigSet::ALL));
+    Model::new("kernel::lock_masked").actors(2).check(|| shared_lock(SigSet::ALL));
 }
 
 #[test]
 fn lock_not_masked() {
     let reason = "self-deadlock: handler awaits a lock held by the frame it interrupted";
-    Control::new("kernel::lock_not_masked", reason)
-        .actors(2)
-        .check(|| shared_lock(SigSet::EMPTY));
+    Control::new("kernel::lock_not_masked", reason).actors(2).check(|| shared_lock(SigSet::EMPTY));
 }
 
 /// Attaches a thread: its alternate stack before or after it counts as attached.
@@ -131,16 +112,12 @@ fn attach(stack_first: bool) {
 /// Claim: the handlers of an attached thread run on its own signal stack.
 #[test]
 fn own_stack() {
-    Model::new("kernel::own_stack")
-        .actors(2)
-        .check(|| attach(true));
+    Model::new("kernel::own_stack").actors(2).check(|| attach(true));
 }
 
 #[test]
 fn own_stack_too_late() {
-    Control::new("kernel::own_stack_too_late", "wrong stack")
-        .actors(2)
-        .check(|| attach(false));
+    Control::new("kernel::own_stack_too_late", "wrong stack").actors(2).check(|| attach(false));
 }
 
 /// Claim: the stack that a handler runs on cannot be taken away from under it.
@@ -177,14 +154,12 @@ fn counter(increment: impl FnOnce(&AtomicU32)) {
 
 #[test]
 fn documented_example() {
-    Control::new("kernel::documented_example", "left == right")
-        .actors(2)
-        .check(|| {
-            counter(|hits| {
-                let read = hits.load(Relaxed);
-                hits.store(read + 1, Relaxed);
-            });
+    Control::new("kernel::documented_example", "left == right").actors(2).check(|| {
+        counter(|hits| {
+            let read = hits.load(Relaxed);
+            hits.store(read + 1, Relaxed);
         });
+    });
 }
 
 /// Claim: the documented example holds once its increment is one step. The join is a kernel

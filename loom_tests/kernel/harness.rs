@@ -9,9 +9,7 @@ use crate::sync::Ordering::Relaxed;
 #[test]
 #[should_panic(expected = "NOT FOUND")]
 fn control_not_found() {
-    Control::new("kernel::control_not_found", "anything")
-        .actors(1)
-        .check(|| ());
+    Control::new("kernel::control_not_found", "anything").actors(1).check(|| ());
 }
 
 /// The harness: a control that fails for another reason is an error.
@@ -24,21 +22,17 @@ fn control_other_reason() {
 /// The harness: waiting for ever by spinning is told from every other failure.
 #[test]
 fn control_no_progress() {
-    Control::new("kernel::control_no_progress", "no progress")
-        .max_branches(500)
-        .check(|| {
-            let word = AtomicU32::new(0);
-            while word.load(Relaxed) == 0 {
-                crate::sync::relax();
-            }
-        });
+    Control::new("kernel::control_no_progress", "no progress").max_branches(500).check(|| {
+        let word = AtomicU32::new(0);
+        while word.load(Relaxed) == 0 {
+            crate::sync::relax();
+        }
+    });
 }
 
 /// The harness: an exploration that is cut short does not count.
 #[test]
 #[should_panic(expected = "exploration cut")]
 fn model_cut_short() {
-    Model::new("kernel::model_cut_short")
-        .max_duration(core::time::Duration::ZERO)
-        .check(|| ());
+    Model::new("kernel::model_cut_short").max_duration(core::time::Duration::ZERO).check(|| ());
 }

@@ -21,11 +21,7 @@ fn default_action() {
         assert_eq!(kernel.outcome(), Outcome::DiedOf(sig::TERM));
         kernel.raise(sig::INT);
         kernel.exit(1);
-        assert_eq!(
-            kernel.outcome(),
-            Outcome::DiedOf(sig::TERM),
-            "the first end counts"
-        );
+        assert_eq!(kernel.outcome(), Outcome::DiedOf(sig::TERM), "the first end counts");
         violation("nothing after death counts");
     });
 }
@@ -41,10 +37,7 @@ fn ignored() {
         kernel.raise(sig::TERM);
         kernel.sigaction(sig::USR1, Disposition::Ignore);
         kernel.sigaction(sig::TERM, Disposition::Ignore);
-        kernel.sigaction(
-            sig::TERM,
-            Disposition::handler(|_| violation("it was ignored")),
-        );
+        kernel.sigaction(sig::TERM, Disposition::handler(|_| violation("it was ignored")));
         kernel.sigmask(How::Set, old);
         assert!(kernel.alive());
     });
@@ -52,17 +45,15 @@ fn ignored() {
 
 #[test]
 fn ignored_too_late() {
-    Control::new("kernel::ignored_too_late", "died of it")
-        .actors(2)
-        .check(|| {
-            let kernel = Kernel::new().at_most(1);
-            let sender = thread::spawn("sender", move || {
-                kernel.tgkill(thread::main(), sig::TERM);
-            });
-            kernel.sigaction(sig::TERM, Disposition::Ignore);
-            sender.join();
-            assert!(kernel.alive(), "died of it");
+    Control::new("kernel::ignored_too_late", "died of it").actors(2).check(|| {
+        let kernel = Kernel::new().at_most(1);
+        let sender = thread::spawn("sender", move || {
+            kernel.tgkill(thread::main(), sig::TERM);
         });
+        kernel.sigaction(sig::TERM, Disposition::Ignore);
+        sender.join();
+        assert!(kernel.alive(), "died of it");
+    });
 }
 
 /// Re-raises in a handler, after resetting the disposition or without.
@@ -93,13 +84,11 @@ fn reraised() {
 
 #[test]
 fn reraised_to_itself() {
-    Control::new("kernel::reraised_to_itself", "did not die")
-        .actors(1)
-        .check(|| {
-            if reraise(false) == Outcome::Running {
-                violation("did not die");
-            }
-        });
+    Control::new("kernel::reraised_to_itself", "did not die").actors(1).check(|| {
+        if reraise(false) == Outcome::Running {
+            violation("did not die");
+        }
+    });
 }
 
 /// Claim: `SA_RESETHAND` serves one signal; the next meets the default.
@@ -138,16 +127,14 @@ fn exit_hooks() {
 
 #[test]
 fn exit_without_hook() {
-    Control::new("kernel::exit_without_hook", "never given back")
-        .actors(2)
-        .check(|| {
-            let lock = Arc::new(AtomicBool::new(false));
-            let theirs = Arc::clone(&lock);
-            thread::spawn("other", move || theirs.store(true, Relaxed)).join();
-            if lock.load(Relaxed) {
-                violation("never given back");
-            }
-        });
+    Control::new("kernel::exit_without_hook", "never given back").actors(2).check(|| {
+        let lock = Arc::new(AtomicBool::new(false));
+        let theirs = Arc::clone(&lock);
+        thread::spawn("other", move || theirs.store(true, Relaxed)).join();
+        if lock.load(Relaxed) {
+            violation("never given back");
+        }
+    });
 }
 
 /// Claim: a forked child is a process of its own, with one thread, the caller's dispositions and
@@ -175,24 +162,18 @@ fn forked() {
         assert_eq!(child, Outcome::DiedOf(sig::TERM));
         assert!(kernel.alive(), "the parent is another process");
         kernel.sigmask(How::Set, old);
-        assert_eq!(
-            count.load(Relaxed),
-            2,
-            "still pending in the parent, and handled"
-        );
+        assert_eq!(count.load(Relaxed), 2, "still pending in the parent, and handled");
         other.join();
     });
 }
 
 #[test]
 fn not_forked() {
-    Control::new("kernel::not_forked", "the parent died")
-        .actors(1)
-        .check(|| {
-            let kernel = Kernel::new();
-            kernel.kill(sig::TERM);
-            assert!(kernel.alive(), "the parent died");
-        });
+    Control::new("kernel::not_forked", "the parent died").actors(1).check(|| {
+        let kernel = Kernel::new();
+        kernel.kill(sig::TERM);
+        assert!(kernel.alive(), "the parent died");
+    });
 }
 
 /// A thread that exits while another suspends it, through a gate or without.
@@ -221,9 +202,7 @@ fn exit_while_suspended(gate: bool) {
 /// Claim: a suspension is asynchronous, and one under way acts after the other threads ended.
 #[test]
 fn suspended_exit_gated() {
-    Model::new("kernel::suspended_exit_gated")
-        .actors(2)
-        .check(|| exit_while_suspended(true));
+    Model::new("kernel::suspended_exit_gated").actors(2).check(|| exit_while_suspended(true));
 }
 
 #[test]
@@ -251,9 +230,7 @@ fn suspend(wait_until_stopped: bool) {
 /// Claim: a suspended thread stands still once it has stopped, and goes on when resumed.
 #[test]
 fn suspended() {
-    Model::new("kernel::suspended")
-        .actors(2)
-        .check(|| suspend(true));
+    Model::new("kernel::suspended").actors(2).check(|| suspend(true));
 }
 
 #[test]

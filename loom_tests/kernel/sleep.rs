@@ -14,10 +14,7 @@ fn sleeper(mask: SigSet) {
     let kernel = Kernel::new().at_most(1);
     let word = Arc::new(AtomicU32::new(0));
     let mine = Arc::clone(&word);
-    kernel.sigaction(
-        sig::USR1,
-        Disposition::handler(move |_| mine.store(1, Relaxed)),
-    );
+    kernel.sigaction(sig::USR1, Disposition::handler(move |_| mine.store(1, Relaxed)));
     let sender = thread::spawn("sender", move || {
         kernel.tgkill(thread::main(), sig::USR1);
     });
@@ -31,46 +28,40 @@ fn sleeper(mask: SigSet) {
 /// Claim: a signal wakes a sleeper to run its handler, and the sleep ends.
 #[test]
 fn sleeper_runs_handler() {
-    Model::new("kernel::sleeper_runs_handler")
-        .actors(2)
-        .check(|| sleeper(SigSet::EMPTY));
+    Model::new("kernel::sleeper_runs_handler").actors(2).check(|| sleeper(SigSet::EMPTY));
 }
 
 #[test]
 fn sleeper_with_mask() {
-    Control::new("kernel::sleeper_with_mask", "deadlock")
-        .actors(2)
-        .check(|| sleeper(SigSet::ALL));
+    Control::new("kernel::sleeper_with_mask", "deadlock").actors(2).check(|| sleeper(SigSet::ALL));
 }
 
 /// Claim: waits for a lock and for a thread are interrupted too.
 #[test]
 fn blocked_runs_handler() {
-    Model::new("kernel::blocked_runs_handler")
-        .actors(2)
-        .check(|| {
-            let kernel = Kernel::new().at_most(1);
-            let word = Arc::new(AtomicU32::new(0));
-            let lock = Arc::new(Mutex::new(()));
-            let (mine, locked) = (Arc::clone(&word), Arc::clone(&lock));
-            kernel.sigaction(
-                sig::USR1,
-                Disposition::handler(move |_| {
-                    mine.store(1, Relaxed);
-                    futex::wake_one(&mine);
-                }),
-            );
-            let other = thread::spawn("other", move || {
-                let held = locked.lock();
-                kernel.tgkill(thread::main(), sig::USR1);
-                while word.load(Relaxed) == 0 {
-                    futex::wait(&word, 0, None);
-                }
-                drop(held);
-            });
-            drop(lock.lock());
-            other.join();
+    Model::new("kernel::blocked_runs_handler").actors(2).check(|| {
+        let kernel = Kernel::new().at_most(1);
+        let word = Arc::new(AtomicU32::new(0));
+        let lock = Arc::new(Mutex::new(()));
+        let (mine, locked) = (Arc::clone(&word), Arc::clone(&lock));
+        kernel.sigaction(
+            sig::USR1,
+            Disposition::handler(move |_| {
+                mine.store(1, Relaxed);
+                futex::wake_one(&mine);
+            }),
+        );
+        let other = thread::spawn("other", move || {
+            let held = locked.lock();
+            kernel.tgkill(thread::main(), sig::USR1);
+            while word.load(Relaxed) == 0 {
+                futex::wait(&word, 0, None);
+            }
+            drop(held);
         });
+        drop(lock.lock());
+        other.join();
+    });
 }
 
 /// One sleeper, one waker.
@@ -97,37 +88,29 @@ fn wake(store_first: bool, check: bool) {
 /// Claim: the check of the word and falling asleep are one step for a waker.
 #[test]
 fn wake_not_lost() {
-    Model::new("kernel::wake_not_lost")
-        .actors(2)
-        .check(|| wake(true, true));
+    Model::new("kernel::wake_not_lost").actors(2).check(|| wake(true, true));
 }
 
 #[test]
 fn wake_before_store() {
-    Control::new("kernel::wake_before_store", "deadlock")
-        .actors(2)
-        .check(|| wake(false, true));
+    Control::new("kernel::wake_before_store", "deadlock").actors(2).check(|| wake(false, true));
 }
 
 /// A wake that nothing else orders with the sleep comes before it too.
 #[test]
 fn wake_too_early() {
-    Control::new("kernel::wake_too_early", "deadlock")
-        .actors(2)
-        .check(|| {
-            let word = Arc::new(AtomicU32::new(0));
-            let theirs = Arc::clone(&word);
-            let waker = thread::spawn("waker", move || futex::wake_one(&theirs));
-            futex::wait(&word, 0, None);
-            waker.join();
-        });
+    Control::new("kernel::wake_too_early", "deadlock").actors(2).check(|| {
+        let word = Arc::new(AtomicU32::new(0));
+        let theirs = Arc::clone(&word);
+        let waker = thread::spawn("waker", move || futex::wake_one(&theirs));
+        futex::wait(&word, 0, None);
+        waker.join();
+    });
 }
 
 #[test]
 fn wait_without_check() {
-    Control::new("kernel::wait_without_check", "deadlock")
-        .actors(2)
-        .check(|| wake(true, false));
+    Control::new("kernel::wait_without_check", "deadlock").actors(2).check(|| wake(true, false));
 }
 
 /// Hands a payload over a word; `publish` is the waker's order.
@@ -149,9 +132,7 @@ fn payload_over_futex(publish: Ordering) {
 /// Claim: the futex itself publishes nothing that a model could lean on.
 #[test]
 fn futex_publishes_by_word() {
-    Model::new("kernel::futex_publishes_by_word")
-        .actors(2)
-        .check(|| payload_over_futex(Release));
+    Model::new("kernel::futex_publishes_by_word").actors(2).check(|| payload_over_futex(Release));
 }
 
 #[test]
@@ -186,10 +167,8 @@ fn deadline() {
 
 #[test]
 fn deadline_never() {
-    Control::new("kernel::deadline_never", "deadlock")
-        .actors(1)
-        .check(|| {
-            let deadline = Deadline::after(core::time::Duration::from_secs(1));
-            futex::wait(&AtomicU32::new(0), 0, Some(&deadline));
-        });
+    Control::new("kernel::deadline_never", "deadlock").actors(1).check(|| {
+        let deadline = Deadline::after(core::time::Duration::from_secs(1));
+        futex::wait(&AtomicU32::new(0), 0, Some(&deadline));
+    });
 }

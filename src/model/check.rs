@@ -55,19 +55,13 @@ impl Model {
     /// How many steps one execution may have before it counts as making no progress.
     #[must_use]
     pub fn max_branches(self, max_branches: usize) -> Self {
-        Self {
-            max_branches,
-            ..self
-        }
+        Self { max_branches, ..self }
     }
 
     /// Fails the model if its exploration takes longer.
     #[must_use]
     pub fn max_duration(self, max_duration: Duration) -> Self {
-        Self {
-            max_duration: Some(max_duration),
-            ..self
-        }
+        Self { max_duration: Some(max_duration), ..self }
     }
 
     /// Explores the model; returns the number of executions.
@@ -85,9 +79,7 @@ impl Model {
             Bound::At(bound) => format!("bound {bound}"),
         };
         let name = &self.name;
-        say(&format!(
-            "model {name}: {executions} executions, {bound}, {seconds:.1} s"
-        ));
+        say(&format!("model {name}: {executions} executions, {bound}, {seconds:.1} s"));
         ledger(name, self.actors, &bound, executions, seconds, "model");
         executions
     }
@@ -100,11 +92,7 @@ impl Model {
         builder.max_branches = self.max_branches;
         // loom returns quietly when it runs out of time; whether it did is checked below.
         builder.max_duration = self.max_duration;
-        builder.checkpoint_interval = if self.max_duration.is_some() {
-            1
-        } else {
-            usize::MAX
-        };
+        builder.checkpoint_interval = if self.max_duration.is_some() { 1 } else { usize::MAX };
         builder.max_permutations = None;
         builder.preemption_bound = match self.bound_in_force() {
             Bound::Exhaustive => None,
@@ -120,10 +108,7 @@ impl Model {
         });
         drop(watch);
         let limit = self.max_duration.unwrap_or(Duration::MAX);
-        assert!(
-            start.elapsed() < limit,
-            "exploration cut: longer than {limit:?}"
-        );
+        assert!(start.elapsed() < limit, "exploration cut: longer than {limit:?}");
         executions.load(Relaxed)
     }
 
@@ -134,9 +119,7 @@ impl Model {
         match std::env::var("PORTCULLIS_BOUND").as_deref() {
             Ok("none") => Bound::Exhaustive,
             Ok(raised) => {
-                let raised = raised
-                    .parse()
-                    .expect("PORTCULLIS_BOUND is a number or none");
+                let raised = raised.parse().expect("PORTCULLIS_BOUND is a number or none");
                 Bound::At(bound.max(raised))
             }
             Err(_) => Bound::At(bound),
@@ -163,10 +146,7 @@ pub(super) fn ledger(
         return;
     };
     let line = format!("{kind}\t{name}\t{actors}\t{bound}\t{executions}\t{seconds:.2}\n");
-    let file = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&path);
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(&path);
     let written = file.and_then(|mut file| file.write_all(line.as_bytes()));
     written.unwrap_or_else(|error| panic!("ledger {path}: {error}"));
 }

@@ -18,37 +18,25 @@ impl Control {
     /// A control whose failure's reason must contain `expected`.
     #[must_use]
     pub fn new(name: impl Into<String>, expected: impl Into<String>) -> Self {
-        Self {
-            model: Model::new(name),
-            expected: expected.into(),
-        }
+        Self { model: Model::new(name), expected: expected.into() }
     }
 
     /// See [`Model::actors`].
     #[must_use]
     pub fn actors(self, actors: usize) -> Self {
-        Self {
-            model: self.model.actors(actors),
-            ..self
-        }
+        Self { model: self.model.actors(actors), ..self }
     }
 
     /// See [`Model::bound`].
     #[must_use]
     pub fn bound(self, bound: Bound) -> Self {
-        Self {
-            model: self.model.bound(bound),
-            ..self
-        }
+        Self { model: self.model.bound(bound), ..self }
     }
 
     /// See [`Model::max_branches`].
     #[must_use]
     pub fn max_branches(self, max_branches: usize) -> Self {
-        Self {
-            model: self.model.max_branches(max_branches),
-            ..self
-        }
+        Self { model: self.model.max_branches(max_branches), ..self }
     }
 
     /// Looks for the failure, in a child process: a failing model may take its process along.
@@ -67,10 +55,7 @@ impl Control {
             return 0;
         }
         let start = Instant::now();
-        let test = std::thread::current()
-            .name()
-            .expect("libtest names its threads")
-            .to_owned();
+        let test = std::thread::current().name().expect("libtest names its threads").to_owned();
         let output = Command::new(std::env::current_exe().expect("tests know their program"))
             .args(["--exact", &test, "--nocapture", "--test-threads=1"])
             .env(CHILD, &name)
@@ -84,15 +69,11 @@ impl Control {
             self.expected,
             output.status,
         );
-        let report = text
-            .split_once(BEGIN)
-            .and_then(|(_, rest)| rest.split_once(END));
+        let report = text.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END));
         let (report, _) = report.expect("the child reports what it found");
         let mut lines = report.trim_start().splitn(4, '\n');
-        let executions: usize = lines
-            .next()
-            .and_then(|line| line.parse().ok())
-            .expect("a number of executions");
+        let executions: usize =
+            lines.next().and_then(|line| line.parse().ok()).expect("a number of executions");
         let reason = lines.next().unwrap_or_default();
         let at = lines.next().unwrap_or_default();
         let lanes = lines.next().unwrap_or_default();
@@ -101,26 +82,14 @@ impl Control {
             "control {name}: failed for another reason than \"{}\": {reason}\n  at {at}\n{lanes}",
             self.expected,
         );
-        assert!(
-            lanes.lines().count() > 1,
-            "control {name}: found, but without lanes"
-        );
+        assert!(lanes.lines().count() > 1, "control {name}: found, but without lanes");
         let reason = reason.split(" (thread").next().unwrap_or(reason);
-        say(&format!(
-            "control {name}: found after {executions} executions: {reason}"
-        ));
+        say(&format!("control {name}: found after {executions} executions: {reason}"));
         if std::env::var_os("PORTCULLIS_LANES").is_some() {
             say(lanes);
         }
         let seconds = start.elapsed().as_secs_f64();
-        ledger(
-            &name,
-            self.model.actors,
-            reason,
-            executions,
-            seconds,
-            "control",
-        );
+        ledger(&name, self.model.actors, reason, executions, seconds, "control");
         executions
     }
 }

@@ -119,16 +119,10 @@ fn take_all(
             let mut inner = run.borrow();
             let taken = if thread_directed {
                 let pending = &mut inner.threads[me].pending;
-                pending
-                    .iter()
-                    .position(|p| p.0 == signal)
-                    .map(|index| _ = pending.remove(index))
+                pending.iter().position(|p| p.0 == signal).map(|index| _ = pending.remove(index))
             } else {
                 let pending = &mut inner.process_of(me).pending;
-                pending
-                    .iter()
-                    .position(|&p| p == signal)
-                    .map(|index| _ = pending.remove(index))
+                pending.iter().position(|&p| p == signal).map(|index| _ = pending.remove(index))
             };
             if taken.is_none() {
                 continue;
@@ -148,19 +142,12 @@ fn candidate(run: &Run, me: usize, shared: bool) -> Option<(Signal, bool)> {
     }
     let thread = &inner.threads[me];
     let (mask, noticed) = (thread.mask, thread.noticed);
-    let own = thread
-        .pending
-        .iter()
-        .find(|p| p.1 <= noticed && !mask.contains(p.0));
+    let own = thread.pending.iter().find(|p| p.1 <= noticed && !mask.contains(p.0));
     if let Some(&(signal, _)) = own {
         return Some((signal, true));
     }
     let process = inner.process_of(me);
-    let found = process
-        .pending
-        .iter()
-        .copied()
-        .find(|&p| shared && !mask.contains(p));
+    let found = process.pending.iter().copied().find(|&p| shared && !mask.contains(p));
     found.map(|signal| (signal, false))
 }
 
@@ -210,11 +197,7 @@ fn run_handler(
         if !handler.nodefer {
             thread.mask = thread.mask.with(signal);
         }
-        thread.frames.push(Frame {
-            signal,
-            interrupted: at,
-            on_altstack,
-        });
+        thread.frames.push(Frame { signal, interrupted: at, on_altstack });
         (saved, thread.attached && !on_altstack)
     };
     if wrong_stack {
@@ -289,10 +272,7 @@ pub(super) fn post_process(run: &Run, words: &Words, from: usize, signal: Signal
         let process = inner.threads[from].process;
         let takes = |t: &Thread| t.process == process && !t.exited && !t.mask.contains(signal);
         let all = inner.threads.iter().enumerate();
-        let targets: Vec<usize> = all
-            .filter(|(_, t)| takes(t))
-            .map(|(slot, _)| slot)
-            .collect();
+        let targets: Vec<usize> = all.filter(|(_, t)| takes(t)).map(|(slot, _)| slot).collect();
         let nothing = matches!(inner.action(from, signal), Action::Nothing);
         let pending = &mut inner.process_of(from).pending;
         if pending.contains(&signal) || (nothing && !targets.is_empty()) {

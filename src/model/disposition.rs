@@ -37,13 +37,7 @@ impl Handler {
     /// A handler that masks its own signal while it runs, on the stack it finds.
     pub fn new(run: impl Fn(Signal) + 'static) -> Self {
         let run = Rc::new(run);
-        Self {
-            run,
-            mask: SigSet::EMPTY,
-            nodefer: false,
-            onstack: false,
-            resethand: false,
-        }
+        Self { run, mask: SigSet::EMPTY, nodefer: false, onstack: false, resethand: false }
     }
     /// `sa_mask`: masked while the handler runs.
     #[must_use]
@@ -53,26 +47,17 @@ impl Handler {
     /// `SA_NODEFER`: the handler may be interrupted by its own signal.
     #[must_use]
     pub fn nodefer(self) -> Self {
-        Self {
-            nodefer: true,
-            ..self
-        }
+        Self { nodefer: true, ..self }
     }
     /// `SA_ONSTACK`: runs on the thread's alternate stack if it has one.
     #[must_use]
     pub fn onstack(self) -> Self {
-        Self {
-            onstack: true,
-            ..self
-        }
+        Self { onstack: true, ..self }
     }
     /// `SA_RESETHAND`: the disposition is the default again once the handler was chosen.
     #[must_use]
     pub fn resethand(self) -> Self {
-        Self {
-            resethand: true,
-            ..self
-        }
+        Self { resethand: true, ..self }
     }
 }
 
@@ -84,9 +69,7 @@ impl PartialEq for Handler {
 
 impl Debug for Handler {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handler")
-            .field("mask", &self.mask)
-            .finish_non_exhaustive()
+        f.debug_struct("Handler").field("mask", &self.mask).finish_non_exhaustive()
     }
 }
 

@@ -20,9 +20,7 @@ impl Kernel {
             let mut inner = call.run.borrow();
             let parent = inner.threads[call.me].process;
             let mut process = Process::new();
-            process
-                .dispositions
-                .clone_from(&inner.processes[parent].dispositions);
+            process.dispositions.clone_from(&inner.processes[parent].dispositions);
             inner.processes.push(process);
             let child = inner.processes.len() - 1;
             let thread = &mut inner.threads[call.me];
@@ -31,8 +29,7 @@ impl Kernel {
             thread.process = child;
             (parent, pending, thread.mask, thread.altstack, locks)
         };
-        call.run
-            .row(call.me, "fork: child runs", Detail::Nothing, call.at);
+        call.run.row(call.me, "fork: child runs", Detail::Nothing, call.at);
         child();
         let (process, pending, mask, altstack, locks) = parent;
         let outcome = {
@@ -46,10 +43,7 @@ impl Kernel {
             thread.locks.truncate(locks);
             inner.processes[child].outcome
         };
-        call.leave(
-            "fork: back in the parent",
-            Detail::Text(format!("child {outcome:?}")),
-        );
+        call.leave("fork: back in the parent", Detail::Text(format!("child {outcome:?}")));
         outcome
     }
 }

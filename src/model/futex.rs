@@ -52,12 +52,7 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<&Deadline>)
         // switches before an operation and never between it and the park.
         let seen = word.kernel_read();
         if seen != expected {
-            run.row(
-                me,
-                "futex wait: word differs",
-                Detail::Number(u64::from(seen)),
-                at,
-            );
+            run.row(me, "futex wait: word differs", Detail::Number(u64::from(seen)), at);
             return Waited::Woken;
         }
         if expired(&run, deadline) {
@@ -65,12 +60,7 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<&Deadline>)
             return Waited::TimedOut;
         }
         if !signalled(&run, me) {
-            run.row(
-                me,
-                "futex wait: sleeps",
-                Detail::Number(u64::from(seen)),
-                at,
-            );
+            run.row(me, "futex wait: sleeps", Detail::Number(u64::from(seen)), at);
             let address = core::ptr::from_ref(word).addr();
             sleep(&run, me, address, deadline.map(|deadline| deadline.0));
             run.row(me, "futex wait: awake", Detail::Nothing, at);
@@ -113,19 +103,9 @@ pub(crate) fn wake_one(word: &AtomicU32) {
 /// Parks the calling thread in the table; whoever takes it out of there unparks it.
 pub(super) fn sleep(run: &Run, me: usize, address: usize, deadline: Option<usize>) {
     let handle = loom::thread::current();
-    run.borrow().sleepers.push(Sleeper {
-        slot: me,
-        address,
-        deadline,
-        handle,
-    });
+    run.borrow().sleepers.push(Sleeper { slot: me, address, deadline, handle });
     super::suspend::asleep(run, me);
-    while run
-        .borrow()
-        .sleepers
-        .iter()
-        .any(|sleeper| sleeper.slot == me)
-    {
+    while run.borrow().sleepers.iter().any(|sleeper| sleeper.slot == me) {
         loom::thread::park();
     }
 }

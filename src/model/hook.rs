@@ -70,11 +70,7 @@ pub(crate) fn lock_taken(address: usize) {
     let me = run.me();
     let thread = &mut run.borrow().threads[me];
     let depth = thread.frames.len();
-    thread.locks.push(Held {
-        address,
-        depth,
-        taken: Location::caller(),
-    });
+    thread.locks.push(Held { address, depth, taken: Location::caller() });
 }
 
 /// The lock at `address` was given back.

@@ -44,10 +44,7 @@ impl Kernel {
     /// pays nothing for signals.
     #[must_use]
     #[track_caller]
-    #[expect(
-        clippy::new_without_default,
-        reason = "booting is an event, not a value"
-    )]
+    #[expect(clippy::new_without_default, reason = "booting is an event, not a value")]
     pub fn new() -> Self {
         let run = Run::expect();
         let word = || loom::sync::atomic::AtomicU32::new(0);
@@ -67,10 +64,7 @@ impl Kernel {
     #[must_use]
     #[track_caller]
     pub fn current() -> Self {
-        assert!(
-            Run::expect().words().is_some(),
-            "no kernel: call Kernel::new() first"
-        );
+        assert!(Run::expect().words().is_some(), "no kernel: call Kernel::new() first");
         Self(())
     }
 
@@ -115,11 +109,7 @@ impl Kernel {
             }
             old
         };
-        let text = format!(
-            "{} {name} (was {})",
-            super::signals::name(signal),
-            old.name()
-        );
+        let text = format!("{} {name} (was {})", super::signals::name(signal), old.name());
         call.leave("sigaction", Detail::Text(text));
         old
     }
@@ -158,8 +148,7 @@ impl Kernel {
             How::Unblock => "sigmask unblock",
             How::Set => "sigmask set",
         };
-        call.run
-            .row(call.me, op, Detail::Number(set.bits()), call.at);
+        call.run.row(call.me, op, Detail::Number(set.bits()), call.at);
         deliver::unmasked(&call.run, &call.words, call.me, call.at);
         old
     }
@@ -195,10 +184,7 @@ impl Kernel {
     ///
     /// Fails while a handler runs on the one in force, as the real call does (`EPERM`).
     #[track_caller]
-    #[expect(
-        clippy::result_unit_err,
-        reason = "the real call has this one error here"
-    )]
+    #[expect(clippy::result_unit_err, reason = "the real call has this one error here")]
     pub fn sigaltstack(self, stack: Option<usize>) -> Result<Option<usize>, ()> {
         let call = Call::enter(Location::caller());
         let result = {
@@ -227,10 +213,7 @@ impl Kernel {
     pub fn on_altstack(self) -> bool {
         let run = Run::expect();
         let me = run.me();
-        run.borrow().threads[me]
-            .frames
-            .iter()
-            .any(|frame| frame.on_altstack)
+        run.borrow().threads[me].frames.iter().any(|frame| frame.on_altstack)
     }
 
     /// How many handlers the calling code is nested in.

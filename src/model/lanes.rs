@@ -19,25 +19,10 @@ pub(crate) struct Row {
 #[derive(Debug)]
 pub(crate) enum Detail {
     Nothing,
-    Load {
-        order: Ordering,
-        seen: u64,
-    },
-    Store {
-        value: u64,
-        order: Ordering,
-    },
-    Swap {
-        value: u64,
-        order: Ordering,
-        old: u64,
-    },
-    Cas {
-        expected: u64,
-        new: u64,
-        order: Ordering,
-        result: Result<u64, u64>,
-    },
+    Load { order: Ordering, seen: u64 },
+    Store { value: u64, order: Ordering },
+    Swap { value: u64, order: Ordering, old: u64 },
+    Cas { expected: u64, new: u64, order: Ordering, result: Result<u64, u64> },
     Fence(Ordering),
     Signal(i32),
     Number(u64),
@@ -55,12 +40,7 @@ impl Row {
             Detail::Swap { value, order, old } => {
                 write!(text, " {} {order:?} -> {}", Value(*value), Value(*old))
             }
-            Detail::Cas {
-                expected,
-                new,
-                order,
-                result,
-            } => {
+            Detail::Cas { expected, new, order, result } => {
                 let (word, seen) = match result {
                     Ok(seen) => ("ok", seen),
                     Err(seen) => ("failed, saw", seen),
@@ -83,11 +63,7 @@ struct Value(u64);
 
 impl core::fmt::Display for Value {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        if self.0 < 1000 {
-            write!(f, "{}", self.0)
-        } else {
-            write!(f, "{:#x}", self.0)
-        }
+        if self.0 < 1000 { write!(f, "{}", self.0) } else { write!(f, "{:#x}", self.0) }
     }
 }
 
@@ -102,20 +78,11 @@ const WIDEST: usize = 60;
 /// Prints the execution so far.
 pub(super) fn render(inner: &Inner) -> String {
     let count = inner.threads.len();
-    let cells: Vec<(usize, String, String)> = inner
-        .rows
-        .iter()
-        .map(|row| (row.slot, row.text(), place(row.at)))
-        .collect();
+    let cells: Vec<(usize, String, String)> =
+        inner.rows.iter().map(|row| (row.slot, row.text(), place(row.at))).collect();
     let width = |slot: usize| {
-        let rows = cells
-            .iter()
-            .filter(|cell| cell.0 == slot)
-            .map(|cell| cell.1.chars().count());
-        rows.chain([inner.threads[slot].name.chars().count()])
-            .max()
-            .unwrap_or(0)
-            .min(WIDEST)
+        let rows = cells.iter().filter(|cell| cell.0 == slot).map(|cell| cell.1.chars().count());
+        rows.chain([inner.threads[slot].name.chars().count()]).max().unwrap_or(0).min(WIDEST)
     };
     let widths: Vec<usize> = (0..count).map(width).collect();
     let places = cells.iter().map(|cell| cell.2.len()).max().unwrap_or(0);

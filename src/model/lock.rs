@@ -24,9 +24,7 @@ impl RawLock {
     #[track_caller]
     pub(crate) fn try_lock(&self) -> bool {
         // Fails without storing.
-        self.0
-            .compare_exchange(false, true, Acquire, Acquire)
-            .is_ok()
+        self.0.compare_exchange(false, true, Acquire, Acquire).is_ok()
     }
 
     #[track_caller]

@@ -140,12 +140,7 @@ pub fn name_thread(name: impl Into<String>) {
 #[track_caller]
 pub fn say(text: impl Into<String>) {
     let run = Run::expect();
-    run.row(
-        run.me(),
-        "--",
-        Detail::Text(text.into()),
-        Location::caller(),
-    );
+    run.row(run.me(), "--", Detail::Text(text.into()), Location::caller());
 }
 
 /// Fails the model with `reason`, unless the calling thread's process has died.

@@ -38,11 +38,7 @@ impl Watch {
             }));
         });
         let name = name.to_owned();
-        WATCHED.set(Some(Watched {
-            name,
-            executions,
-            reported: false,
-        }));
+        WATCHED.set(Some(Watched { name, executions, reported: false }));
         Self
     }
 }
@@ -69,9 +65,7 @@ fn report(info: &PanicHookInfo<'_>) -> bool {
         let at = info.location().map(|at| at.to_string()).unwrap_or_default();
         if super::control::in_child() {
             let reason = reason.replace('\n', " / ");
-            check::say(&format!(
-                "{BEGIN}\n{executions}\n{reason}\n{at}\n{lanes}{END}"
-            ));
+            check::say(&format!("{BEGIN}\n{executions}\n{reason}\n{at}\n{lanes}{END}"));
             // The test harness must not see this: the exit code is the answer.
             std::process::exit(FOUND);
         }

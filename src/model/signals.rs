@@ -64,9 +64,7 @@ impl SigSet {
     /// The set of these signals.
     #[must_use]
     pub fn of(signals: &[Signal]) -> Self {
-        signals
-            .iter()
-            .fold(Self::EMPTY, |set, &signal| set.with(signal))
+        signals.iter().fold(Self::EMPTY, |set, &signal| set.with(signal))
     }
 
     /// This set and `signal`.

@@ -232,17 +232,13 @@ impl Run {
             return slot;
         }
         let mut inner = self.borrow();
-        let slot = inner
-            .threads
-            .iter()
-            .position(|t| t.id == Some(id))
-            .unwrap_or_else(|| {
-                let slot = inner.threads.len();
-                let mut thread = Thread::new(format!("thread {slot}"), 0, SigSet::EMPTY);
-                thread.id = Some(id);
-                inner.threads.push(thread);
-                slot
-            });
+        let slot = inner.threads.iter().position(|t| t.id == Some(id)).unwrap_or_else(|| {
+            let slot = inner.threads.len();
+            let mut thread = Thread::new(format!("thread {slot}"), 0, SigSet::EMPTY);
+            thread.id = Some(id);
+            inner.threads.push(thread);
+            slot
+        });
         self.last.set(Some((id, slot)));
         slot
     }
@@ -257,13 +253,7 @@ impl Run {
     ) {
         let mut inner = self.borrow();
         let depth = inner.threads[slot].frames.len();
-        inner.rows.push(Row {
-            slot,
-            depth,
-            op,
-            detail,
-            at,
-        });
+        inner.rows.push(Row { slot, depth, op, detail, at });
     }
 }
 

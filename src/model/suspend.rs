@@ -72,11 +72,7 @@ impl Kernel {
         touch(&call.words.shared);
         touch(&call.words.lines[call.me]);
         let suspended = call.run.borrow().threads[call.me].suspended > 0;
-        let outcome = if suspended {
-            Outcome::Ghost
-        } else {
-            Outcome::Exited(code)
-        };
+        let outcome = if suspended { Outcome::Ghost } else { Outcome::Exited(code) };
         deliver::settle(&call.run, call.me, outcome);
         call.leave("exit process", Detail::Text(format!("{outcome:?}")));
     }

@@ -126,9 +126,7 @@ pub struct JoinHandle<T> {
 
 impl<T> core::fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("JoinHandle")
-            .field("slot", &self.slot)
-            .finish_non_exhaustive()
+        f.debug_struct("JoinHandle").field("slot", &self.slot).finish_non_exhaustive()
     }
 }
 
@@ -150,11 +148,7 @@ impl<T> JoinHandle<T> {
         }
         let name = run.borrow().threads[self.slot].name.clone();
         super::hook::after("join", Detail::Text(name));
-        self.shared
-            .result
-            .borrow_mut()
-            .take()
-            .expect("written before the end")
+        self.shared.result.borrow_mut().take().expect("written before the end")
     }
 }
 

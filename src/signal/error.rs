@@ -41,23 +41,13 @@ impl fmt::Display for SignalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OutOfRange(signal) => {
-                write!(
-                    f,
-                    "signal {signal} is out of range: use 1 to {}",
-                    SIGNALS - 1
-                )
+                write!(f, "signal {signal} is out of range: use 1 to {}", SIGNALS - 1)
             }
             Self::Unstoppable(signal) => {
-                write!(
-                    f,
-                    "signal {signal} can be neither caught nor ignored: leave it out"
-                )
+                write!(f, "signal {signal} can be neither caught nor ignored: leave it out")
             }
             Self::ReservedByLibc(signal) => {
-                write!(
-                    f,
-                    "signal {signal} belongs to the C library: choose another"
-                )
+                write!(f, "signal {signal} belongs to the C library: choose another")
             }
             Self::Synchronous(signal) => write!(
                 f,

@@ -34,12 +34,7 @@ pub(super) static HUB: Hub<System> = Hub::new(System);
 
 /// In the handler, on any thread.
 fn on_signal(signal: i32, raw: RawOrigin) -> Verdict {
-    let origin = Origin {
-        code: raw.code,
-        pid: raw.pid,
-        uid: raw.uid,
-        value: raw.value,
-    };
+    let origin = Origin { code: raw.code, pid: raw.pid, uid: raw.uid, value: raw.value };
     match HUB.on_signal(signal, origin) {
         Sent::Accepted | Sent::Coalesced => Verdict::Handled,
         Sent::Ignored => Verdict::Ignored,
@@ -63,19 +58,14 @@ pub(super) fn ensure_receiver() -> Result<(), SignalError> {
     }
     hook_fork();
     // ORDERING: Relaxed: as above.
-    if RECEIVER
-        .compare_exchange(NONE, STARTING, Relaxed, Relaxed)
-        .is_err()
-    {
+    if RECEIVER.compare_exchange(NONE, STARTING, Relaxed, Relaxed).is_err() {
         return Ok(());
     }
     let started = {
         // The thread inherits the mask: signals go to the program's own threads, and the receiver
         // is not interrupted while it works.
         let _blocked = AllBlocked::new();
-        thread::Builder::new()
-            .name("portcullis-signal".into())
-            .spawn(|| HUB.run_receiver())
+        thread::Builder::new().name("portcullis-signal".into()).spawn(|| HUB.run_receiver())
     };
     let now = if started.is_ok() { RUNNING } else { NONE };
     // ORDERING: Relaxed: as above.
@@ -97,10 +87,7 @@ pub fn run_receiver() -> Result<(), SignalError> {
         return Err(SignalError::ShutDown);
     }
     // ORDERING: Relaxed: as in `ensure_receiver`.
-    if RECEIVER
-        .compare_exchange(NONE, RUNNING, Relaxed, Relaxed)
-        .is_err()
-    {
+    if RECEIVER.compare_exchange(NONE, RUNNING, Relaxed, Relaxed).is_err() {
         return Err(SignalError::ReceiverTaken);
     }
     HUB.run_receiver()
@@ -134,10 +121,7 @@ fn in_child() {
     let mut held = FORKING.with(RefCell::take);
     if let Some((table, _)) = &mut held {
         let survivor = sys::thread_id();
-        table
-            .mailboxes
-            .values_mut()
-            .for_each(|mailbox| mailbox.forked(survivor));
+        table.mailboxes.values_mut().for_each(|mailbox| mailbox.forked(survivor));
     }
     // SAFETY: only the forking thread lives on in the child, and it blocks all signals. It holds
     // no receiver or batch: those live under the hub's lock, or inside calls that do not fork.
@@ -182,8 +166,7 @@ fn set_all(signals: impl IntoIterator<Item = i32>, ignored: bool) -> Result<(), 
     if HUB.lock().closed {
         return Err(SignalError::ShutDown);
     }
-    set.iter()
-        .try_for_each(|signal| HUB.set_disposition(signal, ignored))
+    set.iter().try_for_each(|signal| HUB.set_disposition(signal, ignored))
 }
 
 /// Whether the process ignores the signal, by [`ignore`] or from its parent (man 1 nohup).
@@ -203,10 +186,7 @@ pub fn is_ignored(signal: i32) -> Result<bool, SignalError> {
 /// signal's default action is not to terminate.
 pub fn die_by(signal: i32) -> SignalError {
     match check(signal) {
-        Ok(signal) => SignalError::System {
-            signal,
-            errno: sys::die_by(signal),
-        },
+        Ok(signal) => SignalError::System { signal, errno: sys::die_by(signal) },
         Err(error) => error,
     }
 }

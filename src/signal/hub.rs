@@ -155,10 +155,7 @@ impl<K: Kernel> Hub<K> {
         }
         let keys: Vec<Key> = self.locked(|table, _| {
             // ORDERING: Relaxed: the swap above has ordered it.
-            let left = table
-                .mailboxes
-                .iter()
-                .filter(|(_, m)| m.abandoned.load(Relaxed));
+            let left = table.mailboxes.iter().filter(|(_, m)| m.abandoned.load(Relaxed));
             left.map(|(key, _)| *key).collect()
         });
         for key in keys {
@@ -181,12 +178,8 @@ impl<K: Kernel> Hub<K> {
             self.install_all(table, signals)?;
             let key = table.next_key;
             table.next_key += 1;
-            signals
-                .iter()
-                .for_each(|s| table.entries[s as usize].subscribers.push(key));
-            table
-                .mailboxes
-                .insert(key, Mailbox::new(signals, capacity, sink));
+            signals.iter().for_each(|s| table.entries[s as usize].subscribers.push(key));
+            table.mailboxes.insert(key, Mailbox::new(signals, capacity, sink));
             // A guest now has to let the primary have its part back.
             wakes.owner = has_sink;
             if has_sink {
@@ -278,11 +271,7 @@ impl<K: Kernel> Hub<K> {
                 self.kernel.set_default(signal)
             };
             done.map_err(|errno| SignalError::System { signal, errno })?;
-            let _ = if ignored {
-                self.queue.ignore(signal)
-            } else {
-                self.queue.disable(signal)
-            };
+            let _ = if ignored { self.queue.ignore(signal) } else { self.queue.disable(signal) };
             self.deliver(table, signal, None, wakes);
             let entry = &mut table.entries[signal as usize];
             entry.installed = false;
@@ -383,9 +372,7 @@ impl<K: Kernel> Hub<K> {
                 self.deliver_all(Some(key));
             }
             if wakeup == Wakeup::TimedOut {
-                break self
-                    .pop_or(key, Waiting::No)
-                    .or(Some(Err(RecvError::TimedOut)));
+                break self.pop_or(key, Waiting::No).or(Some(Err(RecvError::TimedOut)));
             }
             // ORDERING: Relaxed: as in `lead`; the fixup that ended the wait came after (E2).
             if wakeup == Wakeup::Closed || self.sinks.load(Relaxed) != 0 {
@@ -434,10 +421,7 @@ impl<K: Kernel> Hub<K> {
 
     /// The receiver's loop, on the crate's thread or a lent one; ends when the hub is shut down.
     pub(crate) fn run_receiver(&self) -> Result<(), SignalError> {
-        let mut receiver = self
-            .queue
-            .receiver()
-            .map_err(|_| SignalError::ReceiverTaken)?;
+        let mut receiver = self.queue.receiver().map_err(|_| SignalError::ReceiverTaken)?;
         loop {
             let wakeup = receiver.wait(None);
             self.deliver_all(Some(RECEIVER));
@@ -452,8 +436,7 @@ impl<K: Kernel> Hub<K> {
     pub(crate) fn shut_down(&self) {
         self.locked(|table, wakes| {
             let keys: Vec<Key> = table.mailboxes.keys().copied().collect();
-            keys.iter()
-                .for_each(|key| drop(self.give_up_locked(table, *key, wakes)));
+            keys.iter().for_each(|key| drop(self.give_up_locked(table, *key, wakes)));
             table.closed = true;
         });
         self.queue.close();

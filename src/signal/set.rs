@@ -17,11 +17,7 @@ impl SignalSet {
         for signal in signals {
             set.insert(check(signal)?);
         }
-        if set.is_empty() {
-            Err(SignalError::NoSignals)
-        } else {
-            Ok(set)
-        }
+        if set.is_empty() { Err(SignalError::NoSignals) } else { Ok(set) }
     }
 
     fn insert(&mut self, signal: i32) {

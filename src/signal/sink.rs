@@ -73,11 +73,7 @@ impl<K: Kernel> Hub<K> {
         }
         let left = self.locked(|table, _| {
             let mailbox = table.mailboxes.get_mut(&key)?;
-            let gone = if mailbox.has_sink() {
-                SinkState::Gone
-            } else {
-                SinkState::None
-            };
+            let gone = if mailbox.has_sink() { SinkState::Gone } else { SinkState::None };
             Some(core::mem::replace(&mut mailbox.sink, gone))
         });
         match left {
@@ -127,11 +123,7 @@ fn turn(mailbox: &mut Mailbox) -> Turn {
         },
         SinkState::Running(thread) => {
             mailbox.sink = SinkState::Running(thread);
-            if thread == sys::thread_id() {
-                Turn::Nested
-            } else {
-                Turn::Busy
-            }
+            if thread == sys::thread_id() { Turn::Nested } else { Turn::Busy }
         }
         other => {
             mailbox.sink = other;

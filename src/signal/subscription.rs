@@ -37,9 +37,7 @@ impl Default for Builder {
 impl Builder {
     /// 64 deliveries in the mailbox.
     pub const fn new() -> Self {
-        Self {
-            capacity: DEFAULT_CAPACITY,
-        }
+        Self { capacity: DEFAULT_CAPACITY }
     }
 
     /// How many deliveries the mailbox holds; more are counted as dropped. All of it is allocated
@@ -58,8 +56,7 @@ impl Builder {
         self,
         signals: impl IntoIterator<Item = i32>,
     ) -> Result<Subscription, SignalError> {
-        self.add(signals, None)
-            .map(|(key, abandoned)| Subscription { key, abandoned })
+        self.add(signals, None).map(|(key, abandoned)| Subscription { key, abandoned })
     }
 
     /// Has `sink` called for each signal of the set, on the receiver's thread.
@@ -277,8 +274,5 @@ fn leave(key: Key, abandoned: &AtomicBool) {
 }
 
 fn dropped(key: Key) -> u64 {
-    HUB.lock()
-        .mailboxes
-        .get(&key)
-        .map_or(0, |mailbox| mailbox.dropped)
+    HUB.lock().mailboxes.get(&key).map_or(0, |mailbox| mailbox.dropped)
 }

@@ -166,11 +166,7 @@ pub(crate) struct Table {
     pub(crate) closed: bool,
 }
 
-const NO_COUNTS: Counts = Counts {
-    received: 0,
-    coalesced: 0,
-    dropped: 0,
-};
+const NO_COUNTS: Counts = Counts { received: 0, coalesced: 0, dropped: 0 };
 
 impl Table {
     model_const_fn! {
@@ -195,23 +191,14 @@ impl Table {
         by: Option<Key>,
         wakes: &mut Wakes,
     ) {
-        let Self {
-            entries,
-            mailboxes,
-            ready,
-            ..
-        } = self;
+        let Self { entries, mailboxes, ready, .. } = self;
         let signal = batch.signal();
         let entry = &mut entries[signal as usize];
         let mut coalesced = batch.coalesced();
         entry.counts.coalesced += u64::from(coalesced);
         for origin in batch {
             entry.counts.received += 1;
-            let delivery = Delivery {
-                signal,
-                origin,
-                coalesced: core::mem::take(&mut coalesced),
-            };
+            let delivery = Delivery { signal, origin, coalesced: core::mem::take(&mut coalesced) };
             for key in &entry.subscribers {
                 let Some(mailbox) = mailboxes.get_mut(key) else {
                     continue;
@@ -230,9 +217,7 @@ impl Table {
 
     /// Takes one signal from one subscription.
     pub(crate) fn unsubscribe(&mut self, signal: i32, key: Key, wakes: &mut Wakes) {
-        self.entries[signal as usize]
-            .subscribers
-            .retain(|other| *other != key);
+        self.entries[signal as usize].subscribers.retain(|other| *other != key);
         if let Some(mailbox) = self.mailboxes.get_mut(&key) {
             mailbox.signals.remove(signal);
             if mailbox.signals.is_empty() {

@@ -74,11 +74,7 @@ impl<N: Park> SignalQueue<N> {
             () if seen & PRIMARY != 0 => Err(ReceiverRefused::Taken),
             () => Ok(seen | PRIMARY),
         };
-        self.change_owner(claim).map(|_| Receiver {
-            queue: self,
-            part: PRIMARY,
-            scan: SIGNALS,
-        })
+        self.change_owner(claim).map(|_| Receiver { queue: self, part: PRIMARY, scan: SIGNALS })
     }
 
     /// Lends the part of receiver to a thread that is about to block, while the primary sleeps or
@@ -97,11 +93,7 @@ impl<N: Park> SignalQueue<N> {
             }
             () => Err(ReceiverRefused::Busy),
         };
-        self.change_owner(claim).map(|_| Receiver {
-            queue: self,
-            part: GUEST,
-            scan: SIGNALS,
-        })
+        self.change_owner(claim).map(|_| Receiver { queue: self, part: GUEST, scan: SIGNALS })
     }
 
     /// Applies one change of owner, and returns the state as it was.
@@ -112,10 +104,7 @@ impl<N: Park> SignalQueue<N> {
         loop {
             // ORDERING: success AcqRel: E4, between one guest and the next. Failure Relaxed: only
             // tried again. Weakened: litmus guest_hands_over.
-            match self
-                .state
-                .compare_exchange(seen, change(seen)?, AcqRel, Relaxed)
-            {
+            match self.state.compare_exchange(seen, change(seen)?, AcqRel, Relaxed) {
                 Ok(_) => return Ok(seen),
                 Err(now) => seen = now,
             }
@@ -125,11 +114,7 @@ impl<N: Park> SignalQueue<N> {
     /// The lowest pending signal not below `from`, if any. A look, which `take` confirms.
     pub(crate) fn next_pending(&self, from: usize) -> Option<i32> {
         // ORDERING: Relaxed: E2 has made every announced slot visible.
-        let pending = |at: &usize| {
-            self.slots
-                .get(*at)
-                .is_some_and(|s| is_pending(s.load(Relaxed)))
-        };
+        let pending = |at: &usize| self.slots.get(*at).is_some_and(|s| is_pending(s.load(Relaxed)));
         (from..SIGNALS).find(pending).map(|at| at as i32)
     }
 
@@ -173,9 +158,7 @@ impl<N: Park> SignalQueue<N> {
                 // ORDERING: Relaxed: no other thread is there.
                 let slot = self.slots[signal as usize].load(Relaxed);
                 is_realtime(signal) == realtime
-                    && self
-                        .chain_names(signal, chain(slot))
-                        .any(|linked| linked == name)
+                    && self.chain_names(signal, chain(slot)).any(|linked| linked == name)
             })
         };
         self.standard.keep_only(|name| linked(false, name));
@@ -215,13 +198,10 @@ impl<N: Park> SignalQueue<N> {
         // ORDERING: Relaxed: the owner's bits are forgotten in the child.
         copy.state.swap(self.state.fetch_or(0, Relaxed), Relaxed);
         let chained = |realtime, name| {
-            (1..SIGNALS as i32)
-                .filter(|signal| is_realtime(*signal) == realtime)
-                .any(|signal| {
-                    let newest = chain(copy.slots[signal as usize].fetch_or(0, Relaxed));
-                    self.chain_names(signal, newest)
-                        .any(|linked| linked == name)
-                })
+            (1..SIGNALS as i32).filter(|signal| is_realtime(*signal) == realtime).any(|signal| {
+                let newest = chain(copy.slots[signal as usize].fetch_or(0, Relaxed));
+                self.chain_names(signal, newest).any(|linked| linked == name)
+            })
         };
         let standard = self.standard.copied(|name| chained(false, name));
         let realtime = self.realtime.copied(|name| chained(true, name));
@@ -231,25 +211,16 @@ impl<N: Park> SignalQueue<N> {
 
     #[cfg(test)]
     pub(crate) fn assert_no_record_in_use(&self) {
-        assert!(
-            self.standard.all_free() && self.realtime.all_free(),
-            "a record was leaked"
-        );
+        assert!(self.standard.all_free() && self.realtime.all_free(), "a record was leaked");
     }
 
     fn chain_names(&self, signal: i32, newest: u16) -> impl Iterator<Item = u16> {
-        core::iter::successors(Some(newest), move |name| {
-            Some(self.record(signal, *name).next)
-        })
-        .take_while(|name| *name != NIL)
+        core::iter::successors(Some(newest), move |name| Some(self.record(signal, *name).next))
+            .take_while(|name| *name != NIL)
     }
 
     fn record(&self, signal: i32, name: u16) -> crate::records::Record {
-        if is_realtime(signal) {
-            self.realtime.read(name)
-        } else {
-            self.standard.read(name)
-        }
+        if is_realtime(signal) { self.realtime.read(name) } else { self.standard.read(name) }
     }
 }
 
@@ -279,10 +250,7 @@ impl<'q, N: Park> Receiver<'q, N> {
             }
             self.scan = SIGNALS;
             match self.wait(deadline) {
-                Wakeup::Work {
-                    signals,
-                    fixup: wanted,
-                } => {
+                Wakeup::Work { signals, fixup: wanted } => {
                     if wanted {
                         fixup();
                     }
@@ -336,34 +304,23 @@ impl<'q, N: Park> Receiver<'q, N> {
         let idle = seen & !(SENDING | FIXUP | RECEIVING);
         // ORDERING: success Acquire: E2 from `send`, `fixup`. Failure Relaxed: only tried again.
         // Weakened: sigqueue send_recv, fixup_wakes_receiver.
-        self.queue
-            .state
-            .compare_exchange(seen, idle, Acquire, Relaxed)?;
+        self.queue.state.compare_exchange(seen, idle, Acquire, Relaxed)?;
         if seen & (SENDING | FIXUP) == 0 {
             return Err(idle);
         }
-        Ok(Wakeup::Work {
-            signals: seen & SENDING != 0,
-            fixup: seen & FIXUP != 0,
-        })
+        Ok(Wakeup::Work { signals: seen & SENDING != 0, fixup: seen & FIXUP != 0 })
     }
 
     fn fall_asleep(&self, seen: u32, deadline: Option<&Deadline>) -> Result<Waited, u32> {
         // ORDERING: success Release: E3 to whoever finds RECEIVING. Failure Relaxed: only tried
         // again. By argument, see `announce`.
-        self.queue
-            .state
-            .compare_exchange(seen, seen | RECEIVING, Release, Relaxed)?;
+        self.queue.state.compare_exchange(seen, seen | RECEIVING, Release, Relaxed)?;
         if self.sleep(deadline) == Waited::Woken {
             return Ok(Waited::Woken);
         }
         // A wake-up that is under way finds the next sleep instead, which then ends early.
         // ORDERING: Relaxed: what was announced is left to `consume`.
-        match self
-            .queue
-            .state
-            .compare_exchange(seen | RECEIVING, seen, Relaxed, Relaxed)
-        {
+        match self.queue.state.compare_exchange(seen | RECEIVING, seen, Relaxed, Relaxed) {
             Ok(_) => Ok(Waited::TimedOut),
             Err(now) => Err(now),
         }

@@ -30,17 +30,12 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<&Deadline>)
     if left == Some(Duration::ZERO) {
         return Waited::TimedOut;
     }
-    let micros = left.map_or(0, |left| {
-        u32::try_from(left.as_nanos().div_ceil(1000)).unwrap_or(u32::MAX)
-    });
+    let micros =
+        left.map_or(0, |left| u32::try_from(left.as_nanos().div_ceil(1000)).unwrap_or(u32::MAX));
     // SAFETY: the word outlives the call.
     let done = unsafe { __ulock_wait(OPERATION, word.as_ptr().cast(), expected.into(), micros) };
     let passed = || deadline.and_then(Deadline::left) == Some(Duration::ZERO);
-    if done == -libc::ETIMEDOUT && passed() {
-        Waited::TimedOut
-    } else {
-        Waited::Woken
-    }
+    if done == -libc::ETIMEDOUT && passed() { Waited::TimedOut } else { Waited::Woken }
 }
 
 /// See the contract in [`super`]. ENOENT says that nobody sleeps.

@@ -58,11 +58,8 @@ static REGISTERED: AtomicU32 = AtomicU32::new(0);
 static ENTRY: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 
 fn state(signal: i32) -> Result<&'static AtomicU32, Errno> {
-    let at = [SIGINT, SIGTERM, SIGBREAK]
-        .iter()
-        .position(|known| *known == signal);
-    at.map(|at| &STATES[at])
-        .ok_or(Errno(ERROR_INVALID_PARAMETER as i32))
+    let at = [SIGINT, SIGTERM, SIGBREAK].iter().position(|known| *known == signal);
+    at.map(|at| &STATES[at]).ok_or(Errno(ERROR_INVALID_PARAMETER as i32))
 }
 
 /// Registers the handler, once. Called under the caller's lock.
@@ -167,10 +164,7 @@ pub(super) fn answer(event: u32) -> Answer {
     }
     // SAFETY: only `install` stores there, and it stores an `Entry`.
     let entry = unsafe { core::mem::transmute::<*mut c_void, Entry>(entry) };
-    let origin = RawOrigin {
-        code: event as i32,
-        ..RawOrigin::default()
-    };
+    let origin = RawOrigin { code: event as i32, ..RawOrigin::default() };
     match entry(signal, origin) {
         Verdict::Handled if signal == SIGTERM => Answer::DoneAndStay,
         Verdict::Handled | Verdict::Ignored => Answer::Done,

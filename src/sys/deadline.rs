@@ -53,8 +53,6 @@ impl Deadline {
             (seconds, nanos) = (seconds - 1, nanos + NANOS);
         }
         let seconds = u64::try_from(seconds).ok();
-        Some(seconds.map_or(Duration::ZERO, |seconds| {
-            Duration::new(seconds, nanos as u32)
-        }))
+        Some(seconds.map_or(Duration::ZERO, |seconds| Duration::new(seconds, nanos as u32)))
     }
 }

@@ -21,18 +21,12 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<&Deadline>)
         return Waited::TimedOut;
     }
     let micros = left.map_or(LONGEST, |left| {
-        c_int::try_from(left.as_nanos().div_ceil(1000))
-            .unwrap_or(LONGEST)
-            .min(LONGEST)
+        c_int::try_from(left.as_nanos().div_ceil(1000)).unwrap_or(LONGEST).min(LONGEST)
     });
     // SAFETY: the word outlives the call.
     unsafe { libc::umtx_sleep(word.as_ptr().cast_const().cast(), expected as c_int, micros) };
     let passed = deadline.and_then(Deadline::left) == Some(Duration::ZERO);
-    if passed {
-        Waited::TimedOut
-    } else {
-        Waited::Woken
-    }
+    if passed { Waited::TimedOut } else { Waited::Woken }
 }
 
 /// See the contract in [`super`].

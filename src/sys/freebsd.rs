@@ -12,18 +12,14 @@ const UMTX_ABSTIME: u32 = 1;
 
 /// See the contract in [`super`]. The deadline is absolute, so an interrupted call needs no clock.
 pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<&Deadline>) -> Waited {
-    let time = deadline
-        .and_then(Deadline::at)
-        .map(|until| libc::_umtx_time {
-            _timeout: *until,
-            _flags: UMTX_ABSTIME,
-            _clockid: libc::CLOCK_MONOTONIC as u32,
-        });
+    let time = deadline.and_then(Deadline::at).map(|until| libc::_umtx_time {
+        _timeout: *until,
+        _flags: UMTX_ABSTIME,
+        _clockid: libc::CLOCK_MONOTONIC as u32,
+    });
     // With a time, the first of the two addresses is the size of what the second points to.
     let size = time.as_ref().map_or(0, |_| size_of::<libc::_umtx_time>());
-    let time = time.as_ref().map_or(ptr::null_mut(), |time| {
-        ptr::from_ref(time).cast_mut().cast()
-    });
+    let time = time.as_ref().map_or(ptr::null_mut(), |time| ptr::from_ref(time).cast_mut().cast());
     // SAFETY: the word outlives the call, and so does the time, which is only read.
     let done = unsafe {
         libc::_umtx_op(
@@ -34,11 +30,7 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<&Deadline>)
             time,
         )
     };
-    if done == -1 && errno::get() == libc::ETIMEDOUT {
-        Waited::TimedOut
-    } else {
-        Waited::Woken
-    }
+    if done == -1 && errno::get() == libc::ETIMEDOUT { Waited::TimedOut } else { Waited::Woken }
 }
 
 /// See the contract in [`super`].

@@ -7,9 +7,7 @@ use crate::sync::AtomicU32;
 
 /// See the contract in [`super`]. The deadline is absolute, so an interrupted call needs no clock.
 pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<&Deadline>) -> Waited {
-    let until = deadline
-        .and_then(Deadline::at)
-        .map_or(ptr::null(), ptr::from_ref);
+    let until = deadline.and_then(Deadline::at).map_or(ptr::null(), ptr::from_ref);
     // SAFETY: the word outlives the call, `until` is null or points to a timespec that does.
     let done = unsafe {
         libc::syscall(
@@ -22,11 +20,7 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<&Deadline>)
             libc::FUTEX_BITSET_MATCH_ANY,
         )
     };
-    if done == -1 && errno::get() == libc::ETIMEDOUT {
-        Waited::TimedOut
-    } else {
-        Waited::Woken
-    }
+    if done == -1 && errno::get() == libc::ETIMEDOUT { Waited::TimedOut } else { Waited::Woken }
 }
 
 /// See the contract in [`super`].

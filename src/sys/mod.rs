@@ -34,6 +34,16 @@
 //!
 //! `install`, `restore`, `set_default` and `set_ignored` are called under one lock.
 
+#![cfg_attr(
+    not(all(feature = "std", any(unix, windows))),
+    allow(
+        dead_code,
+        unused_imports,
+        unreachable_pub,
+        reason = "the half about signals has no user"
+    )
+)]
+
 use core::fmt;
 
 #[cfg(all(test, not(loom)))]

@@ -49,7 +49,6 @@ cfg_if::cfg_if! {
 }
 
 /// What sort of signal a number names. Async-signal-safe.
-#[cfg(feature = "std")]
 pub(crate) fn classify(signal: c_int) -> Class {
     match signal {
         _ if signal < 1 || signal as usize >= SIGNALS => Class::OutOfRange,

@@ -72,9 +72,14 @@ cfg_if::cfg_if! {
 /// Reads the information. Async-signal-safe.
 pub(super) fn origin(signal: c_int, info: *mut libc::siginfo_t) -> RawOrigin {
     // SAFETY: the kernel passes a valid siginfo to an SA_SIGINFO handler.
-    let Some(info) = (unsafe { info.as_ref() }) else { return RawOrigin::default() };
+    let Some(info) = (unsafe { info.as_ref() }) else {
+        return RawOrigin::default();
+    };
     let code = info.si_code;
-    let mut origin = RawOrigin { code, ..RawOrigin::default() };
+    let mut origin = RawOrigin {
+        code,
+        ..RawOrigin::default()
+    };
     let sent = [CODES.user, CODES.thread, CODES.queue, CODES.message].contains(&code);
     // Children's codes are small numbers above SI_USER's, or of zero.
     let child = signal == libc::SIGCHLD && !sent && code > 0 && code != CODES.kernel;

@@ -18,9 +18,7 @@ pub struct Deadline {
 impl Deadline {
     /// No duration has passed; any other is for ever.
     pub fn after(duration: Duration) -> Self {
-        Self {
-            passed: duration == Duration::ZERO,
-        }
+        Self { passed: duration == Duration::ZERO }
     }
 }
 

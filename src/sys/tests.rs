@@ -1,1 +1,1 @@
-//! PLACEHOLDER
+//! The shims against the system they stand on.

@@ -35,11 +35,7 @@ impl Deadline {
         let whole = u128::from(duration.as_secs()) * frequency() as u128;
         let part = u128::from(duration.subsec_nanos()) * frequency() as u128;
         let ticks = whole + part.div_ceil(1_000_000_000);
-        Self(
-            i64::try_from(ticks)
-                .ok()
-                .and_then(|ticks| now().checked_add(ticks)),
-        )
+        Self(i64::try_from(ticks).ok().and_then(|ticks| now().checked_add(ticks)))
     }
 
     /// Milliseconds left, rounded up; 0 if it has passed, INFINITE is for ever.
@@ -56,12 +52,7 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<&Deadline>)
     let left = || deadline.map_or(INFINITE, Deadline::left);
     // SAFETY: the word and the local outlive the call, both are of the size that it is told.
     let woken = unsafe {
-        WaitOnAddress(
-            word.as_ptr().cast(),
-            (&raw const expected).cast(),
-            size_of::<u32>(),
-            left(),
-        )
+        WaitOnAddress(word.as_ptr().cast(), (&raw const expected).cast(), size_of::<u32>(), left())
     };
     // SAFETY: no preconditions.
     if woken == 0 && unsafe { GetLastError() } == ERROR_TIMEOUT && left() == 0 {

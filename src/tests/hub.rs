@@ -30,11 +30,7 @@ struct System(Rc<RefCell<BTreeMap<i32, Disposition>>>);
 
 impl System {
     fn get(&self, signal: i32) -> Disposition {
-        *self
-            .0
-            .borrow()
-            .get(&signal)
-            .unwrap_or(&Disposition::Default)
+        *self.0.borrow().get(&signal).unwrap_or(&Disposition::Default)
     }
     fn set(&self, signal: i32, disposition: Disposition) {
         self.0.borrow_mut().insert(signal, disposition);
@@ -108,21 +104,14 @@ struct Reference {
 
 impl Reference {
     fn subscribers(&self, signal: i32) -> usize {
-        self.boxes
-            .values()
-            .filter(|subscriber| subscriber.signals.contains(&signal))
-            .count()
+        self.boxes.values().filter(|subscriber| subscriber.signals.contains(&signal)).count()
     }
 
     fn deliver(&mut self, signal: i32) {
         let Some((pid, merged)) = self.pending.remove(&signal) else {
             return;
         };
-        for subscriber in self
-            .boxes
-            .values_mut()
-            .filter(|b| b.signals.contains(&signal))
-        {
+        for subscriber in self.boxes.values_mut().filter(|b| b.signals.contains(&signal)) {
             if subscriber.items.len() == CAPACITY {
                 subscriber.dropped += 1;
             } else {
@@ -135,10 +124,7 @@ impl Reference {
     fn stop(&mut self, key: Key, system: &System) -> Vec<i32> {
         let mut foreign = Vec::new();
         for signal in SIGNALS {
-            if !self
-                .boxes
-                .get(&key)
-                .is_some_and(|subscriber| subscriber.signals.contains(&signal))
+            if !self.boxes.get(&key).is_some_and(|subscriber| subscriber.signals.contains(&signal))
             {
                 continue;
             }
@@ -146,20 +132,14 @@ impl Reference {
                 foreign.push(signal);
             }
             self.deliver(signal);
-            self.boxes
-                .get_mut(&key)
-                .unwrap()
-                .signals
-                .retain(|other| *other != signal);
+            self.boxes.get_mut(&key).unwrap().signals.retain(|other| *other != signal);
         }
         foreign
     }
 
     fn strike_all(&mut self, signal: i32) {
         self.deliver(signal);
-        self.boxes
-            .values_mut()
-            .for_each(|b| b.signals.retain(|other| *other != signal));
+        self.boxes.values_mut().for_each(|b| b.signals.retain(|other| *other != signal));
     }
 }
 
@@ -179,26 +159,14 @@ impl Pair {
         let foreign = self.reference.stop(key, &self.system);
         let patience = Deadline::after(core::time::Duration::ZERO);
         let stopped = self.hub.stop(key, &patience).unwrap();
-        assert_eq!(
-            stopped,
-            Stopped {
-                foreign,
-                refused: Vec::new()
-            }
-        );
+        assert_eq!(stopped, Stopped { foreign, refused: Vec::new() });
     }
 
     fn send(&mut self, signal: i32, pid: i32) {
         if self.system.get(signal) != Disposition::Ours {
             return;
         }
-        let sent = self.hub.on_signal(
-            signal,
-            Origin {
-                pid,
-                ..Origin::UNKNOWN
-            },
-        );
+        let sent = self.hub.on_signal(signal, Origin { pid, ..Origin::UNKNOWN });
         match self.reference.pending.get_mut(&signal) {
             Some((_, merged)) => {
                 *merged += 1;
@@ -212,9 +180,7 @@ impl Pair {
     }
 
     fn receive(&mut self, key: Key) {
-        SIGNALS
-            .iter()
-            .for_each(|signal| self.reference.deliver(*signal));
+        SIGNALS.iter().for_each(|signal| self.reference.deliver(*signal));
         let subscriber = self.reference.boxes.get_mut(&key).unwrap();
         let expected = match subscriber.items.pop_front() {
             Some(item) => Some(Ok(item)),
@@ -229,20 +195,11 @@ impl Pair {
     fn apply(&mut self, action: Action) {
         match action {
             Action::Subscribe(mask) => {
-                let signals = SIGNALS
-                    .iter()
-                    .enumerate()
-                    .filter(|(at, _)| mask >> at & 1 != 0);
+                let signals = SIGNALS.iter().enumerate().filter(|(at, _)| mask >> at & 1 != 0);
                 let signals: Vec<i32> = signals.map(|(_, signal)| *signal).collect();
                 let set = SignalSet::new(signals.iter().copied()).unwrap();
                 let key = self.hub.subscribe(set, CAPACITY, None).unwrap();
-                self.reference.boxes.insert(
-                    key,
-                    Box_ {
-                        signals,
-                        ..Box_::default()
-                    },
-                );
+                self.reference.boxes.insert(key, Box_ { signals, ..Box_::default() });
                 self.keys.push(key);
             }
             Action::Stop(at) => self.key(at).map_or((), |key| self.stop(key)),
@@ -257,19 +214,13 @@ impl Pair {
                 let ignored = matches!(action, Action::Ignore(_));
                 self.hub.set_disposition(SIGNALS[at], ignored).unwrap();
                 self.reference.strike_all(SIGNALS[at]);
-                let late = if ignored {
-                    Sent::Ignored
-                } else {
-                    Sent::Unwanted
-                };
+                let late = if ignored { Sent::Ignored } else { Sent::Unwanted };
                 assert_eq!(self.hub.on_signal(SIGNALS[at], Origin::UNKNOWN), late);
             }
             Action::Send(at, pid) => self.send(SIGNALS[at], pid),
             Action::Deliver => {
                 self.hub.deliver_all(None);
-                SIGNALS
-                    .iter()
-                    .for_each(|signal| self.reference.deliver(*signal));
+                SIGNALS.iter().for_each(|signal| self.reference.deliver(*signal));
             }
             Action::Receive(at) => self.key(at).map_or((), |key| self.receive(key)),
             Action::Steal(at) => {
@@ -284,10 +235,7 @@ impl Pair {
         }
         for signal in SIGNALS {
             let ours = self.system.get(signal) == Disposition::Ours;
-            assert!(
-                !ours || self.reference.subscribers(signal) != 0,
-                "ours with no subscriber"
-            );
+            assert!(!ours || self.reference.subscribers(signal) != 0, "ours with no subscriber");
         }
     }
 }

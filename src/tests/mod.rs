@@ -12,8 +12,5 @@ use proptest::test_runner::{Config, FileFailurePersistence};
 /// Seeds of failures are kept in the repository.
 fn config() -> Config {
     let seeds = FileFailurePersistence::SourceParallel("proptest_regressions");
-    Config {
-        failure_persistence: Some(Box::new(seeds)),
-        ..Config::default()
-    }
+    Config { failure_persistence: Some(Box::new(seeds)), ..Config::default() }
 }

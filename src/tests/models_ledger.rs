@@ -12,11 +12,7 @@ fn named_in_sources() -> BTreeSet<String> {
         for start in ["Model::new(", "Control::new("] {
             // Names made by a macro are listed below.
             let quoted = text.split(start).skip(1).filter_map(|rest| {
-                rest.trim_start()
-                    .strip_prefix('"')?
-                    .split('"')
-                    .next()
-                    .map(str::to_owned)
+                rest.trim_start().strip_prefix('"')?.split('"').next().map(str::to_owned)
             });
             names.extend(quoted);
         }
@@ -43,17 +39,8 @@ fn the_ledger_lists_every_model() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/models.md");
     let ledger = fs::read_to_string(path).unwrap();
     let names = named_in_sources();
-    assert!(
-        names.len() > 60,
-        "only {} models were found in the sources",
-        names.len()
-    );
-    let missing: Vec<_> = names
-        .iter()
-        .filter(|name| !ledger.contains(&format!("`{name}`")))
-        .collect();
-    assert!(
-        missing.is_empty(),
-        "write docs/models.md anew by .ci/ledger; it lacks {missing:?}"
-    );
+    assert!(names.len() > 60, "only {} models were found in the sources", names.len());
+    let missing: Vec<_> =
+        names.iter().filter(|name| !ledger.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "write docs/models.md anew by .ci/ledger; it lacks {missing:?}");
 }

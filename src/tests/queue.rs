@@ -62,29 +62,14 @@ struct Reference {
 
 impl Reference {
     fn new() -> Self {
-        let slot = Slot {
-            wish: Wish::Not,
-            origins: VecDeque::new(),
-            coalesced: 0,
-        };
-        Self {
-            slots: vec![slot; SIGNALS.len()],
-            overflow: 0,
-            fixup: false,
-        }
+        let slot = Slot { wish: Wish::Not, origins: VecDeque::new(), coalesced: 0 };
+        Self { slots: vec![slot; SIGNALS.len()], overflow: 0, fixup: false }
     }
 
     fn queued(&self) -> usize {
         let realtime = |(_, signal): &(&Slot, &i32)| is_realtime(**signal);
         let slots = self.slots.iter().zip(&SIGNALS).filter(realtime);
-        slots
-            .map(|(slot, _)| {
-                slot.origins
-                    .iter()
-                    .filter(|origin| origin.is_some())
-                    .count()
-            })
-            .sum()
+        slots.map(|(slot, _)| slot.origins.iter().filter(|origin| origin.is_some()).count()).sum()
     }
 
     fn send(&mut self, at: usize, pid: i32) -> Sent {
@@ -121,18 +106,12 @@ impl Reference {
     /// Everything of one signal: its merged ones and its origins.
     fn take(&mut self, at: usize) -> (u32, Vec<Option<i32>>) {
         let slot = &mut self.slots[at];
-        (
-            core::mem::take(&mut slot.coalesced),
-            slot.origins.drain(..).collect(),
-        )
+        (core::mem::take(&mut slot.coalesced), slot.origins.drain(..).collect())
     }
 }
 
 fn origin(pid: i32) -> Origin {
-    Origin {
-        pid,
-        ..Origin::UNKNOWN
-    }
+    Origin { pid, ..Origin::UNKNOWN }
 }
 
 /// One batch: the signal, how many were merged, the senders.
@@ -145,11 +124,7 @@ fn receive(queue: &SignalQueue) -> (Vec<Received>, u32) {
     let now = Deadline::after(core::time::Duration::ZERO);
     while let Event::Signal(batch) = receiver.recv(Some(&now), || fixups += 1) {
         let (signal, coalesced) = (batch.signal(), batch.coalesced());
-        log.push((
-            signal,
-            coalesced,
-            batch.map(|origin| origin.map(|o| o.pid)).collect(),
-        ));
+        log.push((signal, coalesced, batch.map(|origin| origin.map(|o| o.pid)).collect()));
     }
     (log, fixups)
 }
@@ -169,17 +144,11 @@ fn apply(queue: &SignalQueue, reference: &mut Reference, action: Action) {
             reference.slots[at].wish = Wish::Ignored;
         }
         Action::Send(at, pid) => {
-            assert_eq!(
-                queue.send(SIGNALS[at], origin(pid)),
-                reference.send(at, pid)
-            );
+            assert_eq!(queue.send(SIGNALS[at], origin(pid)), reference.send(at, pid));
         }
         Action::Flood(at) => {
             for pid in 0..=REALTIME_CAPACITY as i32 {
-                assert_eq!(
-                    queue.send(SIGNALS[at], origin(pid)),
-                    reference.send(at, pid)
-                );
+                assert_eq!(queue.send(SIGNALS[at], origin(pid)), reference.send(at, pid));
             }
         }
         Action::Take(at) => {
@@ -192,9 +161,8 @@ fn apply(queue: &SignalQueue, reference: &mut Reference, action: Action) {
             let (log, fixups) = receive(queue);
             let taken = (0..SIGNALS.len()).map(|at| (SIGNALS[at], reference.take(at)));
             let taken = taken.filter(|(_, (_, origins))| !origins.is_empty());
-            let expected: Vec<_> = taken
-                .map(|(s, (merged, origins))| (s, merged, origins))
-                .collect();
+            let expected: Vec<_> =
+                taken.map(|(s, (merged, origins))| (s, merged, origins)).collect();
             assert_eq!(log, expected);
             assert_eq!(fixups, u32::from(core::mem::take(&mut reference.fixup)));
         }
@@ -205,10 +173,7 @@ fn apply(queue: &SignalQueue, reference: &mut Reference, action: Action) {
     }
     assert_eq!(queue.overflow(), reference.overflow);
     for (at, signal) in SIGNALS.iter().enumerate() {
-        assert_eq!(
-            queue.is_ignored(*signal),
-            Ok(reference.slots[at].wish == Wish::Ignored)
-        );
+        assert_eq!(queue.is_ignored(*signal), Ok(reference.slots[at].wish == Wish::Ignored));
     }
 }
 
@@ -235,20 +200,12 @@ fn numbers_without_a_slot_are_refused() {
         assert!(error.to_string().contains(&signal.to_string()), "{error}");
         assert!(queue.disable(signal).is_err() && queue.ignore(signal).is_err());
         assert!(queue.take(signal).is_err() && queue.is_ignored(signal).is_err());
-        assert!(
-            queue
-                .wait_quiet(signal, || panic!("nothing to wait for"))
-                .is_err()
-        );
+        assert!(queue.wait_quiet(signal, || panic!("nothing to wait for")).is_err());
         assert_eq!(queue.send(signal, Origin::UNKNOWN), Sent::Unwanted);
     }
 }
 
 #[test]
 fn a_queue_is_under_8_kib() {
-    assert!(
-        size_of::<SignalQueue>() < 8192,
-        "{} bytes",
-        size_of::<SignalQueue>()
-    );
+    assert!(size_of::<SignalQueue>() < 8192, "{} bytes", size_of::<SignalQueue>());
 }

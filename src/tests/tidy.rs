@@ -15,10 +15,7 @@ pub(super) fn rust_files(folder: &str) -> Vec<PathBuf> {
         }
     }
     let mut found = Vec::new();
-    walk(
-        &Path::new(env!("CARGO_MANIFEST_DIR")).join(folder),
-        &mut found,
-    );
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut found);
     assert!(!found.is_empty(), "no files below {folder}");
     found
 }
@@ -44,23 +41,14 @@ fn only_the_facade_names_atomics() {
             continue;
         }
         for (number, line) in text.lines().enumerate().filter(|(_, line)| is_code(line)) {
-            let named = ["sync::atomic", "loom::"]
-                .iter()
-                .any(|name| line.contains(name));
+            let named = ["sync::atomic", "loom::"].iter().any(|name| line.contains(name));
             assert!(!named, "{}:{}: {line}", path.display(), number + 1);
         }
     }
 }
 
-const OPERATIONS: [&str; 7] = [
-    ".load(",
-    ".store(",
-    ".swap(",
-    ".compare_exchange(",
-    ".fetch_",
-    "fence(",
-    ".fetch_or(",
-];
+const OPERATIONS: [&str; 7] =
+    [".load(", ".store(", ".swap(", ".compare_exchange(", ".fetch_", "fence(", ".fetch_or("];
 const ORDERS: [&str; 4] = ["Relaxed", "Acquire", "Release", "AcqRel"];
 
 /// Every atomic operation says which edge it carries, no further than a dozen lines above it.
@@ -76,12 +64,7 @@ fn every_ordering_is_explained() {
                 && ORDERS.iter().any(|order| line.contains(order));
             let above = &lines[number.saturating_sub(12)..number];
             let explained = above.iter().any(|line| line.contains("ORDERING:"));
-            assert!(
-                !operation || explained,
-                "{}:{}: {line}",
-                path.display(),
-                number + 1
-            );
+            assert!(!operation || explained, "{}:{}: {line}", path.display(), number + 1);
         }
     }
 }
@@ -106,10 +89,7 @@ fn edges_and_invariants_are_stated() {
         for id in (1..=9).flat_map(|n| [format!("E{n}"), format!("I{n}")]) {
             let code = text.lines().filter(|line| !line.starts_with("//!"));
             let cited = code.clone().any(|line| line.contains(&format!("{id} ")));
-            assert!(
-                !cited || stated(&id),
-                "{file} cites {id} and does not state it"
-            );
+            assert!(!cited || stated(&id), "{file} cites {id} and does not state it");
         }
     }
 }

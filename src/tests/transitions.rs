@@ -53,10 +53,7 @@ fn woken_by_announcement(state: u32) -> [u32; 2] {
 fn send_in_every_state() {
     for state in states() {
         let queue = in_state(state);
-        assert_eq!(
-            queue.send(1, Default::default()),
-            crate::sigqueue::Sent::Accepted
-        );
+        assert_eq!(queue.send(1, Default::default()), crate::sigqueue::Sent::Accepted);
         let expected = (state | SENDING, woken_by_announcement(state));
         assert_eq!(outcome(&queue), expected, "send in {state:#08b}");
     }
@@ -77,11 +74,7 @@ fn close_in_every_state() {
     for state in states() {
         let queue = in_state(state);
         queue.close();
-        assert_eq!(
-            outcome(&queue),
-            (state | CLOSED, [1, 1]),
-            "close in {state:#08b}"
-        );
+        assert_eq!(outcome(&queue), (state | CLOSED, [1, 1]), "close in {state:#08b}");
     }
 }
 
@@ -95,11 +88,7 @@ fn receiver_in_every_state() {
             _ => Ok(state | PRIMARY),
         };
         let claimed = queue.receiver().map(core::mem::forget);
-        assert_eq!(
-            claimed.map(|()| outcome(&queue).0),
-            expected,
-            "receiver in {state:#08b}"
-        );
+        assert_eq!(claimed.map(|()| outcome(&queue).0), expected, "receiver in {state:#08b}");
     }
 }
 
@@ -116,11 +105,7 @@ fn borrow_in_every_state() {
             _ => Err(ReceiverRefused::Busy),
         };
         let claimed = queue.borrow().map(core::mem::forget);
-        assert_eq!(
-            claimed.map(|()| outcome(&queue).0),
-            expected,
-            "borrow in {state:#08b}"
-        );
+        assert_eq!(claimed.map(|()| outcome(&queue).0), expected, "borrow in {state:#08b}");
     }
 }
 
@@ -138,11 +123,7 @@ fn guest_leaves_in_every_state() {
                 (_, 0) => (PRIMARY | RECEIVING, [0, 0]),
                 _ => (PRIMARY | announced, [1, 0]),
             };
-            assert_eq!(
-                outcome(&queue),
-                expected,
-                "the guest leaves in {state:#08b}"
-            );
+            assert_eq!(outcome(&queue), expected, "the guest leaves in {state:#08b}");
         }
     }
 }
@@ -154,16 +135,8 @@ fn primary_leaves_in_every_state() {
         let primary = queue.receiver().unwrap();
         queue.state_word().store(rest | PRIMARY, Relaxed);
         drop(primary);
-        let expected = if rest & GUEST != 0 {
-            rest
-        } else {
-            rest & !RECEIVING
-        };
-        assert_eq!(
-            outcome(&queue),
-            (expected, [0, 0]),
-            "the primary leaves in {rest:#08b}"
-        );
+        let expected = if rest & GUEST != 0 { rest } else { rest & !RECEIVING };
+        assert_eq!(outcome(&queue), (expected, [0, 0]), "the primary leaves in {rest:#08b}");
     }
 }
 

@@ -39,27 +39,15 @@ pub(crate) fn isolated_within(name: &str, seconds: u32, body: impl FnOnce()) {
         body();
         return;
     }
-    let status = command(name, "")
-        .status()
-        .expect("the test binary runs again");
+    let status = command(name, "").status().expect("the test binary runs again");
     assert!(status.success(), "{name}: {status}");
 }
 
 /// This binary once more, with one test, in a role of it.
 pub(crate) fn command(name: &str, role: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this binary has a path"));
-    command.args([
-        "--exact",
-        name,
-        "--nocapture",
-        "--test-threads=1",
-        "--quiet",
-    ]);
-    command
-        .env(CHILD, name)
-        .env(ROLE, role)
-        .env(UNMASK, "1")
-        .stdout(Stdio::null());
+    command.args(["--exact", name, "--nocapture", "--test-threads=1", "--quiet"]);
+    command.env(CHILD, name).env(ROLE, role).env(UNMASK, "1").stdout(Stdio::null());
     // SAFETY: setting the mask is all that happens between fork and exec.
     unsafe {
         command.pre_exec(|| {
@@ -77,10 +65,7 @@ pub(crate) fn role() -> String {
 
 /// A number handed to a process in a role.
 pub(crate) fn number(name: &str) -> u64 {
-    std::env::var(name)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .expect("the number was handed on")
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).expect("the number was handed on")
 }
 
 /// A process in a role that is ended with the test. Its standard input is a pipe of ours.
@@ -97,13 +82,7 @@ impl Helper {
     /// One whose output is read by [`told`](Self::told).
     pub(crate) fn telling(name: &str, role: &str) -> Self {
         let mut command = command(name, role);
-        Self(
-            command
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .spawn()
-                .expect("a helper starts"),
-        )
+        Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a helper starts"))
     }
 
     /// Closes the pipe ([`told_to_end`]) and waits; the number that it printed after [`TELLS`].
@@ -111,13 +90,9 @@ impl Helper {
         drop(self.0.stdin.take());
         let mut text = String::new();
         let output = self.0.stdout.as_mut().expect("its output is a pipe");
-        output
-            .read_to_string(&mut text)
-            .expect("its output is text");
+        output.read_to_string(&mut text).expect("its output is text");
         assert!(self.finish().success());
-        let number = text
-            .lines()
-            .find_map(|line| line.split(TELLS).nth(1)?.parse().ok());
+        let number = text.lines().find_map(|line| line.split(TELLS).nth(1)?.parse().ok());
         number.expect("it told its number")
     }
 
@@ -136,11 +111,7 @@ impl Drop for Helper {
 
 /// Whether the other end of standard input was closed.
 pub(crate) fn told_to_end() -> bool {
-    let mut input = libc::pollfd {
-        fd: 0,
-        events: libc::POLLIN,
-        revents: 0,
-    };
+    let mut input = libc::pollfd { fd: 0, events: libc::POLLIN, revents: 0 };
     // SAFETY: one pollfd, valid for the call.
     unsafe { libc::poll(&raw mut input, 1, 0) == 1 }
 }
@@ -167,18 +138,9 @@ impl Image {
     pub(crate) fn new(name: &str, role: &str, extra: &[(&str, u64)]) -> Self {
         let text = |text: String| CString::new(text).expect("no zero inside");
         let path = std::env::current_exe().expect("this binary has a path");
-        let path = path
-            .into_os_string()
-            .into_string()
-            .expect("a path of plain text");
-        let arguments = [
-            path.as_str(),
-            "--exact",
-            name,
-            "--nocapture",
-            "--test-threads=1",
-            "--quiet",
-        ];
+        let path = path.into_os_string().into_string().expect("a path of plain text");
+        let arguments =
+            [path.as_str(), "--exact", name, "--nocapture", "--test-threads=1", "--quiet"];
         let mut environment = vec![format!("{CHILD}={name}"), format!("{ROLE}={role}")];
         environment.extend(extra.iter().map(|(key, value)| format!("{key}={value}")));
         Self {
@@ -200,11 +162,7 @@ impl Image {
 }
 
 fn check(result: i32) -> io::Result<i32> {
-    if result == -1 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 pub(crate) fn alarm(seconds: u32) {
@@ -240,9 +198,7 @@ pub(crate) fn kill_self(signal: i32) {
 /// Queues a signal with a value, and again for as long as the kernel's queue is full.
 #[cfg(not(any(target_vendor = "apple", target_os = "openbsd")))]
 pub(crate) fn queue(pid: i32, signal: i32, value: usize) -> io::Result<()> {
-    let value = libc::sigval {
-        sival_ptr: ptr::without_provenance_mut(value),
-    };
+    let value = libc::sigval { sival_ptr: ptr::without_provenance_mut(value) };
     loop {
         // SAFETY: no preconditions.
         match check(unsafe { libc::sigqueue(pid, signal, value) }) {
@@ -306,11 +262,7 @@ pub(crate) struct Disposition {
 
 impl Disposition {
     pub(crate) fn simple(action: usize) -> Self {
-        Self {
-            action,
-            flags: 0,
-            mask: 0,
-        }
+        Self { action, flags: 0, mask: 0 }
     }
 
     /// Without the flag that the C library adds of its own accord.
@@ -325,9 +277,7 @@ impl Disposition {
 
 fn members(set: &libc::sigset_t) -> u128 {
     // SAFETY: the set is valid; numbers out of range answer -1.
-    (1..128)
-        .filter(|s| unsafe { libc::sigismember(set, *s) } == 1)
-        .fold(0, |all, s| all | 1 << s)
+    (1..128).filter(|s| unsafe { libc::sigismember(set, *s) } == 1).fold(0, |all, s| all | 1 << s)
 }
 
 fn set_of(members: u128) -> libc::sigset_t {
@@ -348,12 +298,7 @@ pub(crate) fn disposition(signal: i32) -> io::Result<Disposition> {
     // SAFETY: a null new action only asks.
     check(unsafe { libc::sigaction(signal, ptr::null(), &raw mut now) })?;
     let (action, flags) = (now.sa_sigaction, now.sa_flags);
-    Ok(Disposition {
-        action,
-        flags,
-        mask: members(&now.sa_mask),
-    }
-    .shown())
+    Ok(Disposition { action, flags, mask: members(&now.sa_mask) }.shown())
 }
 
 pub(crate) fn set_disposition(signal: i32, new: Disposition) {
@@ -396,10 +341,7 @@ pub(crate) fn lead_group() {
 pub(crate) fn limit_queue() {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
-        let limit = libc::rlimit {
-            rlim_cur: 1024,
-            rlim_max: 1024,
-        };
+        let limit = libc::rlimit { rlim_cur: 1024, rlim_max: 1024 };
         // SAFETY: the pointer is valid for the call.
         check(unsafe { libc::setrlimit(libc::RLIMIT_SIGPENDING, &raw const limit) })
             .expect("limit");
