@@ -4,6 +4,7 @@ pub(crate) use crate::model::{Bound, Control, Model};
 
 mod fork;
 mod go;
+mod guest;
 mod historical;
 mod kernel;
 mod litmus;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::model::thread;
 use crate::note::Note;
 use crate::sigqueue::{Event, Origin, Receiver, Sent, SignalQueue};
 use crate::sync::UnsafeCell;
@@ -42,6 +43,16 @@ pub(super) fn fixture() -> Arc<Fixture> {
     let queue = SignalQueue::new();
     (1..=3).for_each(|signal| queue.enable(signal).unwrap());
     Arc::new(Fixture { queue, payloads: [Payload::new(), Payload::new()] })
+}
+
+/// A thread that sends, as a handler on it would.
+pub(super) fn sender(
+    fixture: &Arc<Fixture>,
+    index: usize,
+    signal: i32,
+) -> thread::JoinHandle<Sent> {
+    let fixture = Arc::clone(fixture);
+    thread::spawn(format!("sender {index}"), move || fixture.send(index, signal))
 }
 
 /// An origin that says who sent.

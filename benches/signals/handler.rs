@@ -129,18 +129,27 @@ fn ours_asleep() -> Case {
 fn tokio_asleep() -> Case {
     use tokio::signal::unix::{SignalKind, signal};
     let (ready, started) = std::sync::mpsc::channel();
+    // The runtime ends with the case: it would be woken for every other one's signals.
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
     os::masked(|| {
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.expect("a runtime").block_on(async move {
                 let mut stream = signal(SignalKind::user_defined2()).expect("registered");
                 ready.send(()).expect("the starter waits");
-                while stream.recv().await.is_some() {}
+                tokio::select! {
+                    () = async { while stream.recv().await.is_some() {} } => {}
+                    _ = ended => {}
+                }
             });
         })
     });
     started.recv().expect("the runtime starts");
-    timed("tokio, runtime asleep", || os::raise(libc::SIGUSR2), settle)
+    let raise = move || {
+        let _kept = &end;
+        os::raise(libc::SIGUSR2);
+    };
+    timed("tokio, runtime asleep", raise, settle)
 }
 
 fn raised() -> Vec<Case> {
@@ -173,7 +182,7 @@ fn direct() -> Vec<Case> {
         let (mut sum, each) = (0, DIRECT.len() as u64);
         for _ in 0..times.div_ceil(each) {
             let start = os::now();
-            DIRECT.for_each(|signal| drop(queue.send(signal, Origin::UNKNOWN)));
+            DIRECT.for_each(|signal| _ = queue.send(signal, Origin::UNKNOWN));
             sum += os::now() - start;
             DIRECT.for_each(|_| assert!(matches!(receiver.recv(None, || ()), Event::Signal(_))));
         }
@@ -183,7 +192,7 @@ fn direct() -> Vec<Case> {
         let queue = SignalQueue::new();
         queue.enable(10).expect("in range");
         let start = os::now();
-        (0..times).for_each(|_| drop(queue.send(10, Origin::UNKNOWN)));
+        (0..times).for_each(|_| _ = queue.send(10, Origin::UNKNOWN));
         os::now() - start
     };
     vec![
@@ -209,7 +218,7 @@ fn direct_asleep(times: u64) -> u64 {
         for at in 0..times {
             settle();
             let start = os::now();
-            drop(queue.send(10, Origin::UNKNOWN));
+            let _ = queue.send(10, Origin::UNKNOWN);
             sum += os::now() - start;
             while received.load(SeqCst) <= at {
                 thread::yield_now();
@@ -220,10 +229,22 @@ fn direct_asleep(times: u64) -> u64 {
     sum
 }
 
-pub(crate) fn criterion(criterion: &mut criterion::Criterion) {
-    for (name, cases) in [("raise", raised()), ("send", direct())] {
+/// All of them, once: registrations add up.
+pub(crate) struct Cases {
+    raised: Vec<Case>,
+    direct: Vec<Case>,
+}
+
+impl Cases {
+    pub(crate) fn new() -> Self {
+        Self { raised: raised(), direct: direct() }
+    }
+}
+
+pub(crate) fn criterion(criterion: &mut criterion::Criterion, cases: &mut Cases) {
+    for (name, cases) in [("raise", &mut cases.raised), ("send", &mut cases.direct)] {
         let mut group = criterion.benchmark_group(name);
-        for mut case in cases {
+        for case in cases {
             group.bench_function(case.name, |bencher| {
                 bencher.iter_custom(|times| Duration::from_nanos((case.run)(times)));
             });
@@ -233,10 +254,10 @@ pub(crate) fn criterion(criterion: &mut criterion::Criterion) {
 }
 
 /// The same once more, in turns.
-pub(crate) fn table(rounds: usize) {
+pub(crate) fn table(rounds: usize, cases: Cases) {
     const EACH: u64 = 250;
-    let mut cases = raised();
-    cases.extend(direct());
+    let Cases { raised: mut cases, direct } = cases;
+    cases.extend(direct);
     cases.push(timed(CLOCK, || (), || ()));
     let mut samples = vec![Vec::new(); cases.len()];
     for case in &mut cases {

@@ -40,11 +40,12 @@ fn main() {
         .configure_from_args();
     // `cargo test --benches` only wants to see it run.
     let testing = std::env::args().any(|argument| argument == "--test");
-    handler::criterion(&mut criterion);
+    let mut cases = handler::Cases::new();
+    handler::criterion(&mut criterion, &mut cases);
     stop::criterion(&mut criterion);
     criterion.final_summary();
     let rounds = if testing { 1 } else { 8 };
-    handler::table(rounds);
+    handler::table(rounds, cases);
     latency::table(rounds, &mut senders);
     storm::table(rounds, &mut senders);
     stop::table(rounds, &mut senders);

@@ -120,12 +120,9 @@ fn after_fork() {
 fn in_child() {
     let mut held = FORKING.with(RefCell::take);
     if let Some((table, _)) = &mut held {
-        let survivor = sys::thread_id();
-        table.mailboxes.values_mut().for_each(|mailbox| mailbox.forked(survivor));
+        // SAFETY: only the forking thread lives on in the child, and it masks all signals.
+        unsafe { HUB.in_child(table, sys::thread_id()) };
     }
-    // SAFETY: only the forking thread lives on in the child, and it blocks all signals. It holds
-    // no receiver or batch: those live under the hub's lock, or inside calls that do not fork.
-    unsafe { HUB.queue.reset_after_fork() };
     // ORDERING: Relaxed: no other thread is there.
     RECEIVER.store(NONE, Relaxed);
     drop(held);

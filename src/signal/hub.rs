@@ -46,15 +46,13 @@
 //!
 //! Go `os/signal`: the list of the stopping and the wait until idle are what I1 and I3 replace.
 
-use std::sync::Arc;
-use std::task::Waker;
-
+use super::SignalError;
 use super::set::SignalSet;
-use super::table::{Counts, Delivery, Key, Mailbox, RECEIVER, Sink, Table, Waiting, Wakes};
-use super::{RecvError, SignalError};
-use crate::note::{Deadline, Park, Waited};
-use crate::sigqueue::{Origin, Receiver, Sent, SignalQueue, Wakeup};
-use crate::sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering::*, model_const_fn};
+use super::table::{Counts, Key, Mailbox, Sink, Table, Wakes};
+use crate::sigqueue::{Origin, Sent, SignalQueue};
+use crate::sync::{
+    AtomicBool, AtomicU32, AtomicUsize, Mutex, MutexGuard, Ordering::*, model_const_fn,
+};
 use crate::sys::{Errno, Restored};
 
 /// What the hub asks of the system. The calls are made under the hub's lock.
@@ -87,6 +85,8 @@ pub(crate) struct Hub<K> {
     pub(crate) sinks: AtomicUsize,
     /// Some subscription was dropped by a handler that could not have the lock.
     any_abandoned: AtomicBool,
+    /// How many forks lie between this process and the first.
+    generation: AtomicU32,
 }
 
 impl<K: Kernel> Hub<K> {
@@ -98,6 +98,7 @@ impl<K: Kernel> Hub<K> {
                 table: Mutex::new(Table::new()),
                 sinks: AtomicUsize::new(0),
                 any_abandoned: AtomicBool::new(false),
+                generation: AtomicU32::new(0),
             }
         }
     }
@@ -146,6 +147,25 @@ impl<K: Kernel> Hub<K> {
         // the frame interrupted here, its own program order would do.
         abandoned.store(true, Release);
         self.any_abandoned.store(true, Release);
+    }
+
+    /// Which process this is, of a line of forks.
+    pub(crate) fn generation(&self) -> u32 {
+        // ORDERING: Relaxed: it changes only while one thread is there.
+        self.generation.load(Relaxed)
+    }
+
+    /// In the child of a fork, with the lock held since before it and all signals masked.
+    ///
+    /// # Safety
+    /// No other thread is there, and no signal arrives.
+    pub(crate) unsafe fn in_child(&self, table: &mut Table, survivor: usize) {
+        table.mailboxes.values_mut().for_each(|mailbox| mailbox.forked(survivor));
+        // ORDERING: Relaxed: as in `generation`.
+        self.generation.fetch_add(1, Relaxed);
+        // SAFETY: the caller's promise. Batches live under the lock; a receiver that the forking
+        // thread has, if it forked in a sink, is given up unused: see `run_receiver`.
+        unsafe { self.queue.reset_after_fork() };
     }
 
     fn sweep(&self) {
@@ -253,7 +273,11 @@ impl<K: Kernel> Hub<K> {
                     Ok(_) => stopped.foreign.push(signal),
                     Err(errno) => stopped.refused.push((signal, errno)),
                 }
-                let _ = self.queue.disable(signal);
+                // Where ours had to stay in place the signal is ignored: to raise it again would
+                // bring it here again (I2).
+                let refused = stopped.refused.last().is_some_and(|(last, _)| *last == signal);
+                let _ =
+                    if refused { self.queue.ignore(signal) } else { self.queue.disable(signal) };
                 entry.installed = false;
             }
             self.deliver(table, signal, None, wakes);
@@ -280,156 +304,6 @@ impl<K: Kernel> Hub<K> {
             }
             Ok(())
         })
-    }
-
-    /// The next delivery if there is one; else the thread is noted as waiting in this way (I4).
-    fn pop_or(&self, key: Key, waiting: Waiting) -> Option<Result<Delivery, RecvError>> {
-        self.locked(|table, _| {
-            let closed = table.closed;
-            let Some(mailbox) = table.mailboxes.get_mut(&key) else {
-                return Some(Err(RecvError::Stopped));
-            };
-            mailbox.waiting = Waiting::No;
-            if let Some(delivery) = mailbox.items.pop_front() {
-                return Some(Ok(delivery));
-            }
-            if closed {
-                return Some(Err(RecvError::ShutDown));
-            }
-            if mailbox.signals.is_empty() {
-                return Some(Err(RecvError::Stopped));
-            }
-            mailbox.waiting = waiting;
-            None
-        })
-    }
-
-    pub(crate) fn try_recv(&self, key: Key) -> Option<Result<Delivery, RecvError>> {
-        self.deliver_all(Some(key));
-        self.pop_or(key, Waiting::No)
-    }
-
-    /// Receives as the subscription `key`, of which the caller is the one thread.
-    pub(crate) fn recv(
-        &self,
-        key: Key,
-        deadline: Option<&Deadline>,
-    ) -> Result<Delivery, RecvError> {
-        loop {
-            if let Some(done) = self.pop_or(key, Waiting::No) {
-                return done;
-            }
-            let done = match self.lead() {
-                Some(receiver) => self.recv_leading(key, receiver, deadline),
-                None => self.recv_following(key, deadline),
-            };
-            if let Some(done) = done {
-                return done;
-            }
-        }
-    }
-
-    fn lead(&self) -> Option<Receiver<'_>> {
-        // ORDERING: Relaxed: a hint; one that comes too late is made up for by the fixup that
-        // `subscribe` sends.
-        if self.sinks.load(Relaxed) != 0 {
-            return None;
-        }
-        self.queue.borrow().ok()
-    }
-
-    /// Has the waker called when something arrives; `None` if nothing is there yet.
-    pub(crate) fn poll(&self, key: Key, waker: &Waker) -> Option<Result<Delivery, RecvError>> {
-        let done = self.try_recv(key);
-        if done.is_some() {
-            return done;
-        }
-        // Wakers are the user's code: cloned and dropped outside the lock.
-        let mut waker = Some(waker.clone());
-        self.locked(|table, _| {
-            let mailbox = table.mailboxes.get_mut(&key)?;
-            core::mem::swap(&mut mailbox.waker, &mut waker);
-            Some(())
-        });
-        drop(waker);
-        // Something may have arrived before the waker was there.
-        self.pop_or(key, Waiting::No)
-    }
-
-    /// In the receiver's part. `None`: the part had to be given back.
-    fn recv_leading(
-        &self,
-        key: Key,
-        mut receiver: Receiver<'_>,
-        deadline: Option<&Deadline>,
-    ) -> Option<Result<Delivery, RecvError>> {
-        let done = loop {
-            if let Some(done) = self.pop_or(key, Waiting::Leading) {
-                break Some(done);
-            }
-            let wakeup = receiver.wait(deadline);
-            if matches!(wakeup, Wakeup::Work { signals: true, .. }) {
-                self.deliver_all(Some(key));
-            }
-            if wakeup == Wakeup::TimedOut {
-                break self.pop_or(key, Waiting::No).or(Some(Err(RecvError::TimedOut)));
-            }
-            // ORDERING: Relaxed: as in `lead`; the fixup that ended the wait came after (E2).
-            if wakeup == Wakeup::Closed || self.sinks.load(Relaxed) != 0 {
-                break None;
-            }
-        };
-        drop(receiver);
-        self.pass_on();
-        done
-    }
-
-    /// After the part was given back: whoever else waits is to have it, and sinks are to be run.
-    fn pass_on(&self) {
-        if self.queue.has_primary() {
-            // ORDERING: Relaxed: as in `lead`.
-            if self.sinks.load(Relaxed) != 0 {
-                self.queue.fixup();
-            }
-            return;
-        }
-        self.locked(|table, wakes| {
-            let follower = |(_, mailbox): &(&Key, &mut Mailbox)| mailbox.waiting == Waiting::Asleep;
-            if let Some((key, mailbox)) = table.mailboxes.iter_mut().find(follower) {
-                wakes.mailbox(*key, mailbox, None);
-            }
-        });
-    }
-
-    fn recv_following(
-        &self,
-        key: Key,
-        deadline: Option<&Deadline>,
-    ) -> Option<Result<Delivery, RecvError>> {
-        let note = self.locked(|table, _| Some(Arc::clone(&table.mailboxes.get(&key)?.note)))?;
-        let done = self.pop_or(key, Waiting::Asleep);
-        if done.is_some() {
-            return done;
-        }
-        let waited = note.sleep(deadline);
-        note.clear();
-        match self.pop_or(key, Waiting::No) {
-            None if waited == Waited::TimedOut => Some(Err(RecvError::TimedOut)),
-            done => done,
-        }
-    }
-
-    /// The receiver's loop, on the crate's thread or a lent one; ends when the hub is shut down.
-    pub(crate) fn run_receiver(&self) -> Result<(), SignalError> {
-        let mut receiver = self.queue.receiver().map_err(|_| SignalError::ReceiverTaken)?;
-        loop {
-            let wakeup = receiver.wait(None);
-            self.deliver_all(Some(RECEIVER));
-            self.run_sinks();
-            if wakeup == Wakeup::Closed {
-                return Ok(());
-            }
-        }
     }
 
     /// Restores every disposition and ends all receiving.

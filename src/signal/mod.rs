@@ -43,6 +43,7 @@
 
 mod error;
 pub(crate) mod hub;
+mod recv;
 pub(crate) mod set;
 mod sink;
 pub(crate) mod table;

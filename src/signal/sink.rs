@@ -14,6 +14,8 @@ use crate::sys;
 enum Turn {
     /// The sink and what to call it with.
     Call(Sink, Delivery),
+    /// It was called.
+    Called,
     /// Nothing to call it with, or it is gone.
     Done,
     /// Another thread is calling it.
@@ -23,19 +25,29 @@ enum Turn {
 }
 
 impl<K: Kernel> Hub<K> {
-    /// Calls every sink that has something to do.
+    /// Calls sinks until none has anything to do, each for one delivery at a time.
     pub(crate) fn run_sinks(&self) {
-        while let Some(key) = self.locked(|table, _| table.ready.pop_front()) {
-            self.locked(|table, _| table.mailboxes.get_mut(&key).map(|m| m.ready = false));
-            self.run_sink(key);
+        while let Some(key) = self.locked(|table, _| table.next_ready()) {
+            self.run_sink_once(key);
+            self.locked(|table, _| table.still_ready(key));
+        }
+    }
+
+    fn run_sink_once(&self, key: Key) -> Turn {
+        match self.locked(|table, _| table.mailboxes.get_mut(&key).map_or(Turn::Done, turn)) {
+            Turn::Call(sink, delivery) => {
+                self.call_sink(key, sink, delivery);
+                Turn::Called
+            }
+            other => other,
         }
     }
 
     /// Calls one sink until its mailbox is empty.
     fn run_sink(&self, key: Key) -> Turn {
         loop {
-            match self.locked(|table, _| table.mailboxes.get_mut(&key).map_or(Turn::Done, turn)) {
-                Turn::Call(sink, delivery) => self.call_sink(key, sink, delivery),
+            match self.run_sink_once(key) {
+                Turn::Called => {}
                 other => return other,
             }
         }
@@ -68,7 +80,7 @@ impl<K: Kernel> Hub<K> {
                     self.locked(|table, _| table.mailboxes.get_mut(&key).map(drop_rest));
                     return Ok(stopped);
                 }
-                Turn::Call(..) | Turn::Done => break,
+                Turn::Call(..) | Turn::Called | Turn::Done => break,
             }
         }
         let left = self.locked(|table, _| {

@@ -92,8 +92,10 @@ impl Mailbox {
         !matches!(self.sink, SinkState::None)
     }
 
-    /// In the child of a fork: a sink that another thread was calling is not here.
+    /// In the child of a fork: other threads, and a sink that one was calling, are not here.
     pub(crate) fn forked(&mut self, survivor: usize) {
+        self.waiting = Waiting::No;
+        self.stopping.clear();
         if matches!(self.sink, SinkState::Running(thread) if thread != survivor) {
             self.sink = SinkState::Gone;
         }
@@ -212,6 +214,24 @@ impl Table {
                     wakes.owner |= by != Some(RECEIVER);
                 }
             }
+        }
+    }
+
+    /// The next sink that has something to do.
+    pub(crate) fn next_ready(&mut self) -> Option<Key> {
+        let key = self.ready.pop_front()?;
+        if let Some(mailbox) = self.mailboxes.get_mut(&key) {
+            mailbox.ready = false;
+        }
+        Some(key)
+    }
+
+    /// After a call: the sink goes to the end of the list if there is more for it.
+    pub(crate) fn still_ready(&mut self, key: Key) {
+        let Some(mailbox) = self.mailboxes.get_mut(&key) else { return };
+        let more = !mailbox.items.is_empty() && matches!(mailbox.sink, SinkState::Idle(_));
+        if more && !core::mem::replace(&mut mailbox.ready, true) {
+            self.ready.push_back(key);
         }
     }
 

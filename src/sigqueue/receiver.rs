@@ -5,8 +5,8 @@
 use core::fmt;
 
 use super::{
-    ACTIVE, BARE, CLOSED, COALESCED_SHIFT, FIXUP, GUEST, IGNORED, NoSuchSignal, Origin, PRIMARY,
-    RECEIVING, SENDING, SIGNALS, SignalQueue, WANTED, chain, is_pending, is_realtime,
+    ACTIVE, Batch, CLOSED, FIXUP, GUEST, IGNORED, NoSuchSignal, PRIMARY, RECEIVING, SENDING,
+    SIGNALS, SignalQueue, WANTED, chain, is_pending, is_realtime,
 };
 use crate::note::{Note, Park};
 use crate::records::NIL;
@@ -103,7 +103,7 @@ impl<N: Park> SignalQueue<N> {
         let mut seen = self.state.load(Relaxed);
         loop {
             // ORDERING: success AcqRel: E4, between one guest and the next. Failure Relaxed: only
-            // tried again. Weakened: litmus guest_hands_over.
+            // tried again. Weakened: guest guests_exclude_each_other, part_is_handed_over.
             match self.state.compare_exchange(seen, change(seen)?, AcqRel, Relaxed) {
                 Ok(_) => return Ok(seen),
                 Err(now) => seen = now,
@@ -219,7 +219,7 @@ impl<N: Park> SignalQueue<N> {
             .take_while(|name| *name != NIL)
     }
 
-    fn record(&self, signal: i32, name: u16) -> crate::records::Record {
+    pub(super) fn record(&self, signal: i32, name: u16) -> crate::records::Record {
         if is_realtime(signal) { self.realtime.read(name) } else { self.standard.read(name) }
     }
 }
@@ -359,87 +359,6 @@ impl<N: Park> Drop for Receiver<'_, N> {
         let Ok(seen) = self.queue.change_owner(leave);
         if self.left(seen).1 {
             self.queue.notes[0].wake();
-        }
-    }
-}
-
-/// Everything of one signal that was accepted up to one moment: an iterator over the origins, the
-/// oldest first. Standard signals yield one, real-time ones as many as were queued.
-#[derive(Debug)]
-pub struct Batch<'q, N: Park = Note> {
-    queue: &'q SignalQueue<N>,
-    signal: i32,
-    /// Records in the order of acceptance.
-    oldest: u16,
-    bare: bool,
-    coalesced: u32,
-    active: bool,
-}
-
-impl<'q, N: Park> Batch<'q, N> {
-    fn new(queue: &'q SignalQueue<N>, signal: i32, slot: u64, mark: u64) -> Self {
-        let coalesced = (slot >> COALESCED_SHIFT) as u32;
-        let mut batch = Self {
-            queue,
-            signal,
-            oldest: NIL,
-            bare: slot & BARE != 0,
-            coalesced,
-            active: mark != 0,
-        };
-        batch.reverse(chain(slot));
-        batch
-    }
-
-    /// The chain links each record to the one before it; delivery goes the other way.
-    fn reverse(&mut self, newest: u16) {
-        let mut name = newest;
-        while name != NIL {
-            let before = self.queue.record(self.signal, name).next;
-            // The only record of a chain needs no new link.
-            if before != NIL || self.oldest != NIL {
-                self.queue.link_record(self.signal, name, self.oldest);
-            }
-            self.oldest = name;
-            name = before;
-        }
-    }
-
-    /// The signal number.
-    pub fn signal(&self) -> i32 {
-        self.signal
-    }
-
-    /// How many sends were merged into what this batch yields.
-    pub fn coalesced(&self) -> u32 {
-        self.coalesced
-    }
-}
-
-impl<N: Park> Iterator for Batch<'_, N> {
-    /// `None` inside for a signal whose origin found no record.
-    type Item = Option<Origin>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.oldest == NIL {
-            return core::mem::take(&mut self.bare).then_some(None);
-        }
-        let name = self.oldest;
-        let record = self.queue.record(self.signal, name);
-        self.oldest = record.next;
-        self.queue.give_record(self.signal, name);
-        Some(Some(record.origin))
-    }
-}
-
-impl<N: Park> Drop for Batch<'_, N> {
-    fn drop(&mut self) {
-        self.by_ref().for_each(drop);
-        if self.active {
-            if let Ok(slot) = self.queue.slot(self.signal) {
-                // ORDERING: Release: E5 to `wait_quiet`. Weakened: litmus quiet_after_batch.
-                slot.fetch_and(!ACTIVE, Release);
-            }
         }
     }
 }

@@ -14,8 +14,36 @@ pub(super) fn raise_here(signal: c_int) {
     unsafe { libc::pthread_kill(libc::pthread_self(), signal) };
 }
 
-/// Dies by the signal, also when it is masked. Returns only if the process goes on.
+/// Whether the default action of the signal is to end the process (man 7 signal).
+fn terminates(signal: c_int) -> bool {
+    #[cfg(any(
+        target_vendor = "apple",
+        target_os = "freebsd",
+        target_os = "netbsd",
+        target_os = "openbsd",
+        target_os = "dragonfly"
+    ))]
+    if signal == libc::SIGINFO {
+        return false;
+    }
+    !matches!(
+        signal,
+        libc::SIGCHLD
+            | libc::SIGCONT
+            | libc::SIGURG
+            | libc::SIGWINCH
+            | libc::SIGTSTP
+            | libc::SIGTTIN
+            | libc::SIGTTOU
+    )
+}
+
+/// Dies by the signal, also when it is masked. Returns only if the process goes on, and has then
+/// changed nothing if the signal does not end processes.
 pub(crate) fn die_by(signal: c_int) -> Errno {
+    if !terminates(signal) {
+        return Errno(libc::EINVAL);
+    }
     let _blocked = AllBlocked::new();
     if let Err(errno) = unix::set_default(signal) {
         return errno;
@@ -29,7 +57,7 @@ pub(crate) fn die_by(signal: c_int) -> Errno {
         libc::sigaddset(&raw mut only, signal);
         libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const only, ptr::null_mut());
     }
-    // Its default action is not to terminate, or this is process 1.
+    // This is process 1 of its namespace.
     Errno(libc::EINVAL)
 }
 

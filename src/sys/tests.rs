@@ -1,1 +1,91 @@
-//! The shims against the system they stand on.
+//! The shims against the system they stand on. What needs a process of its own is in `tests/`.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Deadline, SIGNALS, Waited, wait, wake_one};
+use crate::sync::{AtomicU32, Ordering::*};
+
+#[cfg(unix)]
+mod posix;
+#[cfg(windows)]
+mod windows;
+
+#[test]
+fn a_wait_for_another_value_returns() {
+    let word = AtomicU32::new(1);
+    assert_eq!(wait(&word, 0, None), Waited::Woken);
+    let deadline = Deadline::after(Duration::from_secs(60));
+    assert_eq!(wait(&word, 0, Some(&deadline)), Waited::Woken);
+}
+
+/// Two threads hand a word to and fro; each sleeps until it is its turn.
+#[test]
+fn a_wake_up_ends_a_wait() {
+    static TURN: AtomicU32 = AtomicU32::new(0);
+    fn play(own: u32, deadline: Option<&Deadline>) {
+        for _ in 0..200 {
+            // ORDERING: Relaxed, here and below: the turn passes nothing on.
+            while TURN.load(Relaxed) != own {
+                assert_eq!(wait(&TURN, 1 - own, deadline), Waited::Woken);
+            }
+            TURN.store(1 - own, Relaxed);
+            wake_one(&TURN);
+        }
+    }
+    let deadline = Deadline::after(Duration::from_secs(60));
+    let other = thread::spawn(move || play(1, Some(&deadline)));
+    play(0, None);
+    other.join().unwrap();
+}
+
+#[test]
+fn a_deadline_passes_and_not_early() {
+    let word = AtomicU32::new(0);
+    for millis in [0, 1, 5, 20] {
+        let duration = Duration::from_millis(millis);
+        let start = Instant::now();
+        let deadline = Deadline::after(duration);
+        while wait(&word, 0, Some(&deadline)) != Waited::TimedOut {}
+        let took = start.elapsed();
+        assert!(took >= duration, "{took:?} instead of {duration:?}");
+        assert!(took < duration + Duration::from_secs(10), "{took:?}");
+    }
+}
+
+#[test]
+fn a_deadline_too_far_is_for_ever() {
+    static WORD: AtomicU32 = AtomicU32::new(0);
+    for duration in [Duration::MAX, Duration::from_secs(u64::MAX), Duration::from_secs(1 << 62)] {
+        // ORDERING: Relaxed, here and below: the word passes nothing on.
+        WORD.store(0, Relaxed);
+        let deadline = Deadline::after(duration);
+        let waker = thread::spawn(|| {
+            thread::sleep(Duration::from_millis(5));
+            WORD.store(1, Relaxed);
+            wake_one(&WORD);
+        });
+        while WORD.load(Relaxed) == 0 {
+            assert_eq!(wait(&WORD, 0, Some(&deadline)), Waited::Woken);
+        }
+        waker.join().unwrap();
+    }
+}
+
+#[test]
+fn the_table_has_room_for_every_signal() {
+    let found = (-2..=130).filter(|signal| super::classify(*signal) != super::Class::OutOfRange);
+    assert!(found.clone().all(|signal| signal > 0 && (signal as usize) < SIGNALS));
+    assert_ne!(found.count(), 0);
+}
+
+#[test]
+fn threads_have_names() {
+    let own = super::thread_id();
+    assert_eq!(own, super::thread_id());
+    let other = thread::spawn(super::thread_id).join().unwrap();
+    assert!(other != 0 && own != 0);
+    thread::scope(|scope| {
+        scope.spawn(|| assert_ne!(own, super::thread_id()));
+    });
+}

@@ -1,0 +1,173 @@
+//! Receiving: as a subscriber that blocks, polls or looks, and as the receiver's thread.
+//! Invariants are those of [`super::hub`].
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use super::hub::{Hub, Kernel};
+use super::table::{Delivery, Key, Mailbox, RECEIVER, Waiting};
+use super::{RecvError, SignalError};
+use crate::note::{Deadline, Park, Waited};
+use crate::sigqueue::{Receiver, ReceiverRefused, Wakeup};
+use crate::sync::Ordering::*;
+
+impl<K: Kernel> Hub<K> {
+    /// The next delivery if there is one; else the thread is noted as waiting in this way (I4).
+    fn pop_or(&self, key: Key, waiting: Waiting) -> Option<Result<Delivery, RecvError>> {
+        self.locked(|table, _| {
+            let closed = table.closed;
+            let Some(mailbox) = table.mailboxes.get_mut(&key) else {
+                return Some(Err(RecvError::Stopped));
+            };
+            mailbox.waiting = Waiting::No;
+            if let Some(delivery) = mailbox.items.pop_front() {
+                return Some(Ok(delivery));
+            }
+            if closed {
+                return Some(Err(RecvError::ShutDown));
+            }
+            if mailbox.signals.is_empty() {
+                return Some(Err(RecvError::Stopped));
+            }
+            mailbox.waiting = waiting;
+            None
+        })
+    }
+
+    pub(crate) fn try_recv(&self, key: Key) -> Option<Result<Delivery, RecvError>> {
+        self.deliver_all(Some(key));
+        self.pop_or(key, Waiting::No)
+    }
+
+    /// Receives as the subscription `key`, of which the caller is the one thread.
+    pub(crate) fn recv(
+        &self,
+        key: Key,
+        deadline: Option<&Deadline>,
+    ) -> Result<Delivery, RecvError> {
+        loop {
+            if let Some(done) = self.pop_or(key, Waiting::No) {
+                return done;
+            }
+            let done = match self.lead() {
+                Some(receiver) => self.recv_leading(key, receiver, deadline),
+                None => self.recv_following(key, deadline),
+            };
+            if let Some(done) = done {
+                return done;
+            }
+        }
+    }
+
+    fn lead(&self) -> Option<Receiver<'_>> {
+        // ORDERING: Relaxed: a hint; one that comes too late is made up for by the fixup that
+        // `subscribe` sends.
+        if self.sinks.load(Relaxed) != 0 {
+            return None;
+        }
+        self.queue.borrow().ok()
+    }
+
+    /// Has the waker called when something arrives; `None` if nothing is there yet.
+    pub(crate) fn poll(&self, key: Key, waker: &Waker) -> Option<Result<Delivery, RecvError>> {
+        let done = self.try_recv(key);
+        if done.is_some() {
+            return done;
+        }
+        // Wakers are the user's code: cloned and dropped outside the lock.
+        let mut waker = Some(waker.clone());
+        self.locked(|table, _| {
+            let mailbox = table.mailboxes.get_mut(&key)?;
+            core::mem::swap(&mut mailbox.waker, &mut waker);
+            Some(())
+        });
+        drop(waker);
+        // Something may have arrived before the waker was there.
+        self.pop_or(key, Waiting::No)
+    }
+
+    /// In the receiver's part. `None`: the part had to be given back.
+    fn recv_leading(
+        &self,
+        key: Key,
+        mut receiver: Receiver<'_>,
+        deadline: Option<&Deadline>,
+    ) -> Option<Result<Delivery, RecvError>> {
+        let done = loop {
+            if let Some(done) = self.pop_or(key, Waiting::Leading) {
+                break Some(done);
+            }
+            let wakeup = receiver.wait(deadline);
+            if matches!(wakeup, Wakeup::Work { signals: true, .. }) {
+                self.deliver_all(Some(key));
+            }
+            if wakeup == Wakeup::TimedOut {
+                break self.pop_or(key, Waiting::No).or(Some(Err(RecvError::TimedOut)));
+            }
+            // ORDERING: Relaxed: as in `lead`; the fixup that ended the wait came after (E2).
+            if wakeup == Wakeup::Closed || self.sinks.load(Relaxed) != 0 {
+                break None;
+            }
+        };
+        drop(receiver);
+        self.pass_on();
+        done
+    }
+
+    /// After the part was given back: whoever else waits is to have it, and sinks are to be run.
+    fn pass_on(&self) {
+        if self.queue.has_primary() {
+            // ORDERING: Relaxed: as in `lead`.
+            if self.sinks.load(Relaxed) != 0 {
+                self.queue.fixup();
+            }
+            return;
+        }
+        self.locked(|table, wakes| {
+            let follower = |(_, mailbox): &(&Key, &mut Mailbox)| mailbox.waiting == Waiting::Asleep;
+            if let Some((key, mailbox)) = table.mailboxes.iter_mut().find(follower) {
+                wakes.mailbox(*key, mailbox, None);
+            }
+        });
+    }
+
+    fn recv_following(
+        &self,
+        key: Key,
+        deadline: Option<&Deadline>,
+    ) -> Option<Result<Delivery, RecvError>> {
+        let note = self.locked(|table, _| Some(Arc::clone(&table.mailboxes.get(&key)?.note)))?;
+        let done = self.pop_or(key, Waiting::Asleep);
+        if done.is_some() {
+            return done;
+        }
+        let waited = note.sleep(deadline);
+        note.clear();
+        match self.pop_or(key, Waiting::No) {
+            None if waited == Waited::TimedOut => Some(Err(RecvError::TimedOut)),
+            done => done,
+        }
+    }
+
+    /// The receiver's loop, on the crate's thread or a lent one; ends when the hub is shut down.
+    pub(crate) fn run_receiver(&self) -> Result<(), SignalError> {
+        let generation = self.generation();
+        let mut receiver = self.queue.receiver().map_err(|refused| match refused {
+            ReceiverRefused::Closed => SignalError::ShutDown,
+            ReceiverRefused::Taken | ReceiverRefused::Busy => SignalError::ReceiverTaken,
+        })?;
+        loop {
+            let wakeup = receiver.wait(None);
+            self.deliver_all(Some(RECEIVER));
+            self.run_sinks();
+            if self.generation() != generation {
+                // A sink forked, and this is the child: the part is no longer this thread's.
+                core::mem::forget(receiver);
+                return Ok(());
+            }
+            if wakeup == Wakeup::Closed {
+                return Ok(());
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Which signals the queue wants, and waiting until one that it no longer wants is done with.
+//!
+//! States, transitions, invariants and edges are those of [`crate::sigqueue`].
+
+use core::fmt;
+
+use super::{ACTIVE, GUEST, IGNORED, PRIMARY, SENDING, SIGNALS, SignalQueue, WANTED, is_pending};
+use crate::note::Park;
+use crate::sync::Ordering::*;
+
+/// A signal number that the queue has no slot for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoSuchSignal(pub i32);
+
+impl fmt::Display for NoSuchSignal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "signal {} is out of range: use 1 to {}", self.0, SIGNALS - 1)
+    }
+}
+
+impl core::error::Error for NoSuchSignal {}
+
+/// What [`SignalQueue::wait_quiet`] ended with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Quiet {
+    /// Everything accepted before was taken, and each [`Batch`] of it dropped.
+    Quiet,
+    /// Something is pending and no receiver exists to take it: use [`SignalQueue::take`].
+    NoReceiver,
+    /// The caller's `pause` gave up.
+    GaveUp,
+}
+
+impl<N> SignalQueue<N> {
+    /// Changes WANTED and IGNORED, which keeps I5, and returns the slot as it was.
+    fn set_wish(&self, signal: i32, wish: u64) -> Result<u64, NoSuchSignal> {
+        let slot = self.slot(signal)?;
+        // ORDERING: Relaxed: a guess, confirmed below.
+        let mut seen = slot.load(Relaxed);
+        loop {
+            let new = (seen & !(WANTED | IGNORED)) | wish;
+            // ORDERING: success Release: E6 to `send`. Failure Relaxed: only tried again.
+            // Weakened: sigqueue enable_against_send.
+            match slot.compare_exchange(seen, new, Release, Relaxed) {
+                Ok(_) => return Ok(seen),
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// From now on `send` accepts the signal. Call it *before* the handler is installed.
+    ///
+    /// # Errors
+    /// [`NoSuchSignal`], and nothing changes.
+    pub fn enable(&self, signal: i32) -> Result<(), NoSuchSignal> {
+        self.set_wish(signal, WANTED).map(|_| ())
+    }
+
+    /// From now on `send` answers [`Sent::Unwanted`]. Call it *after* the disposition has changed.
+    /// What is pending stays so, to be received or taken.
+    ///
+    /// # Errors
+    /// [`NoSuchSignal`], and nothing changes.
+    pub fn disable(&self, signal: i32) -> Result<(), NoSuchSignal> {
+        self.set_wish(signal, 0).map(|_| ())
+    }
+
+    /// From now on `send` answers [`Sent::Ignored`]; otherwise as [`disable`](Self::disable).
+    ///
+    /// # Errors
+    /// [`NoSuchSignal`], and nothing changes.
+    pub fn ignore(&self, signal: i32) -> Result<(), NoSuchSignal> {
+        self.set_wish(signal, IGNORED).map(|_| ())
+    }
+
+    /// Whether the signal was last set by [`ignore`](Self::ignore). Async-signal-safe.
+    ///
+    /// # Errors
+    /// [`NoSuchSignal`].
+    pub fn is_ignored(&self, signal: i32) -> Result<bool, NoSuchSignal> {
+        // ORDERING: Relaxed: an answer about one word, passing nothing on.
+        self.slot(signal).map(|slot| slot.load(Relaxed) & IGNORED != 0)
+    }
+}
+
+impl<N: Park> SignalQueue<N> {
+    /// Waits until what was accepted of `signal` has been received and its [`Batch`] dropped.
+    ///
+    /// For use after [`disable`](Self::disable) or [`ignore`](Self::ignore): then other signals
+    /// cannot delay it (I3), and a signal already quiet is answered at once. `pause` is called
+    /// between looks; it yields as the runtime does, and answers `false` to give up, which is how
+    /// a caller bounds the wait for a receiver that took the signal and does not come back.
+    pub fn wait_quiet(
+        &self,
+        signal: i32,
+        mut pause: impl FnMut() -> bool,
+    ) -> Result<Quiet, NoSuchSignal> {
+        let slot = self.slot(signal)?;
+        loop {
+            // ORDERING: Acquire: E5 from the drop of the batch. Weakened: litmus quiet_after_batch.
+            let seen = slot.load(Acquire);
+            if !is_pending(seen) && seen & ACTIVE == 0 {
+                return Ok(Quiet::Quiet);
+            }
+            // ORDERING: Relaxed: whether anybody will ever take it; a receiver that comes later
+            // is as good as none.
+            if seen & ACTIVE == 0 && self.state.load(Relaxed) & (PRIMARY | GUEST) == 0 {
+                return Ok(Quiet::NoReceiver);
+            }
+            if is_pending(seen) {
+                // The handler that is to announce it may have been stopped in between (I1).
+                self.announce(SENDING);
+            }
+            if !pause() {
+                return Ok(Quiet::GaveUp);
+            }
+        }
+    }
+}
