@@ -344,7 +344,7 @@ impl<N: Park> SignalQueue<N> {
     /// Tells the owner, and wakes it if it sleeps.
     fn announce(&self, what: u32) {
         // ORDERING: AcqRel: E2 to the owner; E3 from its falling asleep, so that the wake-up comes
-        // after its note was cleared. Weakened: sigqueue send_recv, fixup_wakes_receiver; the
+        // after its note was cleared. Weakened: sigqueue send_recv, close_wakes_receiver; the
         // acquire half by argument (E3: without it a cycle of reads-from and program order would
         // be allowed that loom does not explore).
         let seen = self.state.fetch_or(what, AcqRel);

@@ -13,7 +13,7 @@ use crate::sys::{self, AllBlocked, Errno, RawOrigin, Restored, Verdict};
 
 /// The real system, whose handlers feed [`HUB`].
 #[derive(Debug)]
-pub(super) struct System;
+pub(crate) struct System;
 
 impl Kernel for System {
     fn install(&self, signal: i32) -> Result<(), Errno> {
@@ -30,7 +30,7 @@ impl Kernel for System {
     }
 }
 
-pub(super) static HUB: Hub<System> = Hub::new(System);
+pub(crate) static HUB: Hub<System> = Hub::new(System);
 
 /// In the handler, on any thread.
 fn on_signal(signal: i32, raw: RawOrigin) -> Verdict {

@@ -55,7 +55,7 @@ pub use hub::Stopped;
 pub use table::{Counts, Delivery};
 
 #[cfg(not(all(loom, any(test, feature = "loom"))))]
-mod global;
+pub(crate) mod global;
 #[cfg(not(all(loom, any(test, feature = "loom"))))]
 mod subscription;
 

@@ -28,6 +28,11 @@ impl SignalSet {
         self.0[signal as usize / 64] &= !(1 << (signal % 64));
     }
 
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn contains(&self, signal: i32) -> bool {
+        self.0[signal as usize / 64] >> (signal % 64) & 1 != 0
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.iter().all(|word| *word == 0)
     }

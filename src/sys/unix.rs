@@ -162,6 +162,11 @@ pub(crate) fn set_ignored(signal: c_int) -> Result<(), Errno> {
 fn set_simple(signal: c_int, action: usize) -> Result<(), Errno> {
     let new = simple(action);
     change(signal, &new)?;
+    if let Some(record) = record(signal) {
+        // Nothing is put over ours any more.
+        // ORDERING: Relaxed: under the caller's lock; `remember` publishes.
+        record.flags.fetch_and(!COVERED, Relaxed);
+    }
     remember(signal, &new);
     Ok(())
 }

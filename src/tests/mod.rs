@@ -1,6 +1,7 @@
 //! Tests without a second thread: properties against plain reference models, every state with
 //! every event, and the rules of the house.
 
+mod abandon;
 mod hub;
 mod models_ledger;
 mod queue;

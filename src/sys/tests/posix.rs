@@ -26,7 +26,9 @@ fn take(counter: &AtomicUsize) -> usize {
 fn alone(verdict: Verdict) -> MutexGuard<'static, ()> {
     let guard = DISPOSITIONS.lock().unwrap_or_else(PoisonError::into_inner);
     VERDICT.store(verdict as u32, Relaxed);
-    [&ENTERED, &CODE, &PID, &VALUE, &CHAINED].map(take);
+    for counter in [&ENTERED, &CODE, &PID, &VALUE, &CHAINED] {
+        take(counter);
+    }
     guard
 }
 
