@@ -75,7 +75,7 @@ impl<const WORDS: usize> Pool<WORDS> {
             let mut seen = free.load(Relaxed);
             while seen != 0 {
                 let bit = seen & seen.wrapping_neg();
-                // ORDERING: Acquire: E1 from `give`. Weakened: litmus record_reuse.
+                // ORDERING: Acquire: E1 from `give`. Weakened: sigqueue realtime_is_queued.
                 seen = free.fetch_and(!bit, Acquire);
                 if seen & bit != 0 {
                     let name = (word * LANE) as u16 + bit.trailing_zeros() as u16 + 1;
@@ -103,7 +103,7 @@ impl<const WORDS: usize> Pool<WORDS> {
     pub(crate) fn give(&self, name: u16) {
         let at = usize::from(name).wrapping_sub(1);
         if let Some(free) = self.free.get(at / LANE) {
-            // ORDERING: Release: E1 to `take`. Weakened: litmus record_reuse.
+            // ORDERING: Release: E1 to `take`. Weakened: sigqueue realtime_is_queued.
             free.fetch_or(1 << (at % LANE), Release);
         }
     }

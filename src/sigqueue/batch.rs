@@ -82,7 +82,7 @@ impl<N: Park> Drop for Batch<'_, N> {
         self.by_ref().for_each(drop);
         if self.active {
             if let Ok(slot) = self.queue.slot(self.signal) {
-                // ORDERING: Release: E5 to `wait_quiet`. Weakened: litmus quiet_after_batch.
+                // ORDERING: Release: E5 to `wait_quiet`. Weakened: sigqueue wait_quiet_after_disable.
                 slot.fetch_and(!ACTIVE, Release);
             }
         }

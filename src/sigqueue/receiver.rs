@@ -137,7 +137,7 @@ impl<N: Park> SignalQueue<N> {
         loop {
             let new = (seen & (WANTED | IGNORED | ACTIVE)) | mark;
             // ORDERING: success Acquire: E1 from `send`. Failure Relaxed: only tried again.
-            // Weakened: sigqueue send_recv.
+            // Weakened: sigqueue coalesced_send_publishes.
             match slot.compare_exchange(seen, new, Acquire, Relaxed) {
                 Ok(_) => return Ok(Batch::new(self, signal, seen, mark)),
                 Err(now) => seen = now,

@@ -98,7 +98,7 @@ impl<N: Park> SignalQueue<N> {
     ) -> Result<Quiet, NoSuchSignal> {
         let slot = self.slot(signal)?;
         loop {
-            // ORDERING: Acquire: E5 from the drop of the batch. Weakened: litmus quiet_after_batch.
+            // ORDERING: Acquire: E5 from the drop of the batch. Weakened: sigqueue wait_quiet_after_disable.
             let seen = slot.load(Acquire);
             if !is_pending(seen) && seen & ACTIVE == 0 {
                 return Ok(Quiet::Quiet);
