@@ -48,6 +48,7 @@ pub(crate) struct Record {
 
 /// `WORDS * LANE` records, named by numbers from 1 so that [`NIL`] is free to mean none.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Pool<const WORDS: usize> {
     free: [AtomicU64; WORDS],
     records: [[UnsafeCell<Record>; LANE]; WORDS],

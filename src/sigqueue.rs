@@ -190,12 +190,15 @@ pub enum Sent {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct SignalQueue<N = Note> {
-    slots: [AtomicU64; SIGNALS],
+    // The words that a sender and the receiver hand to each other stand together, down to the
+    // first record: with the slot that makes two cache lines for a signal.
     state: AtomicU32,
     /// How the primary sleeps, how a guest sleeps.
     notes: [N; 2],
     standard: Pool<STANDARD_WORDS>,
+    slots: [AtomicU64; SIGNALS],
     realtime: Pool<REALTIME_WORDS>,
     overflow: AtomicU64,
 }

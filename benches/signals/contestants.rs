@@ -7,15 +7,23 @@ use std::sync::{Arc, Once};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, JoinHandle, Thread};
 
-use portcullis::signal::{self, Builder, Subscription};
+use portcullis::note::{Note, Park};
+use portcullis::signal::{self, Builder, Delivery, Subscription};
 
 use crate::os;
 
 /// Deliveries since the last [`reset`].
 pub(crate) static DELIVERED: AtomicU64 = AtomicU64::new(0);
+/// Signals that ours reports as merged into one of those; the others do not say.
+pub(crate) static MERGED: AtomicU64 = AtomicU64::new(0);
 /// When the last one was received; only while [`TIMING`].
 pub(crate) static RECEIVED_AT: AtomicU64 = AtomicU64::new(0);
 static TIMING: AtomicBool = AtomicBool::new(false);
+
+fn ours_delivered(main: &Thread, delivery: &Delivery) {
+    MERGED.fetch_add(u64::from(delivery.coalesced), Relaxed);
+    delivered(main);
+}
 
 /// A delivery has reached the program's code.
 fn delivered(main: &Thread) {
@@ -31,6 +39,7 @@ fn delivered(main: &Thread) {
 pub(crate) fn reset(timing: bool) {
     TIMING.store(timing, SeqCst);
     DELIVERED.store(0, SeqCst);
+    MERGED.store(0, SeqCst);
 }
 
 /// Ends what was started, and waits for its threads.
@@ -60,6 +69,7 @@ pub(crate) fn all() -> Vec<Contestant> {
     let new = |name, signal, many, start| Contestant { name, signal, many, start };
     vec![
         new("sigwaitinfo thread", libc::SIGVTALRM, false, start_sigwait),
+        new("bare handler, futex", libc::SIGTTIN, false, start_note),
         new(REFERENCE, libc::SIGINT, false, start_ctrlc),
         new("ours, blocked recv", ours, true, start_recv),
         new("ours, recv beside a sink", ours, true, start_recv_beside_sink),
@@ -95,6 +105,32 @@ fn start_sigwait(signal: i32, _: usize, main: Thread) -> Running {
     })
 }
 
+/// A handler that does nothing but wake one thread: the floor of whatever sleeps on a futex.
+fn start_note(signal: i32, _: usize, main: Thread) -> Running {
+    static NOTE: Note = Note::new();
+    extern "C" fn wake(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
+        NOTE.wake();
+    }
+    os::install(signal, wake);
+    let ended = Arc::new(AtomicBool::new(false));
+    let theirs = Arc::clone(&ended);
+    let thread = thread::spawn(move || {
+        loop {
+            NOTE.sleep(None);
+            NOTE.clear();
+            if theirs.load(SeqCst) {
+                return;
+            }
+            delivered(&main);
+        }
+    });
+    Box::new(move || {
+        ended.store(true, SeqCst);
+        NOTE.wake();
+        join_all(vec![thread]);
+    })
+}
+
 fn start_ctrlc(_: i32, _: usize, main: Thread) -> Running {
     // It cannot be stopped, so it starts once.
     static ONCE: Once = Once::new();
@@ -106,11 +142,7 @@ fn start_recv(signal: i32, subscribers: usize, main: Thread) -> Running {
     let start = |_| {
         let mut subscription = signal::subscribe([signal]).expect("subscribed");
         let (stopper, main) = (subscription.stopper(), main.clone());
-        let receive = move || {
-            while subscription.recv().is_ok() {
-                delivered(&main)
-            }
-        };
+        let receive = move || subscription.iter().for_each(|d| ours_delivered(&main, &d));
         (stopper, thread::spawn(receive))
     };
     let (stoppers, threads): (Vec<_>, Vec<_>) = (0..subscribers).map(start).unzip();
@@ -132,7 +164,7 @@ fn start_recv_beside_sink(signal: i32, subscribers: usize, main: Thread) -> Runn
 fn start_sink(signal: i32, subscribers: usize, main: Thread) -> Running {
     let start = |_| {
         let main = main.clone();
-        Builder::new().sink([signal], move |_| delivered(&main)).expect("subscribed")
+        Builder::new().sink([signal], move |d| ours_delivered(&main, d)).expect("subscribed")
     };
     let sinks: Vec<_> = (0..subscribers).map(start).collect();
     Box::new(move || drop(sinks))
@@ -159,8 +191,8 @@ fn block_on<F: Future>(future: F) -> F::Output {
 
 fn start_async(signal: i32, subscribers: usize, main: Thread) -> Running {
     async fn receive(mut subscription: Subscription, main: Thread) {
-        while subscription.recv_async().await.is_some() {
-            delivered(&main);
+        while let Some(delivery) = subscription.recv_async().await {
+            ours_delivered(&main, &delivery);
         }
     }
     let start = |_| {

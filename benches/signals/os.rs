@@ -2,6 +2,9 @@
 
 use std::mem::zeroed;
 use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
+use std::time::Duration;
 
 /// Nanoseconds on the clock that all processes share.
 pub(crate) fn now() -> u64 {
@@ -74,6 +77,23 @@ pub(crate) fn masked<R>(f: impl FnOnce() -> R) -> R {
     result
 }
 
+/// Masks all signals in this thread and has another take them, while `f` runs.
+///
+/// A thread that takes a storm gets nothing else done.
+pub(crate) fn with_taker<R>(f: impl FnOnce() -> R) -> R {
+    static ENDED: AtomicBool = AtomicBool::new(false);
+    ENDED.store(false, SeqCst);
+    let taker = thread::spawn(|| {
+        while !ENDED.load(SeqCst) {
+            thread::sleep(Duration::from_millis(1));
+        }
+    });
+    let result = masked(f);
+    ENDED.store(true, SeqCst);
+    taker.join().expect("the taker ends");
+    result
+}
+
 /// Waits for a signal of the set, which is blocked everywhere.
 pub(crate) fn sigwaitinfo(set: &libc::sigset_t) {
     // SAFETY: all zeros is storage for the answer.
@@ -84,13 +104,26 @@ pub(crate) fn sigwaitinfo(set: &libc::sigset_t) {
 
 extern "C" fn nothing(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
 
+/// Has a signal that still comes after its subscribers went do nothing.
+pub(crate) fn ignore(signal: i32) {
+    // SAFETY: SIG_IGN is no code.
+    unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
 /// Installs a handler that does nothing: what the kernel alone costs.
 pub(crate) fn install_empty(signal: i32) {
+    install(signal, nothing);
+}
+
+type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void);
+
+/// Installs a handler that is async-signal-safe, with the flags and the mask of ours.
+pub(crate) fn install(signal: i32, handler: Handler) {
     // SAFETY: all zeros is a valid sigaction.
     let mut action: libc::sigaction = unsafe { zeroed() };
-    action.sa_sigaction = nothing as *const () as usize;
+    action.sa_sigaction = handler as *const () as usize;
     action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
     action.sa_mask = all_signals();
-    // SAFETY: the handler does nothing.
+    // SAFETY: the handler is async-signal-safe.
     unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) };
 }

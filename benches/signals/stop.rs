@@ -24,7 +24,7 @@ pub(crate) fn criterion(criterion: &mut criterion::Criterion) {
     group.finish();
 }
 
-/// Wall-clock and processor nanoseconds of each stop.
+/// Wall-clock and processor nanoseconds of each stop, in a thread that no signal interrupts.
 fn stops() -> (Vec<u64>, Vec<u64>) {
     let one = |_| {
         let subscription = signal::subscribe([STOPPED]).expect("subscribed");
@@ -37,40 +37,34 @@ fn stops() -> (Vec<u64>, Vec<u64>) {
     (0..STOPS).map(one).unzip()
 }
 
-/// In a thread that no signal interrupts.
-fn masked_stops() -> (Vec<u64>, Vec<u64>) {
-    os::masked(|| thread::spawn(stops)).join().expect("stops")
-}
-
 pub(crate) fn table(rounds: usize, senders: &mut Senders) {
     let mut storm_receiver = signal::subscribe([STORMED]).expect("subscribed");
     let stopper = storm_receiver.stopper();
     let receiver = os::masked(|| {
-        thread::spawn(move || storm_receiver.iter().for_each(|d| drop(black_box(d))))
+        thread::spawn(move || storm_receiver.iter().for_each(|delivery| _ = black_box(delivery)))
     });
-    // Of each: idle and stormed, in an interrupted thread and in a masked one; wall and processor.
-    let mut samples: [[Vec<u64>; 2]; 4] = Default::default();
-    for _ in 0..rounds {
-        for (at, stops) in [stops, masked_stops].into_iter().enumerate() {
-            let mut add = |at: usize, (wall, cpu): (Vec<u64>, Vec<u64>)| {
+    // Idle and stormed; wall and processor.
+    let mut samples: [[Vec<u64>; 2]; 2] = Default::default();
+    os::with_taker(|| {
+        for _ in 0..rounds {
+            for (at, storm) in [false, true].into_iter().enumerate() {
+                if storm {
+                    senders.storm(STORMED);
+                }
+                thread::sleep(Duration::from_millis(10));
+                let (wall, cpu) = stops();
+                senders.calm();
                 samples[at][0].extend(wall);
                 samples[at][1].extend(cpu);
-            };
-            add(2 * at, stops());
-            senders.storm(STORMED);
-            thread::sleep(Duration::from_millis(10));
-            add(2 * at + 1, stops());
-            senders.calm();
-            thread::sleep(Duration::from_millis(5));
+            }
         }
-    }
+    });
     stopper.stop().expect("stopped");
     receiver.join().expect("the receiver ends");
-    let names = ["interrupted: idle", "interrupted: storm", "masked: idle", "masked: storm"];
     let mut rows = Vec::new();
-    for (at, name) in names.into_iter().enumerate() {
+    for (at, name) in ["idle", "storm"].into_iter().enumerate() {
         for (which, clock) in ["wall", "cpu"].into_iter().enumerate() {
-            let idle = stats::summary(&mut samples[at & !1][which]).0;
+            let idle = stats::summary(&mut samples[0][which]).0;
             let (median, late, max) = stats::summary(&mut samples[at][which]);
             let mut row = vec![format!("{name}, {clock}")];
             row.extend([median, late, max].map(stats::micros));

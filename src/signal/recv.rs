@@ -46,9 +46,6 @@ impl<K: Kernel> Hub<K> {
         deadline: Option<&Deadline>,
     ) -> Result<Delivery, RecvError> {
         loop {
-            if let Some(done) = self.pop_or(key, Waiting::No) {
-                return done;
-            }
             let done = match self.lead() {
                 Some(receiver) => self.recv_leading(key, receiver, deadline),
                 None => self.recv_following(key, deadline),

@@ -131,6 +131,7 @@ impl fmt::Display for Errno {
 impl core::error::Error for Errno {}
 
 /// What sort of signal a number names.
+#[cfg_attr(windows, allow(dead_code, reason = "its events have one class"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
     OutOfRange,
@@ -142,6 +143,7 @@ pub(crate) enum Class {
 }
 
 /// What `restore` found.
+#[cfg_attr(windows, allow(dead_code, reason = "there nothing is replaced"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Restored {
     /// Our handler; what was there before is in force again.

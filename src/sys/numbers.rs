@@ -1,4 +1,7 @@
 //! Signal numbers of each Unix: how many there are, which are real-time, which are not to be had.
+//!
+//! `RESERVED` are the C library's own. `HARMLESS` do not end a process by default, besides those
+//! that end none anywhere (man 3 signal, man 5 signal.h on Solaris).
 
 use core::ffi::c_int;
 
@@ -11,40 +14,51 @@ cfg_if::cfg_if! {
         pub(crate) const REALTIME_MIN: c_int = 35;
         /// glibc keeps 32 and 33, musl 34 as well; bionic 32 to 34 and a few that it catches.
         const RESERVED: &[c_int] = &[32, 33, 34];
+        pub(super) const HARMLESS: &[c_int] = &[];
     } else if #[cfg(target_os = "freebsd")] {
         // sys/signal.h: _SIG_MAXSIG 128, SIGRTMIN 65, SIGRTMAX 126.
         pub(crate) const SIGNALS: usize = 129;
         pub(crate) const REALTIME_MIN: c_int = 65;
         /// SIGTHR is libthr's, SIGLIBRT librt's.
         const RESERVED: &[c_int] = &[32, 33];
+        pub(super) const HARMLESS: &[c_int] = &[libc::SIGIO, libc::SIGINFO];
     } else if #[cfg(target_os = "netbsd")] {
         // sys/signal.h: NSIG 64, SIGRTMIN 33, SIGRTMAX 63.
         pub(crate) const SIGNALS: usize = 64;
         pub(crate) const REALTIME_MIN: c_int = 33;
         const RESERVED: &[c_int] = &[];
+        pub(super) const HARMLESS: &[c_int] = &[libc::SIGIO, libc::SIGINFO, 32];
     } else if #[cfg(target_os = "openbsd")] {
         // sys/signal.h: _NSIG 33; none is real-time.
         pub(crate) const SIGNALS: usize = 33;
         pub(crate) const REALTIME_MIN: c_int = 33;
         /// SIGTHR is libpthread's.
         const RESERVED: &[c_int] = &[32];
+        pub(super) const HARMLESS: &[c_int] = &[libc::SIGIO, libc::SIGINFO];
     } else if #[cfg(target_os = "dragonfly")] {
         // sys/signal.h: NSIG 64, no SIGRTMIN; 33 and 34 are SIGCKPT and SIGCKPTEXIT.
         pub(crate) const SIGNALS: usize = 64;
         pub(crate) const REALTIME_MIN: c_int = 64;
         /// SIGTHR is libthr's.
         const RESERVED: &[c_int] = &[32];
+        pub(super) const HARMLESS: &[c_int] = &[libc::SIGIO, libc::SIGINFO, 33];
     } else if #[cfg(any(target_os = "solaris", target_os = "illumos"))] {
         // sys/iso/signal_iso.h: _SIGRTMIN 42, _SIGRTMAX 73.
         pub(crate) const SIGNALS: usize = 74;
         pub(crate) const REALTIME_MIN: c_int = 42;
         /// SIGLWP (as SIGAIOCANCEL) and SIGCANCEL: libc's sigaction refuses both.
         const RESERVED: &[c_int] = &[33, 36];
+        /// SIGPWR, and SIGWAITING to SIGINFO but for SIGLOST.
+        pub(super) const HARMLESS: &[c_int] = &[19, 32, 33, 34, 35, 36, 38, 39, 40, 41];
     } else {
         // Apple's sys/signal.h: __DARWIN_NSIG 32; none is real-time. The others have these at least.
         pub(crate) const SIGNALS: usize = 32;
         pub(crate) const REALTIME_MIN: c_int = 32;
         const RESERVED: &[c_int] = &[];
+        #[cfg(target_vendor = "apple")]
+        pub(super) const HARMLESS: &[c_int] = &[libc::SIGIO, libc::SIGINFO];
+        #[cfg(not(target_vendor = "apple"))]
+        pub(super) const HARMLESS: &[c_int] = &[];
     }
 }
 

@@ -76,10 +76,7 @@ pub(super) fn origin(signal: c_int, info: *mut libc::siginfo_t) -> RawOrigin {
         return RawOrigin::default();
     };
     let code = info.si_code;
-    let mut origin = RawOrigin {
-        code,
-        ..RawOrigin::default()
-    };
+    let mut origin = RawOrigin { code, ..RawOrigin::default() };
     let sent = [CODES.user, CODES.thread, CODES.queue, CODES.message].contains(&code);
     // Children's codes are small numbers above SI_USER's, or of zero.
     let child = signal == libc::SIGCHLD && !sent && code > 0 && code != CODES.kernel;

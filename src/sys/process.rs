@@ -16,17 +16,7 @@ pub(super) fn raise_here(signal: c_int) {
 
 /// Whether the default action of the signal is to end the process (man 7 signal).
 fn terminates(signal: c_int) -> bool {
-    #[cfg(any(
-        target_vendor = "apple",
-        target_os = "freebsd",
-        target_os = "netbsd",
-        target_os = "openbsd",
-        target_os = "dragonfly"
-    ))]
-    if signal == libc::SIGINFO {
-        return false;
-    }
-    !matches!(
+    let harmless = matches!(
         signal,
         libc::SIGCHLD
             | libc::SIGCONT
@@ -35,7 +25,8 @@ fn terminates(signal: c_int) -> bool {
             | libc::SIGTSTP
             | libc::SIGTTIN
             | libc::SIGTTOU
-    )
+    );
+    !harmless && !super::numbers::HARMLESS.contains(&signal)
 }
 
 /// Dies by the signal, also when it is masked. Returns only if the process goes on, and has then

@@ -6,6 +6,14 @@ use std::time::{Duration, Instant};
 use super::{Deadline, SIGNALS, Waited, wait, wake_one};
 use crate::sync::{AtomicU32, Ordering::*};
 
+/// The polls are tried on every system, not only where they are all there is.
+#[cfg(unix)]
+#[path = "fallback.rs"]
+mod fallback;
+#[allow(unreachable_pub, reason = "public where it is the system's")]
+#[path = "spin.rs"]
+mod spin;
+
 #[cfg(unix)]
 mod posix;
 #[cfg(windows)]
@@ -88,4 +96,40 @@ fn threads_have_names() {
     thread::scope(|scope| {
         scope.spawn(|| assert_ne!(own, super::thread_id()));
     });
+}
+
+#[cfg(unix)]
+#[test]
+fn the_poll_keeps_the_contract_too() {
+    static WORD: AtomicU32 = AtomicU32::new(0);
+    assert_eq!(fallback::wait(&WORD, 1, None), Waited::Woken);
+    let start = Instant::now();
+    let deadline = Deadline::after(Duration::from_millis(30));
+    assert_eq!(fallback::wait(&WORD, 0, Some(&deadline)), Waited::TimedOut);
+    assert!(start.elapsed() >= Duration::from_millis(30));
+    let waker = thread::spawn(|| {
+        thread::sleep(Duration::from_millis(5));
+        // ORDERING: Relaxed: the word passes nothing on.
+        WORD.store(1, Relaxed);
+        fallback::wake_one(&WORD);
+    });
+    assert_eq!(fallback::wait(&WORD, 0, None), Waited::Woken);
+    waker.join().unwrap();
+}
+
+#[test]
+fn the_spin_keeps_the_contract_but_for_the_clock() {
+    static WORD: AtomicU32 = AtomicU32::new(0);
+    assert_eq!(spin::wait(&WORD, 1, None), Waited::Woken);
+    let passed = spin::Deadline::after(Duration::ZERO);
+    assert_eq!(spin::wait(&WORD, 0, Some(&passed)), Waited::TimedOut);
+    let waker = thread::spawn(|| {
+        thread::sleep(Duration::from_millis(5));
+        // ORDERING: Relaxed: the word passes nothing on.
+        WORD.store(1, Relaxed);
+        spin::wake_one(&WORD);
+    });
+    let far = spin::Deadline::after(Duration::from_secs(1));
+    assert_eq!(spin::wait(&WORD, 0, Some(&far)), Waited::Woken);
+    waker.join().unwrap();
 }

@@ -24,21 +24,15 @@ const KNOWN: u64 = 1 << 63;
 /// Nor is this: somebody put a handler over ours, and may call ours from it.
 const COVERED: u64 = 1 << 62;
 
-static RECORDS: [Record; SIGNALS] = [const {
-    Record {
-        action: AtomicUsize::new(0),
-        flags: AtomicU64::new(0),
-    }
-}; SIGNALS];
+static RECORDS: [Record; SIGNALS] =
+    [const { Record { action: AtomicUsize::new(0), flags: AtomicU64::new(0) } }; SIGNALS];
 
 /// The masks of those dispositions; only read and written under the caller's lock, unlike the
 /// rest, which handlers read.
 struct Masks(core::cell::UnsafeCell<[MaybeUninit<libc::sigset_t>; SIGNALS]>);
 // SAFETY: `install` and `restore` are called under the hub's lock.
 unsafe impl Sync for Masks {}
-static MASKS: Masks = Masks(core::cell::UnsafeCell::new(
-    [MaybeUninit::uninit(); SIGNALS],
-));
+static MASKS: Masks = Masks(core::cell::UnsafeCell::new([MaybeUninit::uninit(); SIGNALS]));
 
 static ENTRY: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 
@@ -47,11 +41,7 @@ fn record(signal: c_int) -> Option<&'static Record> {
 }
 
 fn check(result: c_int) -> Result<(), Errno> {
-    if result == -1 {
-        Err(Errno(errno::get()))
-    } else {
-        Ok(())
-    }
+    if result == -1 { Err(Errno(errno::get())) } else { Ok(()) }
 }
 
 fn query(signal: c_int) -> Result<libc::sigaction, Errno> {
@@ -86,19 +76,13 @@ fn remember(signal: c_int, old: &libc::sigaction) {
     let Some(record) = record(signal) else { return };
     // What was put over ours may call ours: calling it in turn would not end.
     // ORDERING: Relaxed: under the caller's lock.
-    let covered = if record.flags.load(Relaxed) & COVERED != 0 {
-        COVERED
-    } else {
-        0
-    };
+    let covered = if record.flags.load(Relaxed) & COVERED != 0 { COVERED } else { 0 };
     // ORDERING: the flags go first and come last, so that a handler (`chain`) that reads the same
     // flags before and after the action has the pair. AcqRel keeps the action behind, Release
     // keeps it in front.
     record.flags.swap(0, AcqRel);
     record.action.store(old.sa_sigaction, Release);
-    record
-        .flags
-        .store(u64::from(old.sa_flags as u32) | KNOWN | covered, Release);
+    record.flags.store(u64::from(old.sa_flags as u32) | KNOWN | covered, Release);
     // SAFETY: under the caller's lock, see `Masks`.
     let masks = unsafe { &mut *MASKS.0.get() };
     if let Some(mask) = masks.get_mut(signal as usize) {
