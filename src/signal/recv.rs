@@ -133,11 +133,12 @@ impl<K: Kernel> Hub<K> {
         key: Key,
         deadline: Option<&Deadline>,
     ) -> Option<Result<Delivery, RecvError>> {
-        let note = self.locked(|table, _| Some(Arc::clone(&table.mailboxes.get(&key)?.note)))?;
         let done = self.pop_or(key, Waiting::Asleep);
         if done.is_some() {
             return done;
         }
+        let note = self.locked(|table, _| Some(Arc::clone(&table.mailboxes.get(&key)?.note)));
+        let Some(note) = note else { return Some(Err(RecvError::Stopped)) };
         let waited = note.sleep(deadline);
         note.clear();
         match self.pop_or(key, Waiting::No) {
