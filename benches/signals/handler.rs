@@ -4,6 +4,7 @@ use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
+use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -68,31 +69,26 @@ fn hook_pipe_asleep(signal: i32) -> Case {
     timed("signal-hook, pipe, reader asleep", move || os::raise(signal), settle)
 }
 
-/// The receiver's thread inside a sink, hence awake, until dropped.
-struct Awake(Arc<AtomicBool>, #[allow(dead_code, reason = "kept")] SinkHandle);
+/// The receiver's thread inside a sink until dropped: not asleep as far as the queue knows, and
+/// without a timer of its own that would interrupt what is measured.
+struct Awake {
+    _end: Sender<()>,
+    _sink: SinkHandle,
+}
 
 impl Awake {
     fn new() -> Self {
-        let (busy, entered) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
-        let (theirs, in_it) = (Arc::clone(&busy), Arc::clone(&entered));
+        let (end, ended) = channel::<()>();
+        let (enter, entered) = channel();
         let sink = move |_: &_| {
-            in_it.store(true, SeqCst);
-            while theirs.load(SeqCst) {
-                thread::sleep(Duration::from_micros(100));
-            }
+            let _ = enter.send(());
+            let _ = ended.recv();
         };
-        let handle = Builder::new().sink([libc::SIGIO], sink).expect("subscribed");
+        let sink = Builder::new().sink([libc::SIGIO], sink).expect("subscribed");
         os::raise(libc::SIGIO);
-        while !entered.load(SeqCst) {
-            thread::yield_now();
-        }
-        Self(busy, handle)
-    }
-}
-
-impl Drop for Awake {
-    fn drop(&mut self) {
-        self.0.store(false, SeqCst);
+        entered.recv().expect("the sink is called");
+        // In this order: the sink's stop waits for its call.
+        Self { _end: end, _sink: sink }
     }
 }
 
@@ -128,7 +124,7 @@ fn ours_asleep() -> Case {
 
 fn tokio_asleep() -> Case {
     use tokio::signal::unix::{SignalKind, signal};
-    let (ready, started) = std::sync::mpsc::channel();
+    let (ready, started) = channel();
     // The runtime ends with the case: it would be woken for every other one's signals.
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
     os::masked(|| {

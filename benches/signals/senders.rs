@@ -2,7 +2,8 @@
 //!
 //! They are forked before there is any other thread, and share one page with this process.
 
-use std::io::{Read, Write, pipe};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 
@@ -23,7 +24,7 @@ pub(crate) struct Shared {
 
 pub(crate) struct Senders {
     pub(crate) shared: &'static Shared,
-    commands: Vec<std::io::PipeWriter>,
+    commands: Vec<UnixStream>,
 }
 
 const ONE: u8 = 1;
@@ -36,11 +37,11 @@ impl Senders {
         let mut commands = Vec::new();
         let target = os::pid();
         for _ in 0..count {
-            let (reader, writer) = pipe()?;
+            let (reader, writer) = UnixStream::pair()?;
             // SAFETY: there is no other thread, so the child may do anything.
             if unsafe { libc::fork() } == 0 {
                 drop(writer);
-                // The earlier senders' pipes have to close with the parent.
+                // The earlier senders' sockets have to close with the parent.
                 drop(commands);
                 serve(reader, target, shared);
                 std::process::exit(0);
@@ -98,7 +99,7 @@ fn shared_page() -> std::io::Result<&'static Shared> {
     Ok(unsafe { &*page.cast::<Shared>() })
 }
 
-fn serve(mut commands: std::io::PipeReader, target: i32, shared: &Shared) {
+fn serve(mut commands: UnixStream, target: i32, shared: &Shared) {
     let mut command = [0; 2];
     while commands.read_exact(&mut command).is_ok() {
         let signal = i32::from(command[1]);

@@ -140,7 +140,7 @@ pub(crate) fn storm(sender: usize) -> Outcome {
             kill(target, signal)?;
         }
         match realtime() {
-            Some(signal) if at % 10 == 0 => queue(target, signal, sender << 24 | at / 10)?,
+            Some(signal) if at % 10 == 0 => queue(target, signal, (sender << 24) | (at / 10))?,
             _ => {}
         }
     }
@@ -173,8 +173,11 @@ fn stormed() -> Outcome<Vec<Account>> {
         waiter
     };
     let mut received = Vec::new();
+    let mut overflow_of_sentinel = 0;
     for delivery in &mut all {
         if delivery.signal == sentinel() {
+            // It may itself have found the queue full.
+            overflow_of_sentinel = u64::from(delivery.origin.is_none());
             break;
         }
         received.push(delivery);
@@ -201,7 +204,8 @@ fn stormed() -> Outcome<Vec<Account>> {
         let mine = received.iter().filter(|delivery| delivery.signal == signal);
         let delivered = mine.clone().count() as u64;
         // Those without origin stand for all that found the queue full.
-        let coalesced = signal::overflow() - mine.filter(|d| d.origin.is_none()).count() as u64;
+        let untold = mine.filter(|delivery| delivery.origin.is_none()).count() as u64;
+        let coalesced = signal::overflow() - overflow_of_sentinel - untold;
         let (sent, dropped) = ((SENDERS * QUEUED) as u64, signal::counts(signal)?.dropped);
         accounts.push(Account {
             name: "RTMIN+1",
@@ -223,7 +227,7 @@ pub(crate) fn race(seed: u64) -> Outcome {
     let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     for _ in 0..TRIES {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let (early, late) = (random >> 40 & 0xfff, random >> 52);
+        let (early, late) = ((random >> 40) & 0xfff, random >> 52);
         let mut subscription = signal::subscribe([signal])?;
         let stopper = subscription.stopper();
         let racer = thread::spawn(move || {

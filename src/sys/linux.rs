@@ -5,6 +5,9 @@ use core::ptr;
 use super::{Deadline, Waited, errno};
 use crate::sync::AtomicU32;
 
+/// `linux/futex.h`; the crate libc lacks it for Android.
+const FUTEX_BITSET_MATCH_ANY: u32 = u32::MAX;
+
 /// See the contract in [`super`]. The deadline is absolute, so an interrupted call needs no clock.
 pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<&Deadline>) -> Waited {
     let until = deadline.and_then(Deadline::at).map_or(ptr::null(), ptr::from_ref);
@@ -17,7 +20,7 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<&Deadline>)
             expected,
             until,
             ptr::null::<u32>(),
-            libc::FUTEX_BITSET_MATCH_ANY,
+            FUTEX_BITSET_MATCH_ANY,
         )
     };
     if done == -1 && errno::get() == libc::ETIMEDOUT { Waited::TimedOut } else { Waited::Woken }

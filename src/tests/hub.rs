@@ -12,7 +12,8 @@ use crate::signal::{RecvError, table::Key};
 use crate::sigqueue::{Origin, Sent};
 use crate::sys::{Deadline, Errno, Restored};
 
-const SIGNALS: [i32; 2] = [1, 10];
+/// Two that every system lets be caught.
+const SIGNALS: [i32; 2] = if cfg!(windows) { [2, 15] } else { [1, 10] };
 const CAPACITY: usize = 2;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,11 @@ use crate::sigqueue::{Event, Origin, REALTIME_CAPACITY, Sent, SignalQueue, is_re
 use crate::sys::{Deadline, REALTIME_MIN};
 
 /// Two standard signals and two real-time ones.
-const SIGNALS: [i32; 4] = [1, 10, REALTIME_MIN, REALTIME_MIN + 1];
+const SIGNALS: [i32; 4] = if (REALTIME_MIN as usize) < crate::sigqueue::SIGNALS {
+    [1, 10, REALTIME_MIN, REALTIME_MIN + 1]
+} else {
+    [1, 10, 12, 13]
+};
 
 #[derive(Debug, Clone)]
 enum Action {
