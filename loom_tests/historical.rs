@@ -55,7 +55,7 @@ fn inflight_count_without_rmw() {
 fn go_eb97160f_by_read_modify_write() {
     Model::new("historical::go_eb97160f_by_read_modify_write")
         .actors(3)
-        .bound(Bound::At(2))
+        .bound(Bound::At(3))
         .check(|| stop_against_one_signal(Wait::Counted));
 }
 

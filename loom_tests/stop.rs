@@ -426,7 +426,7 @@ fn sink_against_stop() {
 /// deadlock, if the one that leads is not told.
 #[test]
 fn sink_against_leader() {
-    Model::new("stop::sink_against_leader").actors(3).bound(Bound::At(2)).check(|| {
+    Model::new("stop::sink_against_leader").actors(3).bound(Bound::At(3)).check(|| {
         let process = process(1);
         let key = process.subscribe(2);
         let theirs = process.clone();
