@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::hub::{Hub, Kernel};
-use super::table::{Delivery, Key, Mailbox, RECEIVER, Waiting};
+use super::table::{Delivery, Key, Mailbox, RECEIVER, Table, Waiting};
 use super::{RecvError, SignalError};
 use crate::note::{Deadline, Park, Waited};
 use crate::sigqueue::{Receiver, ReceiverRefused, Wakeup};
@@ -14,24 +14,7 @@ use crate::sync::Ordering::*;
 impl<K: Kernel> Hub<K> {
     /// The next delivery if there is one; else the thread is noted as waiting in this way (I4).
     fn pop_or(&self, key: Key, waiting: Waiting) -> Option<Result<Delivery, RecvError>> {
-        self.locked(|table, _| {
-            let closed = table.closed;
-            let Some(mailbox) = table.mailboxes.get_mut(&key) else {
-                return Some(Err(RecvError::Stopped));
-            };
-            mailbox.waiting = Waiting::No;
-            if let Some(delivery) = mailbox.items.pop_front() {
-                return Some(Ok(delivery));
-            }
-            if closed {
-                return Some(Err(RecvError::ShutDown));
-            }
-            if mailbox.signals.is_empty() {
-                return Some(Err(RecvError::Stopped));
-            }
-            mailbox.waiting = waiting;
-            None
-        })
+        self.locked(|table, _| pop(table, key, waiting))
     }
 
     pub(crate) fn try_recv(&self, key: Key) -> Option<Result<Delivery, RecvError>> {
@@ -65,22 +48,19 @@ impl<K: Kernel> Hub<K> {
         self.queue.borrow().ok()
     }
 
-    /// Has the waker called when something arrives; `None` if nothing is there yet.
+    /// Has the waker called when something arrives; `None` if nothing is there yet. What arrives in
+    /// between finds the waker: the receiver delivers it.
     pub(crate) fn poll(&self, key: Key, waker: &Waker) -> Option<Result<Delivery, RecvError>> {
-        let done = self.try_recv(key);
-        if done.is_some() {
-            return done;
-        }
+        self.deliver_all(Some(key));
         // Wakers are the user's code: cloned and dropped outside the lock.
         let mut waker = Some(waker.clone());
         self.locked(|table, _| {
-            let mailbox = table.mailboxes.get_mut(&key)?;
-            core::mem::swap(&mut mailbox.waker, &mut waker);
-            Some(())
-        });
-        drop(waker);
-        // Something may have arrived before the waker was there.
-        self.pop_or(key, Waiting::No)
+            let done = pop(table, key, Waiting::No);
+            if let (None, Some(mailbox)) = (&done, table.mailboxes.get_mut(&key)) {
+                core::mem::swap(&mut mailbox.waker, &mut waker);
+            }
+            done
+        })
     }
 
     /// In the receiver's part. `None`: the part had to be given back.
@@ -168,4 +148,23 @@ impl<K: Kernel> Hub<K> {
             }
         }
     }
+}
+
+fn pop(table: &mut Table, key: Key, waiting: Waiting) -> Option<Result<Delivery, RecvError>> {
+    let closed = table.closed;
+    let Some(mailbox) = table.mailboxes.get_mut(&key) else {
+        return Some(Err(RecvError::Stopped));
+    };
+    mailbox.waiting = Waiting::No;
+    if let Some(delivery) = mailbox.items.pop_front() {
+        return Some(Ok(delivery));
+    }
+    if closed {
+        return Some(Err(RecvError::ShutDown));
+    }
+    if mailbox.signals.is_empty() {
+        return Some(Err(RecvError::Stopped));
+    }
+    mailbox.waiting = waiting;
+    None
 }

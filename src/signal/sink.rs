@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::StopError;
 use super::hub::{Hub, Kernel, Stopped};
-use super::table::{Delivery, Key, Mailbox, Sink, SinkState, Wakes};
+use super::table::{Delivery, Key, Mailbox, Sink, SinkState, Table, Wakes};
 use crate::note::{Deadline, Note, Park, Waited};
 use crate::sync::Ordering::*;
 use crate::sys;
@@ -14,8 +14,6 @@ use crate::sys;
 enum Turn {
     /// The sink and what to call it with.
     Call(Sink, Delivery),
-    /// It was called.
-    Called,
     /// Nothing to call it with, or it is gone.
     Done,
     /// Another thread is calling it.
@@ -27,27 +25,18 @@ enum Turn {
 impl<K: Kernel> Hub<K> {
     /// Calls sinks until none has anything to do, each for one delivery at a time.
     pub(crate) fn run_sinks(&self) {
-        while let Some(key) = self.locked(|table, _| table.next_ready()) {
-            self.run_sink_once(key);
-            self.locked(|table, _| table.still_ready(key));
-        }
-    }
-
-    fn run_sink_once(&self, key: Key) -> Turn {
-        match self.locked(|table, _| table.mailboxes.get_mut(&key).map_or(Turn::Done, turn)) {
-            Turn::Call(sink, delivery) => {
+        while let Some((key, turn)) = self.locked(|table, _| next_turn(table)) {
+            if let Turn::Call(sink, delivery) = turn {
                 self.call_sink(key, sink, delivery);
-                Turn::Called
             }
-            other => other,
         }
     }
 
     /// Calls one sink until its mailbox is empty.
     fn run_sink(&self, key: Key) -> Turn {
         loop {
-            match self.run_sink_once(key) {
-                Turn::Called => {}
+            match self.locked(|table, _| table.mailboxes.get_mut(&key).map_or(Turn::Done, turn)) {
+                Turn::Call(sink, delivery) => self.call_sink(key, sink, delivery),
                 other => return other,
             }
         }
@@ -60,9 +49,11 @@ impl<K: Kernel> Hub<K> {
             Err(payload) => SinkState::Panicked(payload),
         };
         // What is left over is dropped here, outside the lock: it is the user's.
-        let left = self.locked(|table, wakes| match table.mailboxes.get_mut(&key) {
-            Some(mailbox) => called(key, mailbox, after, wakes),
-            None => Some(after),
+        let left = self.locked(|table, wakes| {
+            let Some(mailbox) = table.mailboxes.get_mut(&key) else { return Some(after) };
+            called(key, mailbox, after, wakes);
+            table.still_ready(key);
+            None
         });
         drop(left);
     }
@@ -80,7 +71,7 @@ impl<K: Kernel> Hub<K> {
                     self.locked(|table, _| table.mailboxes.get_mut(&key).map(drop_rest));
                     return Ok(stopped);
                 }
-                Turn::Call(..) | Turn::Called | Turn::Done => break,
+                Turn::Call(..) | Turn::Done => break,
             }
         }
         let left = self.locked(|table, _| {
@@ -144,20 +135,20 @@ fn turn(mailbox: &mut Mailbox) -> Turn {
     }
 }
 
-/// After a call. What comes back is no longer needed.
-fn called(
-    key: Key,
-    mailbox: &mut Mailbox,
-    after: SinkState,
-    wakes: &mut Wakes,
-) -> Option<SinkState> {
+/// The next sink that has something to do, and its turn.
+fn next_turn(table: &mut Table) -> Option<(Key, Turn)> {
+    let key = table.next_ready()?;
+    Some((key, table.mailboxes.get_mut(&key).map_or(Turn::Done, turn)))
+}
+
+/// After a call.
+fn called(key: Key, mailbox: &mut Mailbox, after: SinkState, wakes: &mut Wakes) {
     let panicked = matches!(after, SinkState::Panicked(_));
     mailbox.sink = after;
     if panicked {
         drop_rest(mailbox);
     }
     wakes.mailbox(key, mailbox, None);
-    None
 }
 
 /// Nobody will be called with what is left.
