@@ -9,7 +9,7 @@ use super::support::{Fixture, fixture, from, receive, sender};
 use super::{Bound, Model};
 use crate::model::{Handler, How, Kernel, SigSet, thread};
 use crate::note::Deadline;
-use crate::sigqueue::{Event, Quiet, Sent, SignalQueue, Wakeup};
+use crate::sigqueue::{Event, Quiet, Sent, Wakeup};
 use crate::sync;
 
 /// Claim: a signal sent while the receiver looks, decides to sleep or sleeps is received, with

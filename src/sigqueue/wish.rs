@@ -24,7 +24,7 @@ impl core::error::Error for NoSuchSignal {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Quiet {
-    /// Everything accepted before was taken, and each [`Batch`] of it dropped.
+    /// Everything accepted before was taken, and each [`Batch`](super::Batch) of it dropped.
     Quiet,
     /// Something is pending and no receiver exists to take it: use [`SignalQueue::take`].
     NoReceiver,
@@ -57,7 +57,7 @@ impl<N> SignalQueue<N> {
         self.set_wish(signal, WANTED).map(|_| ())
     }
 
-    /// From now on `send` answers [`Sent::Unwanted`]. Call it *after* the disposition has changed.
+    /// From now on `send` answers [`Sent::Unwanted`](super::Sent::Unwanted). Call it *after* the disposition has changed.
     /// What is pending stays so, to be received or taken.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ impl<N> SignalQueue<N> {
         self.set_wish(signal, 0).map(|_| ())
     }
 
-    /// From now on `send` answers [`Sent::Ignored`]; otherwise as [`disable`](Self::disable).
+    /// From now on `send` answers [`Sent::Ignored`](super::Sent::Ignored); otherwise as [`disable`](Self::disable).
     ///
     /// # Errors
     /// [`NoSuchSignal`], and nothing changes.
@@ -85,7 +85,7 @@ impl<N> SignalQueue<N> {
 }
 
 impl<N: Park> SignalQueue<N> {
-    /// Waits until what was accepted of `signal` has been received and its [`Batch`] dropped.
+    /// Waits until what was accepted of `signal` has been received and its [`Batch`](super::Batch) dropped.
     ///
     /// For use after [`disable`](Self::disable) or [`ignore`](Self::ignore): then other signals
     /// cannot delay it (I3), and a signal already quiet is answered at once. `pause` is called
