@@ -5,7 +5,8 @@
 //! 14.4, so using it means looking it up at run time, and a look-up is neither async-signal-safe
 //! nor to be done before the first signal. Not `__ulock_wait2` either (nanoseconds, macOS 11): its
 //! gain, timeouts beyond 71 minutes, is had by sleeping again. The calls are not in the public
-//! headers; Rust's std and libc++ rest on them too.
+//! headers. libc++ rests on them; Rust's std avoids them for that, as the App Store may reject a
+//! program that uses them (std `sys/sync/thread_parking/darwin.rs`).
 
 use core::ffi::{c_int, c_void};
 use core::time::Duration;

@@ -27,10 +27,11 @@ impl Deadline {
     pub fn after(duration: Duration) -> Self {
         let mut until = now();
         let nanos = until.tv_nsec + duration.subsec_nanos() as libc::c_long;
-        let whole = libc::time_t::try_from(duration.as_secs()).ok();
+        // `time_t` is not named: its alias is deprecated on musl, where it is to change.
+        let whole = duration.as_secs().try_into().ok();
         let seconds = whole
             .and_then(|whole| until.tv_sec.checked_add(whole))
-            .and_then(|sum| sum.checked_add(libc::time_t::from(nanos >= NANOS)));
+            .and_then(|sum| sum.checked_add((nanos >= NANOS).into()));
         Self(seconds.map(|seconds| {
             (until.tv_sec, until.tv_nsec) = (seconds, nanos % NANOS);
             until

@@ -8,11 +8,18 @@ use core::ffi::c_int;
 use super::Class;
 
 cfg_if::cfg_if! {
-    if #[cfg(any(target_os = "linux", target_os = "android"))] {
+    if #[cfg(target_os = "android")] {
+        // bionic's platform/bionic/reserved_signals.h: 32 to 41 are timers', the debugger's, the
+        // profilers', fdtrack's, MTE's. The list has grown with the releases; this is its longest.
+        pub(crate) const SIGNALS: usize = 65;
+        pub(crate) const REALTIME_MIN: c_int = 42;
+        const RESERVED: &[c_int] = &[32, 33, 34, 35, 36, 37, 38, 39, 40, 41];
+        pub(super) const HARMLESS: &[c_int] = &[];
+    } else if #[cfg(target_os = "linux")] {
         // man 7 signal: 1 to 64; the C libraries keep the real-time ones from 32 to 34.
         pub(crate) const SIGNALS: usize = 65;
         pub(crate) const REALTIME_MIN: c_int = 35;
-        /// glibc keeps 32 and 33, musl 34 as well; bionic 32 to 34 and a few that it catches.
+        /// glibc keeps 32 and 33, musl 34 as well.
         const RESERVED: &[c_int] = &[32, 33, 34];
         pub(super) const HARMLESS: &[c_int] = &[];
     } else if #[cfg(target_os = "freebsd")] {

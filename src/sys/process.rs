@@ -9,9 +9,16 @@ use super::{Errno, errno, unix};
 use crate::sync::{AtomicPtr, Ordering::Relaxed};
 
 /// Sends a signal to the calling thread alone. raise(3) is process-directed on old systems.
+/// Async-signal-safe.
+///
+/// A real-time signal to a thread is refused (EAGAIN) while the user's queue is full (man 7 signal,
+/// RLIMIT_SIGPENDING); kill(2) is not, so the process gets it then.
 pub(super) fn raise_here(signal: c_int) {
     // SAFETY: the calling thread exists.
-    unsafe { libc::pthread_kill(libc::pthread_self(), signal) };
+    if unsafe { libc::pthread_kill(libc::pthread_self(), signal) } != 0 {
+        // SAFETY: no preconditions.
+        unsafe { libc::kill(libc::getpid(), signal) };
+    }
 }
 
 /// Whether the default action of the signal is to end the process (man 7 signal).
@@ -29,28 +36,41 @@ fn terminates(signal: c_int) -> bool {
     !harmless && !super::numbers::HARMLESS.contains(&signal)
 }
 
+/// Whether the default action of the signal is anything but to ignore it. Async-signal-safe.
+pub(super) fn acts_by_default(signal: c_int) -> bool {
+    terminates(signal) || [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(&signal)
+}
+
 /// Dies by the signal, also when it is masked. Returns only if the process goes on, and has then
 /// changed nothing if the signal does not end processes.
 pub(crate) fn die_by(signal: c_int) -> Errno {
     if !terminates(signal) {
         return Errno(libc::EINVAL);
     }
-    let _blocked = AllBlocked::new();
-    if let Err(errno) = unix::set_default(signal) {
-        return errno;
-    }
-    raise_here(signal);
     // SAFETY: all zeros is storage for a set, filled next.
     let mut only: libc::sigset_t = unsafe { zeroed() };
-    // SAFETY: the set is ours; unmasking lets the pending signal act before the call returns.
+    // SAFETY: the set is ours.
     unsafe {
         libc::sigemptyset(&raw mut only);
         libc::sigaddset(&raw mut only, signal);
-        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const only, ptr::null_mut());
     }
-    // This is process 1 of its namespace.
+    // Another thread may put a handler in place after the default; again, then.
+    for _ in 0..TRIES {
+        let _blocked = AllBlocked::new();
+        // Not `set_default`: this runs outside the caller's lock, and what it would remember is
+        // kept under it.
+        if let Err(errno) = unix::force_default(signal) {
+            return errno;
+        }
+        raise_here(signal);
+        // SAFETY: the set is ours; unmasking lets the pending signal act before the call returns.
+        unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const only, ptr::null_mut()) };
+    }
+    // This is process 1 of its namespace, which no default action ends.
     Errno(libc::EINVAL)
 }
+
+const TRIES: usize = 100;
 
 /// All signals masked in this thread, until dropped. Async-signal-safe.
 #[derive(Debug)]

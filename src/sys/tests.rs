@@ -14,6 +14,8 @@ mod fallback;
 #[path = "spin.rs"]
 mod spin;
 
+#[cfg(target_os = "linux")]
+mod contested;
 #[cfg(unix)]
 mod posix;
 #[cfg(windows)]

@@ -6,7 +6,7 @@ use core::mem::{MaybeUninit, zeroed};
 use core::ptr;
 
 use super::origin::origin;
-use super::process::raise_here;
+use super::process::{acts_by_default, raise_here};
 use super::{Entry, Errno, Restored, SIGNALS, Verdict, errno};
 use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Ordering::*};
 
@@ -23,6 +23,8 @@ struct Record {
 const KNOWN: u64 = 1 << 63;
 /// Nor is this: somebody put a handler over ours, and may call ours from it.
 const COVERED: u64 = 1 << 62;
+/// Nor is this: what is recorded was put over ours, and may call ours.
+const CALLS_OURS: u64 = 1 << 61;
 
 static RECORDS: [Record; SIGNALS] =
     [const { Record { action: AtomicUsize::new(0), flags: AtomicU64::new(0) } }; SIGNALS];
@@ -76,7 +78,7 @@ fn remember(signal: c_int, old: &libc::sigaction) {
     let Some(record) = record(signal) else { return };
     // What was put over ours may call ours: calling it in turn would not end.
     // ORDERING: Relaxed: under the caller's lock.
-    let covered = if record.flags.load(Relaxed) & COVERED != 0 { COVERED } else { 0 };
+    let covered = if record.flags.load(Relaxed) & COVERED != 0 { COVERED | CALLS_OURS } else { 0 };
     // ORDERING: the flags go first and come last, so that a handler (`chain`) that reads the same
     // flags before and after the action has the pair. AcqRel keeps the action behind, Release
     // keeps it in front.
@@ -104,7 +106,8 @@ pub(crate) fn install(signal: c_int, entry: Entry) -> Result<(), Errno> {
     // SAFETY: the set is ours to fill.
     unsafe { libc::sigfillset(&raw mut new.sa_mask) };
     let old = change(signal, &new)?;
-    if !is_ours(&old) && old.sa_sigaction != before.sa_sigaction {
+    let same = |a: &libc::sigaction| (a.sa_sigaction, a.sa_flags);
+    if !is_ours(&old) && same(&old) != same(&before) {
         remember(signal, &old);
     }
     Ok(())
@@ -130,12 +133,24 @@ pub(crate) fn restore(signal: c_int) -> Result<Restored, Errno> {
         // SAFETY: as above.
         old.sa_mask = unsafe { mask.assume_init() };
     }
-    change(signal, &old).map(|_| Restored::Previous)
+    let replaced = change(signal, &old)?;
+    if is_ours(&replaced) {
+        return Ok(Restored::Previous);
+    }
+    // Somebody was quicker, between the question and the change: theirs stays.
+    // ORDERING: Relaxed: as above.
+    record.flags.fetch_or(COVERED, Relaxed);
+    change(signal, &replaced).map(|_| Restored::Foreign)
 }
 
 /// Gives the signal its default action, whoever handled it.
 pub(crate) fn set_default(signal: c_int) -> Result<(), Errno> {
     set_simple(signal, libc::SIG_DFL)
+}
+
+/// The same, remembering nothing; not under the caller's lock. Async-signal-safe.
+pub(super) fn force_default(signal: c_int) -> Result<(), Errno> {
+    change(signal, &simple(libc::SIG_DFL)).map(|_| ())
 }
 
 /// Has the signal ignored, whoever handled it.
@@ -149,7 +164,7 @@ fn set_simple(signal: c_int, action: usize) -> Result<(), Errno> {
     if let Some(record) = record(signal) {
         // Nothing is put over ours any more.
         // ORDERING: Relaxed: under the caller's lock; `remember` publishes.
-        record.flags.fetch_and(!COVERED, Relaxed);
+        record.flags.fetch_and(!(COVERED | CALLS_OURS), Relaxed);
     }
     remember(signal, &new);
     Ok(())
@@ -173,7 +188,7 @@ extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c
         match entry(signal, origin(signal, info)) {
             Verdict::Handled => chain(signal, info, context),
             Verdict::Ignored => {}
-            Verdict::Unwanted if is_covered(signal) => {}
+            Verdict::Unwanted if is_covered(signal) => covered(signal, info, context),
             Verdict::Unwanted => redeliver(signal, info),
         }
     });
@@ -186,19 +201,54 @@ fn is_covered(signal: c_int) -> bool {
     record(signal).is_some_and(|record| record.flags.load(Relaxed) & COVERED != 0)
 }
 
+/// An unwanted signal, after somebody put a handler over ours. If that is still in force, the
+/// signal is its business. If it put ours back, as it had found it, nobody has the signal: what
+/// was there before us acts. A handler is called and not put back, as a subscription may begin
+/// meanwhile. sigaction(2) is async-signal-safe.
+fn covered(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    if !query(signal).is_ok_and(|now| is_ours(&now)) {
+        return;
+    }
+    match recorded(signal) {
+        Some((libc::SIG_IGN, _)) | None => {}
+        Some((libc::SIG_DFL, _)) => {
+            if acts_by_default(signal) && force_default(signal).is_ok() {
+                redeliver(signal, info);
+            }
+        }
+        Some((_, flags)) if flags & CALLS_OURS != 0 => {}
+        Some((action, flags)) => call(action, flags, signal, info, context),
+    }
+}
+
 /// Calls the handler that was there before, if it was a function.
 fn chain(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    let Some(record) = record(signal) else { return };
+    match recorded(signal) {
+        // SIG_DFL and SIG_IGN first: they are no functions, whatever the flags say.
+        Some((libc::SIG_DFL | libc::SIG_IGN, _)) | None => {}
+        Some((action, flags)) if flags & COVERED == 0 => call(action, flags, signal, info, context),
+        Some(_) => {}
+    }
+}
+
+/// What is remembered, unless it is just being changed.
+fn recorded(signal: c_int) -> Option<(usize, u64)> {
+    let record = record(signal)?;
     // ORDERING: Acquire, twice: see `remember`. The last is ordered by the second.
     let flags = record.flags.load(Acquire);
     let action = record.action.load(Acquire);
-    if record.flags.load(Relaxed) != flags || flags & COVERED != 0 {
-        return;
-    }
-    // SIG_DFL and SIG_IGN first: they are no functions, whatever the flags say.
-    if action == libc::SIG_DFL || action == libc::SIG_IGN || flags & KNOWN == 0 {
-        return;
-    }
+    let whole = record.flags.load(Relaxed) == flags && flags & KNOWN != 0;
+    whole.then_some((action, flags))
+}
+
+/// Calls a handler that the system held with these flags.
+fn call(
+    action: usize,
+    flags: u64,
+    signal: c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut c_void,
+) {
     if flags & libc::SA_SIGINFO as u64 != 0 {
         type Three = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
         // SAFETY: the system held it as a handler of three arguments (SA_SIGINFO).

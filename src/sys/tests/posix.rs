@@ -16,14 +16,14 @@ static ENTERED: AtomicUsize = AtomicUsize::new(0);
 static CODE: AtomicUsize = AtomicUsize::new(0);
 static PID: AtomicUsize = AtomicUsize::new(0);
 static VALUE: AtomicUsize = AtomicUsize::new(0);
-static CHAINED: AtomicUsize = AtomicUsize::new(0);
+pub(super) static CHAINED: AtomicUsize = AtomicUsize::new(0);
 
 // ORDERING: Relaxed everywhere in this file: a signal to the own thread is handled in it.
 fn take(counter: &AtomicUsize) -> usize {
     counter.swap(0, Relaxed)
 }
 
-fn alone(verdict: Verdict) -> MutexGuard<'static, ()> {
+pub(super) fn alone(verdict: Verdict) -> MutexGuard<'static, ()> {
     let guard = DISPOSITIONS.lock().unwrap_or_else(PoisonError::into_inner);
     VERDICT.store(verdict as u32, Relaxed);
     for counter in [&ENTERED, &CODE, &PID, &VALUE, &CHAINED] {
@@ -32,7 +32,7 @@ fn alone(verdict: Verdict) -> MutexGuard<'static, ()> {
     guard
 }
 
-fn entry(_signal: i32, origin: RawOrigin) -> Verdict {
+pub(super) fn entry(_signal: i32, origin: RawOrigin) -> Verdict {
     ENTERED.fetch_add(1, Relaxed);
     // SAFETY: writes a word of the thread's own; the shim puts it back.
     unsafe { *errno::location() = libc::EDOM };
@@ -59,7 +59,7 @@ extern "C" fn informed(signal: i32, info: *mut libc::siginfo_t, context: *mut li
     CHAINED.fetch_add(1000 + signal as usize, Relaxed);
 }
 
-fn set(signal: i32, action: usize, flags: i32) -> libc::sigaction {
+pub(super) fn set(signal: i32, action: usize, flags: i32) -> libc::sigaction {
     // SAFETY: all zeros is a valid sigaction.
     let (mut new, mut old): (libc::sigaction, libc::sigaction) = unsafe { zeroed() };
     (new.sa_sigaction, new.sa_flags) = (action, flags);
@@ -70,7 +70,7 @@ fn set(signal: i32, action: usize, flags: i32) -> libc::sigaction {
     old
 }
 
-fn now(signal: i32) -> libc::sigaction {
+pub(super) fn now(signal: i32) -> libc::sigaction {
     // SAFETY: all zeros is a valid sigaction.
     let mut now: libc::sigaction = unsafe { zeroed() };
     // SAFETY: a null new action only asks.
@@ -82,7 +82,7 @@ fn three() -> usize {
     informed as *const () as usize
 }
 
-fn one() -> usize {
+pub(super) fn one() -> usize {
     plain as *const () as usize
 }
 
@@ -200,14 +200,40 @@ mod realtime {
     fn a_handler_put_over_ours_is_left_alone() {
         let _alone = alone(Verdict::Unwanted);
         install(53, entry).unwrap();
-        let ours = set(53, one(), 0);
+        let over = calls_ours as *const () as usize;
+        let ours = set(53, over, libc::SA_SIGINFO);
+        OURS.store(ours.sa_sigaction, Relaxed);
         assert_eq!(restore(53), Ok(Restored::Foreign));
-        assert_eq!(now(53).sa_sigaction, one());
+        assert_eq!(now(53).sa_sigaction, over);
         // Called by it after all, ours does not raise the signal again.
+        raise(53);
+        assert_eq!((take(&ENTERED), take(&CHAINED)), (1, 53));
+        // Ours over it: it is not called, and is put back.
+        alone_again(Verdict::Handled);
+        install(53, entry).unwrap();
+        raise(53);
+        assert_eq!((take(&ENTERED), take(&CHAINED)), (1, 0));
+        // Put back by somebody who found ours there, ours does not call what calls it.
+        assert_eq!(restore(53), Ok(Restored::Previous));
+        alone_again(Verdict::Unwanted);
         set(53, ours.sa_sigaction, ours.sa_flags);
         raise(53);
         assert_eq!((take(&ENTERED), take(&CHAINED)), (1, 0));
         set_default(53).unwrap();
+    }
+
+    static OURS: AtomicUsize = AtomicUsize::new(0);
+
+    fn alone_again(verdict: Verdict) {
+        VERDICT.store(verdict as u32, Relaxed);
+    }
+
+    extern "C" fn calls_ours(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+        CHAINED.fetch_add(signal as usize, Relaxed);
+        type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void);
+        // SAFETY: stored above, the handler that sigaction returned.
+        let ours = unsafe { std::mem::transmute::<usize, Handler>(OURS.load(Relaxed)) };
+        ours(signal, info, context);
     }
 
     /// A handler already running when the disposition changes: what is in force now gets the
@@ -249,7 +275,7 @@ mod realtime {
         }
     }
 
-    fn entry_that_restores(signal: i32, origin: RawOrigin) -> Verdict {
+    pub(in crate::sys::tests) fn entry_that_restores(signal: i32, origin: RawOrigin) -> Verdict {
         let verdict = entry(signal, origin);
         note(0, 0, 0);
         if restore(signal) == Ok(Restored::Previous) { verdict } else { Verdict::Handled }
@@ -293,7 +319,7 @@ fn wait_for(child: i32) -> i32 {
     }
 }
 
-fn forked(child: impl FnOnce() -> i32) -> i32 {
+pub(super) fn forked(child: impl FnOnce() -> i32) -> i32 {
     wait_for(fork(child))
 }
 
@@ -334,4 +360,19 @@ fn a_number_that_the_system_refuses_is_an_error() {
     assert_eq!(set_ignored(libc::SIGSTOP), Err(Errno(libc::EINVAL)));
     assert_eq!(is_ignored(100_000), Err(Errno(libc::EINVAL)));
     assert_eq!(restore(-1), Ok(Restored::Foreign));
+}
+
+#[cfg(target_os = "linux")]
+pub(super) use realtime::entry_that_restores;
+pub(super) fn unwanted() {
+    VERDICT.store(Verdict::Unwanted as u32, Relaxed);
+    take(&CHAINED);
+}
+/// A child queues the signal; returns when it has ended.
+pub(super) fn wait_for_sender(signal: i32) {
+    let sender = fork(|| {
+        // SAFETY: no preconditions.
+        unsafe { libc::sigqueue(libc::getppid(), signal, zeroed()) }
+    });
+    assert_eq!(wait_for(sender), 0);
 }
