@@ -1,6 +1,8 @@
 #![cfg_attr(not(feature = "std"), no_std)]
 #![doc = include_str!("../README.md")]
 
+pub mod attach;
+mod bits;
 mod records;
 mod sync;
 

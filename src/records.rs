@@ -7,9 +7,8 @@
 //!
 //! # States
 //!
-//! A bit for each record, set while it is free. A record whose bit is clear belongs to whoever
-//! cleared it: the handler that writes it, then, through the slot that links it, whoever takes the
-//! slot's chain.
+//! A record is free or has an owner, by [`FreeBits`]: the handler that writes it, then, through the
+//! slot that links it, whoever takes the slot's chain.
 //!
 //! # Invariants
 //!
@@ -18,23 +17,16 @@
 //!
 //! # Happens-before
 //!
-//! - E1: `give` (release) -> the `take` of the same record (acquire): the reading of its last use
-//!   is over before its next use is written.
+//! - E1: that of [`FreeBits`]: the reading of a record's last use is over before its next use is
+//!   written.
 //!
 //! # Progress
 //!
-//! Lock-free: `take` is tried again only when another took the bit that it chose.
-//!
-//! # Prior art
-//!
-//! A bitmap instead of a free list: nothing is linked, so there is no ABA.
+//! Lock-free.
 
+use crate::bits::{FreeBits, LANE};
 use crate::sigqueue::Origin;
-use crate::sync::{AtomicU64, MODEL, Ordering::*, UnsafeCell, filled, model_const_fn};
-
-/// Records to a word of the bitmap; a model needs few, so that it can run out.
-pub(crate) const LANE: usize = if MODEL { 2 } else { 64 };
-const ALL_FREE: u64 = if LANE == 64 { u64::MAX } else { (1 << LANE) - 1 };
+use crate::sync::{UnsafeCell, filled, model_const_fn};
 
 /// The end of a chain.
 pub(crate) const NIL: u16 = 0;
@@ -50,7 +42,7 @@ pub(crate) struct Record {
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Pool<const WORDS: usize> {
-    free: [AtomicU64; WORDS],
+    free: FreeBits<WORDS>,
     records: [[UnsafeCell<Record>; LANE]; WORDS],
 }
 
@@ -63,7 +55,7 @@ impl<const WORDS: usize> Pool<WORDS> {
         /// All records free.
         pub(crate) const fn new() -> Self {
             Self {
-                free: filled!(AtomicU64::new(ALL_FREE); WORDS),
+                free: FreeBits::all(),
                 records: filled!(filled!(UnsafeCell::new(BLANK); LANE); WORDS),
             }
         }
@@ -71,21 +63,9 @@ impl<const WORDS: usize> Pool<WORDS> {
 
     /// Takes a free record and writes the origin into it; `None` when all are in use.
     pub(crate) fn take(&self, origin: Origin) -> Option<u16> {
-        for (word, free) in self.free.iter().enumerate() {
-            // ORDERING: Relaxed: a guess, which the read-modify-write below confirms.
-            let mut seen = free.load(Relaxed);
-            while seen != 0 {
-                let bit = seen & seen.wrapping_neg();
-                // ORDERING: Acquire: E1 from `give`. Weakened: sigqueue realtime_is_queued.
-                seen = free.fetch_and(!bit, Acquire);
-                if seen & bit != 0 {
-                    let name = (word * LANE) as u16 + bit.trailing_zeros() as u16 + 1;
-                    self.write(name, Record { origin, next: NIL });
-                    return Some(name);
-                }
-            }
-        }
-        None
+        let name = self.free.take()? as u16 + 1;
+        self.write(name, Record { origin, next: NIL });
+        Some(name)
     }
 
     /// Links a record before another; for its owner, before it is published.
@@ -102,41 +82,28 @@ impl<const WORDS: usize> Pool<WORDS> {
 
     /// Gives a record back; for its owner, who then no longer is.
     pub(crate) fn give(&self, name: u16) {
-        let at = usize::from(name).wrapping_sub(1);
-        if let Some(free) = self.free.get(at / LANE) {
-            // ORDERING: Release: E1 to `take`. Weakened: sigqueue realtime_is_queued.
-            free.fetch_or(1 << (at % LANE), Release);
-        }
+        // E1 is carried there.
+        self.free.give(usize::from(name).wrapping_sub(1));
     }
 
     /// Frees every record but those that `keep` names. Only while no other thread uses the pool.
     pub(crate) fn keep_only(&self, keep: impl Fn(u16) -> bool) {
-        for (word, free) in self.free.iter().enumerate() {
-            let kept = (0..LANE).filter(|bit| keep((word * LANE + bit) as u16 + 1));
-            let kept = kept.fold(0, |mask, bit| mask | 1 << bit);
-            // ORDERING: Relaxed: no other thread is there.
-            free.store(ALL_FREE & !kept, Relaxed);
-        }
+        self.free.reset(|at| !keep(at as u16 + 1));
     }
 
     /// What the child of a fork has of it: every bit and record as the memory holds it.
     #[cfg(all(test, loom))]
     pub(crate) fn copied(&self, chained: impl Fn(u16) -> bool) -> Self {
-        let copy = Self::new();
-        for (word, (free, theirs)) in self.free.iter().zip(&copy.free).enumerate() {
-            // ORDERING: Relaxed, but by read-modify-writes: a copy has the newest values.
-            theirs.swap(free.fetch_or(0, Relaxed), Relaxed);
-            for name in (1..=LANE).map(|at| (word * LANE + at) as u16).filter(|n| chained(*n)) {
-                copy.write(name, self.read(name));
-            }
+        let copy = Self { free: self.free.copied(), ..Self::new() };
+        for name in (1..=(WORDS * LANE) as u16).filter(|name| chained(*name)) {
+            copy.write(name, self.read(name));
         }
         copy
     }
 
     #[cfg(test)]
     pub(crate) fn all_free(&self) -> bool {
-        // ORDERING: Relaxed: asked once all is over.
-        self.free.iter().all(|word| word.load(Relaxed) == ALL_FREE)
+        self.free.all_free()
     }
 
     fn write(&self, name: u16, record: Record) {

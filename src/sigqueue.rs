@@ -100,7 +100,8 @@
 //! unnecessary). There the pending bits, the wish and the count of handlers are three words.
 
 use crate::note::{Note, Park};
-use crate::records::{LANE, Pool};
+use crate::bits::LANE;
+use crate::records::Pool;
 use crate::sync::{AtomicU32, AtomicU64, MODEL, Ordering::*, filled, model_const_fn};
 use crate::sys;
 

@@ -1,0 +1,3 @@
+//! Attach and detach (being written).
+mod host;
+pub use host::{ExitCall, Host, Slot};
