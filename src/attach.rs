@@ -1,3 +1,3 @@
 //! Attach and detach (being written).
 mod host;
-pub use host::{ExitCall, Host, Slot};
+pub use host::{Callback, Host, Slot};

@@ -32,21 +32,21 @@ impl Default for Slot {
     }
 }
 
-/// The call that the system owes a thread's end.
+/// A call that the system owes: at the end of a thread, in the child of a fork.
 #[derive(Clone, Copy)]
-pub struct ExitCall {
+pub struct Callback {
     /// What to call it with.
     pub(crate) threads: *const (),
-    /// [`Threads::thread_exit`](super::Threads::thread_exit).
+    /// A method of it.
     pub(crate) call: unsafe fn(*const ()),
 }
 
-impl ExitCall {
-    /// Runs it, on the thread that ends.
+impl Callback {
+    /// Runs it.
     ///
     /// # Safety
     ///
-    /// On a thread that asked for it by [`Host::arm`], once for each time that it asked.
+    /// Where [`Host::arm`] or [`Host::at_fork`] promised it.
     pub unsafe fn run(self) {
         // SAFETY: `threads` is what `call` expects, by construction; it lives for ever.
         unsafe { (self.call)(self.threads) }
@@ -54,13 +54,13 @@ impl ExitCall {
 }
 
 // SAFETY: an address and a function, used on the threads that `run` names.
-unsafe impl Send for ExitCall {}
+unsafe impl Send for Callback {}
 // SAFETY: as above.
-unsafe impl Sync for ExitCall {}
+unsafe impl Sync for Callback {}
 
-impl fmt::Debug for ExitCall {
+impl fmt::Debug for Callback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ExitCall").finish_non_exhaustive()
+        f.debug_struct("Callback").finish_non_exhaustive()
     }
 }
 
@@ -111,9 +111,9 @@ pub unsafe trait Host {
 
     /// Has `exit` run when the calling thread ends. Called once a thread and again if it attaches
     /// after `exit` ran. Never called in a handler.
-    fn arm(&self, exit: ExitCall) -> Result<(), Errno>;
+    fn arm(&self, exit: Callback) -> Result<(), Errno>;
 
     /// Has `child` called in the child of each fork of the C library, with all signals as they
     /// were. Called once, before the first record is made.
-    fn at_fork(&self, child: ExitCall);
+    fn at_fork(&self, child: Callback);
 }
