@@ -2,6 +2,7 @@
 
 pub(crate) use crate::model::{Bound, Control, Model};
 
+mod extra_list;
 mod fork;
 mod go;
 mod guest;

@@ -6,6 +6,7 @@ mod bits;
 mod records;
 mod sync;
 
+pub mod extra_list;
 pub mod note;
 #[cfg(all(feature = "std", any(unix, windows)))]
 #[cfg_attr(

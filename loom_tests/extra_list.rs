@@ -1,0 +1,237 @@
+//! The list of spare records: one owner each, no waiter forgotten, counts that always add up.
+
+use std::sync::Arc;
+
+use super::support::Payload;
+use super::{Bound, Model};
+use crate::extra_list::{Counts, ExtraList, Replenish, TakeError, Taker};
+use crate::model::{Disposition, Kernel, sig, thread};
+use crate::note::Deadline;
+
+/// A list of up to four records, and what its owner alone may touch of each.
+struct Fixture {
+    list: ExtraList<2>,
+    payloads: [Payload; 4],
+}
+
+/// With as many records as make one more than the reserve.
+fn fixture(reserve: u16) -> Arc<Fixture> {
+    let list = ExtraList::new(reserve);
+    let made = usize::from(reserve) + 1;
+    assert_eq!(list.replenish(|_| true), Replenish::Created(made));
+    Arc::new(Fixture { list, payloads: core::array::from_fn(|_| Payload::new()) })
+}
+
+impl Fixture {
+    /// The owner's use of a record: loom fails it if another's is not over.
+    #[track_caller]
+    fn touch(&self, index: usize) {
+        self.payloads[index].set(1);
+        self.payloads[index].set(0);
+    }
+
+    fn take(&self, taker: Taker) -> Result<usize, TakeError> {
+        self.list.take(taker).map(|permit| permit.redeem().unwrap())
+    }
+
+    fn wait(&self, deadline: Option<&Deadline>) -> Result<usize, TakeError> {
+        self.list.wait(deadline).map(|permit| permit.redeem().unwrap())
+    }
+
+    #[track_caller]
+    fn use_and_give(&self, index: usize) {
+        self.touch(index);
+        self.list.give(index).unwrap();
+    }
+
+    #[track_caller]
+    fn assert_all_spare(&self, total: usize) {
+        let expected = Counts { total, spare: total, in_use: 0, waiting: 0 };
+        assert_eq!(self.list.counts(), expected);
+    }
+}
+
+/// Claim: of two threads that take the only record one gets it, or both one after the other, the
+/// second after the first is done (I1, E1).
+/// Actors: two takers. Exhaustive. Fails, as an unordered access, if a bit or the word passes
+/// nothing on.
+#[test]
+fn two_takers_one_spare() {
+    Model::new("extra_list::two_takers_one_spare").actors(2).check(|| {
+        let fixture = fixture(0);
+        let body = |fixture: Arc<Fixture>| match fixture.take(Taker::Thread) {
+            Ok(index) => fixture.use_and_give(index),
+            Err(error) => assert_eq!(error, TakeError::Empty),
+        };
+        let theirs = Arc::clone(&fixture);
+        let other = thread::spawn("taker", move || body(theirs));
+        body(Arc::clone(&fixture));
+        other.join();
+        fixture.assert_all_spare(1);
+    });
+}
+
+/// Claim: a thread that waits gets what is given back, whenever that is (E2), and after its last
+/// use (E1).
+/// Actors: giver, waiter. Exhaustive. Fails, as a deadlock, if the bell is read after the word.
+#[test]
+fn give_wakes_waiter() {
+    Model::new("extra_list::give_wakes_waiter").actors(2).check(|| {
+        let fixture = fixture(0);
+        let held = fixture.take(Taker::Thread).unwrap();
+        let theirs = Arc::clone(&fixture);
+        let giver = thread::spawn("giver", move || theirs.use_and_give(held));
+        let got = fixture.wait(None).unwrap();
+        fixture.use_and_give(got);
+        giver.join();
+        fixture.assert_all_spare(1);
+    });
+}
+
+/// Claim: two threads wait for one record; each gets it in its turn, and nobody is woken for
+/// nothing or forgotten (I3, I4).
+/// Actors: giver, two waiters. Bound 3. Fails, as a deadlock, if what a waiter gives back does not
+/// wake the other.
+#[test]
+fn empty_then_give() {
+    Model::new("extra_list::empty_then_give").actors(3).bound(Bound::At(3)).check(|| {
+        let fixture = fixture(0);
+        let held = fixture.take(Taker::Thread).unwrap();
+        let waiters = ["first", "second"].map(|name| {
+            let theirs = Arc::clone(&fixture);
+            thread::spawn(name, move || {
+                let got = theirs.wait(None).unwrap();
+                theirs.use_and_give(got);
+            })
+        });
+        fixture.use_and_give(held);
+        waiters.into_iter().for_each(thread::JoinHandle::join);
+        fixture.assert_all_spare(1);
+    });
+}
+
+/// Claim: a handler that interrupts its own thread at any step of `take` or `give`, the last
+/// ordinary record being gone or not, gets a record at once (I5).
+/// Actors: one thread and its handler, a sender. Exhaustive. Fails if ordinary code may take the
+/// reserve, or if any step keeps out those that come after it.
+#[test]
+fn handler_takes_from_reserve() {
+    Model::new("extra_list::handler_takes_from_reserve").actors(2).check(|| {
+        let kernel = Kernel::new().at_most(1);
+        let fixture = fixture(1);
+        let theirs = Arc::clone(&fixture);
+        let handler = move |_| {
+            let got = theirs.take(Taker::Handler).expect("the reserve");
+            theirs.use_and_give(got);
+        };
+        kernel.sigaction(sig::USR1, Disposition::handler(handler));
+        let sender = thread::spawn("sender", move || kernel.tgkill(thread::main(), sig::USR1));
+        let held = fixture.take(Taker::Thread).unwrap();
+        assert_eq!(fixture.take(Taker::Thread), Err(TakeError::Empty), "the reserve is kept");
+        fixture.use_and_give(held);
+        sender.join();
+        fixture.assert_all_spare(2);
+    });
+}
+
+/// Claim: whatever an observer sees adds up, with no more in use or waiting than there are threads
+/// (I2), and all is spare in the end.
+/// Actors: a taker, a waiter, an observer. Bound 3. Fails if a record is counted before or after
+/// it is had, as with a counter of its own.
+#[test]
+fn counts_add_up() {
+    Model::new("extra_list::counts_add_up").actors(3).bound(Bound::At(3)).check(|| {
+        let fixture = fixture(0);
+        let users = ["first", "second"].map(|name| {
+            let theirs = Arc::clone(&fixture);
+            thread::spawn(name, move || {
+                let got = theirs.wait(None).unwrap();
+                theirs.use_and_give(got);
+            })
+        });
+        let seen = fixture.list.counts();
+        assert_eq!(seen.spare + seen.in_use, seen.total);
+        assert!(seen.in_use <= 1 && seen.waiting <= 1, "{seen:?}");
+        assert!(seen.waiting == 0 || seen.in_use == 1, "waits beside a spare record: {seen:?}");
+        users.into_iter().for_each(thread::JoinHandle::join);
+        fixture.assert_all_spare(1);
+    });
+}
+
+/// Claim: if whoever takes the last record has more created, there is one more than needed when
+/// all are done, none was created twice, none without need, and nobody ever waited in vain.
+/// Actors: two takers that hold their record until both have one. Exhaustive. Fails if a need that
+/// arises while another thread creates is seen by neither.
+#[test]
+fn create_hook_keeps_one_more() {
+    Model::new("extra_list::create_hook_keeps_one_more").actors(2).check(|| {
+        let fixture = fixture(0);
+        let body = |fixture: Arc<Fixture>| {
+            let permit = fixture.list.wait(None).unwrap();
+            let short = permit.short();
+            let held = permit.redeem().unwrap();
+            if short {
+                let made = fixture.list.replenish(|index| {
+                    fixture.touch(index);
+                    true
+                });
+                assert!(!matches!(made, Replenish::Refused(_)));
+            }
+            fixture.touch(held);
+            held
+        };
+        let theirs = Arc::clone(&fixture);
+        let other = thread::spawn("other", move || body(theirs));
+        let held = [body(Arc::clone(&fixture)), other.join()];
+        assert_ne!(held[0], held[1], "one record, two owners");
+        let counts = fixture.list.counts();
+        assert_eq!((counts.total, counts.spare, counts.in_use), (3, 1, 2));
+        held.into_iter().for_each(|index| fixture.use_and_give(index));
+        fixture.assert_all_spare(3);
+    });
+}
+
+/// Claim: a record given at the moment at which a waiter's deadline passes is had by it, or is
+/// spare; never lost (I3).
+/// Actors: giver, clock, waiter. Bound 3. Fails if a waiter leaves without looking for a grant.
+#[test]
+fn deadline_against_give() {
+    Model::new("extra_list::deadline_against_give").actors(3).bound(Bound::At(3)).check(|| {
+        let kernel = Kernel::new().at_most(0);
+        let fixture = fixture(0);
+        let held = fixture.take(Taker::Thread).unwrap();
+        let deadline = Deadline::after(core::time::Duration::ZERO);
+        let theirs = Arc::clone(&fixture);
+        let giver = thread::spawn("giver", move || theirs.use_and_give(held));
+        let clock = thread::spawn("clock", move || kernel.expire_deadlines());
+        match fixture.wait(Some(&deadline)) {
+            Ok(got) => fixture.use_and_give(got),
+            Err(error) => assert_eq!(error, TakeError::TimedOut),
+        }
+        giver.join();
+        clock.join();
+        fixture.assert_all_spare(1);
+    });
+}
+
+/// Claim: closing sends everybody away who waits, and a record given meanwhile is had by one of
+/// them or spare.
+/// Actors: closer, two waiters. Bound 3. Fails, as a deadlock, if it wakes only one.
+#[test]
+fn close_sends_waiters_away() {
+    Model::new("extra_list::close_sends_waiters_away").actors(3).bound(Bound::At(3)).check(|| {
+        let fixture = fixture(0);
+        let held = fixture.take(Taker::Thread).unwrap();
+        let waiters = ["first", "second"].map(|name| {
+            let theirs = Arc::clone(&fixture);
+            thread::spawn(name, move || match theirs.wait(None) {
+                Ok(got) => theirs.use_and_give(got),
+                Err(error) => assert_eq!(error, TakeError::Closed),
+            })
+        });
+        fixture.list.close();
+        fixture.use_and_give(held);
+        waiters.into_iter().for_each(thread::JoinHandle::join);
+        fixture.assert_all_spare(1);
+    });
+}

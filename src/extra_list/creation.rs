@@ -1,0 +1,70 @@
+//! Making more records: asked of the runtime, outside handlers, by one thread at a time.
+
+use core::convert::Infallible;
+
+use super::{ExtraList, Word};
+
+/// What [`ExtraList::replenish`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replenish {
+    /// As many as were wanted; none is a number.
+    Created(usize),
+    /// The runtime made so many and then no more, though more are wanted.
+    Refused(usize),
+    /// Another thread is at it, and sees to what is wanted meanwhile.
+    Busy,
+}
+
+/// Takes CREATING away, however `create` ends.
+struct Creating<'a, const WORDS: usize>(&'a ExtraList<WORDS>);
+
+impl<const WORDS: usize> ExtraList<WORDS> {
+    /// Creates records until there is one for each thread that waits and one more than needed, the
+    /// reserve counted as needed: at first `reserve + 1`.
+    ///
+    /// `create` makes what the number names, or refuses; it may block and allocate, and it may
+    /// panic: the panic passes through, and what was wanted is wanted still. Not for handlers.
+    pub fn replenish(&self, mut create: impl FnMut(usize) -> bool) -> Replenish {
+        let wanted = |word: Word| word.wanted(self.reserve, Self::CAPACITY) > 0;
+        let begun = self.change(|word| match () {
+            () if word.creating() => Err(Replenish::Busy),
+            () if !wanted(word) => Err(Replenish::Created(0)),
+            () => Ok(word.begin_creating()),
+        });
+        let mut now = match begun {
+            Ok(old) => old.begin_creating(),
+            Err(none) => return none,
+        };
+        let creating = Creating(self);
+        // No other thread changes the total.
+        let first = usize::from(now.total());
+        for index in first.. {
+            if !create(index) {
+                return Replenish::Refused(index - first);
+            }
+            self.free.give(index);
+            now = self.created(wanted);
+            if !now.creating() {
+                break;
+            }
+        }
+        core::mem::forget(creating);
+        Replenish::Created(usize::from(now.total()) - first)
+    }
+
+    /// Puts a new record on the list; the last one wanted ends the creating in the same step, so
+    /// that whoever comes to want one later begins it anew.
+    fn created(&self, wanted: impl Fn(Word) -> bool) -> Word {
+        let after = |word: Word| {
+            let new = word.created();
+            if wanted(new) { new } else { new.end_creating() }
+        };
+        after(self.put(after).put(self.reserve))
+    }
+}
+
+impl<const WORDS: usize> Drop for Creating<'_, WORDS> {
+    fn drop(&mut self) {
+        let Ok(_) = self.0.change(|word| Ok::<_, Infallible>(word.end_creating()));
+    }
+}

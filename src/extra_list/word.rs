@@ -1,0 +1,120 @@
+//! The word of the list: its fields, and what each event makes of them.
+
+/// Width of a field.
+const BITS: u32 = 15;
+/// The largest number that a field holds.
+pub(super) const MAX: u16 = (1 << BITS) - 1;
+
+const SPARE: u64 = 1;
+const TOTAL: u64 = 1 << BITS;
+const WAITING: u64 = 1 << (2 * BITS);
+const GRANTED: u64 = 1 << (3 * BITS);
+const CREATING: u64 = 1 << (4 * BITS);
+const CLOSED: u64 = 1 << (4 * BITS + 1);
+/// Counts the forks that made this process's list, modulo four.
+const FORKS: u64 = 3 << (4 * BITS + 2);
+
+/// How many records there are and where, all of one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// All that were created: the sum of `spare` and `in_use`.
+    pub total: usize,
+    /// Nobody holds these, the reserve among them.
+    pub spare: usize,
+    /// Held, or promised to a thread that was woken for it.
+    pub in_use: usize,
+    /// Threads that wait for a record.
+    pub waiting: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Word(pub(crate) u64);
+
+impl Word {
+    const fn field(self, unit: u64) -> u16 {
+        (self.0 / unit) as u16 & MAX
+    }
+    pub(crate) const fn spare(self) -> u16 {
+        self.field(SPARE)
+    }
+    pub(crate) const fn total(self) -> u16 {
+        self.field(TOTAL)
+    }
+    pub(crate) const fn waiting(self) -> u16 {
+        self.field(WAITING)
+    }
+    pub(crate) const fn granted(self) -> u16 {
+        self.field(GRANTED)
+    }
+    pub(crate) const fn creating(self) -> bool {
+        self.0 & CREATING != 0
+    }
+    pub(crate) const fn closed(self) -> bool {
+        self.0 & CLOSED != 0
+    }
+
+    pub(crate) const fn take_spare(self) -> Self {
+        Self(self.0 - SPARE)
+    }
+    pub(crate) const fn begin_wait(self) -> Self {
+        Self(self.0 + WAITING)
+    }
+    pub(crate) const fn end_wait(self) -> Self {
+        Self(self.0 - WAITING)
+    }
+    pub(crate) const fn take_grant(self) -> Self {
+        Self(self.0 - GRANTED)
+    }
+    pub(crate) const fn close(self) -> Self {
+        Self(self.0 | CLOSED)
+    }
+
+    /// Whether a record that is put back goes to a thread that waits.
+    pub(crate) const fn grants(self, reserve: u16) -> bool {
+        self.waiting() > 0 && self.spare() >= reserve && !self.closed()
+    }
+
+    /// One more record may be had.
+    pub(crate) const fn put(self, reserve: u16) -> Self {
+        if self.grants(reserve) { Self(self.0 - WAITING + GRANTED) } else { Self(self.0 + SPARE) }
+    }
+
+    /// One more record is there.
+    pub(crate) const fn created(self) -> Self {
+        Self(self.0 + TOTAL)
+    }
+    pub(crate) const fn begin_creating(self) -> Self {
+        Self(self.0 | CREATING)
+    }
+    pub(crate) const fn end_creating(self) -> Self {
+        Self(self.0 & !CREATING)
+    }
+
+    /// How many records to create: one for each who waits, and one more than needed, above the
+    /// reserve.
+    pub(crate) const fn wanted(self, reserve: u16, capacity: usize) -> usize {
+        if self.closed() {
+            return 0;
+        }
+        let short = (reserve as usize + 1).saturating_sub(self.spare() as usize);
+        let wanted = self.waiting() as usize + short;
+        let room = capacity - self.total() as usize;
+        if wanted < room { wanted } else { room }
+    }
+
+    /// Tells the list of a child from that of its parent.
+    pub(crate) const fn forks(self) -> u64 {
+        self.0 & FORKS
+    }
+
+    /// Of a process with one thread, in which `spare` records are nobody's.
+    pub(crate) const fn reset(self, spare: u16) -> Self {
+        let forks = self.0.wrapping_add(FORKS & FORKS.wrapping_neg()) & FORKS;
+        Self(forks | self.0 & CLOSED | self.total() as u64 * TOTAL | spare as u64 * SPARE)
+    }
+
+    pub(crate) fn counts(self) -> Counts {
+        let (total, spare) = (self.total().into(), self.spare().into());
+        Counts { total, spare, in_use: total - spare, waiting: self.waiting().into() }
+    }
+}
