@@ -2,6 +2,7 @@
 
 pub(crate) use crate::model::{Bound, Control, Model};
 
+mod attach;
 mod extra_list;
 mod fork;
 mod go;

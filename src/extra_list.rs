@@ -109,11 +109,10 @@ pub enum Taker {
 /// Why no record was had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TakeError {
-    /// All are in use, or kept for handlers.
+    /// All are in use, or kept for handlers; or so many threads wait that they cannot be counted.
     Empty,
-    /// Nobody waits for a list that has no records at all, or for one on which so many wait that
-    /// they cannot be counted.
-    CannotWait,
+    /// None was created yet.
+    NoRecords,
     /// The deadline passed.
     TimedOut,
     /// [`ExtraList::close`] was called.
@@ -124,7 +123,7 @@ impl fmt::Display for TakeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Empty => "every record is in use: wait, or have more created",
-            Self::CannotWait => "there is no record to wait for: create some first",
+            Self::NoRecords => "there are no records: create some first",
             Self::TimedOut => "no record was given back in time",
             Self::Closed => "the list was closed",
         })
@@ -191,6 +190,7 @@ impl<const WORDS: usize> ExtraList<WORDS> {
         let floor = if taker == Taker::Handler { 0 } else { self.reserve };
         let old = self.change(|word| match () {
             () if word.closed() => Err(TakeError::Closed),
+            () if word.total() == 0 => Err(TakeError::NoRecords),
             () if word.spare() <= floor => Err(TakeError::Empty),
             () => Ok(word.take_spare()),
         })?;
@@ -201,8 +201,9 @@ impl<const WORDS: usize> ExtraList<WORDS> {
     pub fn wait(&self, deadline: Option<&Deadline>) -> Result<Permit<'_, WORDS>, TakeError> {
         let old = self.change(|word| match () {
             () if word.closed() => Err(TakeError::Closed),
+            () if word.total() == 0 => Err(TakeError::NoRecords),
             () if word.spare() > self.reserve => Ok(word.take_spare()),
-            () if word.total() == 0 || word.waiting() == word::MAX => Err(TakeError::CannotWait),
+            () if word.waiting() == word::MAX => Err(TakeError::Empty),
             () => Ok(word.begin_wait()),
         })?;
         match old.spare() > self.reserve {

@@ -1,0 +1,197 @@
+//! A runtime and a host on the simulated kernel, and the claims that hold at every delivery.
+
+use std::sync::Arc;
+
+use super::super::support::Payload;
+use crate::attach::{Attached, Binding, Callback, Host, How, Runtime, Slot, ThreadState, Threads};
+use crate::extra_list::Counts;
+use crate::model::{Handler, How as Change, Kernel, SigSet, Signal, thread, violation};
+use crate::sys::Errno;
+
+/// Stacks by number: a record's own is `OWN + index`.
+const OWN: usize = 100;
+/// A host's stack that is too small to be adopted, and one that is large enough.
+pub(crate) const SMALL: usize = 1;
+pub(crate) const LARGE: usize = 2;
+/// The signal that the simulated C library waits for every thread to answer.
+pub(crate) const SETXID: Signal = 33;
+
+/// Threads that a model may have.
+const MOST: usize = 4;
+
+pub(crate) struct Simulated {
+    kernel: Kernel,
+    slots: [Slot; MOST],
+    stay_open: SigSet,
+    /// How many were made; of no interest to loom.
+    stacks: std::sync::atomic::AtomicUsize,
+}
+
+// SAFETY: for loom's single system thread.
+unsafe impl Sync for Simulated {}
+
+pub(crate) enum Saved {
+    Adopted,
+    Replaced(Option<usize>),
+}
+
+// SAFETY: a slot for each thread by its number; masks and stacks are the simulated kernel's.
+unsafe impl Host for Simulated {
+    type Mask = SigSet;
+    type Stack = usize;
+    type Saved = Saved;
+
+    fn slot(&self) -> &Slot {
+        &self.slots[thread::current().number() % MOST]
+    }
+    fn block(&self) -> SigSet {
+        self.kernel.sigmask(Change::Block, SigSet::ALL.minus(self.stay_open))
+    }
+    fn restore(&self, mask: SigSet) {
+        self.kernel.sigmask(Change::Set, mask);
+    }
+    fn make_stack(&self) -> Result<usize, Errno> {
+        Ok(OWN + self.stacks.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+    }
+    fn free_stack(&self, _: usize) {}
+    fn enter_stack(&self, own: &usize) -> Saved {
+        match self.kernel.sigaltstack(Some(*own)) {
+            Err(()) => Saved::Adopted,
+            Ok(Some(LARGE)) => {
+                let _ = self.kernel.sigaltstack(Some(LARGE));
+                Saved::Adopted
+            }
+            Ok(old) => Saved::Replaced(old),
+        }
+    }
+    fn leave_stack(&self, own: &usize, saved: Saved) {
+        let Saved::Replaced(old) = saved else { return };
+        match self.kernel.sigaltstack(old) {
+            Ok(now) if now == Some(*own) => {}
+            Ok(now) => _ = self.kernel.sigaltstack(now),
+            Err(()) => violation("detached on the record's own stack"),
+        }
+    }
+    fn arm(&self, exit: Callback) -> Result<(), Errno> {
+        // SAFETY: on the thread that asks, at its end.
+        self.kernel.at_thread_exit(move || unsafe { exit.run() });
+        Ok(())
+    }
+    fn at_fork(&self, _: Callback) {}
+}
+
+/// What the toy runtime keeps for each thread.
+pub(crate) struct Kept {
+    /// Written by the owner; loom fails two owners, and a use that is not over.
+    pub(crate) data: Payload,
+    /// For handlers that interrupt the owner.
+    nested: Payload,
+    /// For whoever runs a handler on the record's stack.
+    stack: Payload,
+}
+
+pub(crate) struct Toy;
+
+impl Runtime for Toy {
+    type Record = Kept;
+    fn create(&self, _: usize) -> Option<Kept> {
+        Some(Kept { data: Payload::new(), nested: Payload::new(), stack: Payload::new() })
+    }
+    fn reset(&self, kept: &Kept, _: u32) {
+        kept.data.set(0);
+    }
+}
+
+pub(crate) type Lot = Threads<Toy, Simulated, 2>;
+pub(crate) type Token = Attached<Toy, Simulated, 2>;
+
+/// A `static`, of one execution.
+#[derive(Clone)]
+pub(crate) struct Shared(Arc<Lot>);
+
+impl Shared {
+    /// With one record more than `reserve`, if any is wanted.
+    pub(crate) fn new(kernel: Kernel, reserve: u16) -> Self {
+        Self::with_open(kernel, reserve, SigSet::EMPTY)
+    }
+
+    pub(crate) fn with_open(kernel: Kernel, reserve: u16, stay_open: SigSet) -> Self {
+        let slots = core::array::from_fn(|_| Slot::new());
+        let host = Simulated { kernel, slots, stay_open, stacks: 0.into() };
+        let shared = Self(Arc::new(Threads::new(Toy, host, reserve)));
+        assert!(shared.lot().create().is_ok());
+        shared
+    }
+
+    pub(crate) fn lot(&self) -> &'static Lot {
+        // SAFETY: longer than true: whoever uses it has a clone, and tokens go before that.
+        unsafe { &*Arc::as_ptr(&self.0) }
+    }
+
+    /// A first attach must find a clean record; leaves it dirty.
+    #[track_caller]
+    pub(crate) fn use_fresh(&self, token: &Token) {
+        assert_eq!(token.how(), How::Attached);
+        let kept = token.record();
+        assert_eq!(kept.data.get(), 0, "carried over from the last owner");
+        kept.data.set(7);
+    }
+
+    #[track_caller]
+    pub(crate) fn attach(&self, binding: Binding) -> Token {
+        self.lot().attach(binding).unwrap()
+    }
+
+    /// The handler of a runtime: makes the checks that hold at every delivery, and attaches.
+    pub(crate) fn handle(&self, kernel: Kernel) {
+        let state = self.lot().state();
+        let stack = kernel.altstack();
+        if state != ThreadState::Unknown {
+            let own = self.lot().current();
+            if own.is_none() || !kernel.on_altstack() {
+                violation("handler on the wrong stack");
+            }
+            if stack != Some(LARGE) {
+                // Two handlers on one stack, or one on a stack whose thread has left.
+                own.into_iter().for_each(|kept| kept.stack.set(1));
+            }
+        }
+        match self.lot().attach_in_handler() {
+            Ok(token) => {
+                let nested = matches!(state, ThreadState::Inside | ThreadState::External);
+                assert_eq!(token.how() == How::Nested, nested);
+                assert_eq!(token.was_inside(), state == ThreadState::Inside);
+                if nested { token.record().nested.set(1) } else { self.use_fresh(&token) }
+            }
+            Err(error) => violation(format!("handler refused: {error}")),
+        }
+        assert_eq!((self.lot().state(), kernel.altstack()), (state, stack));
+    }
+
+    pub(crate) fn handler(&self, kernel: Kernel) -> Handler {
+        let shared = self.clone();
+        Handler::new(move |_| shared.handle(kernel)).onstack()
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_all_spare(&self) {
+        let counts = self.lot().counts();
+        let total = counts.total;
+        assert_eq!(counts, Counts { total, spare: total, in_use: 0, waiting: 0 });
+        assert_eq!(self.lot().misuse(), (0, 0));
+    }
+}
+
+/// What a thread had before must be there after.
+pub(crate) struct Before(Kernel, SigSet, Option<usize>);
+
+impl Before {
+    pub(crate) fn note(kernel: Kernel) -> Self {
+        Self(kernel, kernel.sigmask(Change::Block, SigSet::EMPTY), kernel.altstack())
+    }
+    #[track_caller]
+    pub(crate) fn check(&self) {
+        assert_eq!(self.0.sigmask(Change::Block, SigSet::EMPTY), self.1, "the mask");
+        assert_eq!(self.0.altstack(), self.2, "the alternate stack");
+    }
+}

@@ -1,0 +1,337 @@
+//! The steps: what the calling thread does to its slot and its record.
+
+use core::marker::PhantomData;
+
+use super::{
+    ARMED, AttachError, Attached, BOUND, Binding, DEPTH, DetachError, ENDING, HELD, Host, How,
+    INSIDE, Patience, RawAttached, Request, Runtime, Slot, TRANSITION, TakeError, Taker, Threads,
+};
+use crate::sync::{Ordering::*, compiler_fence};
+
+/// Where the calling thread stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ThreadState {
+    /// It has no record.
+    Unknown,
+    /// It is attached and runs the runtime's code.
+    Inside,
+    /// It has a record and runs code that is not the runtime's.
+    External,
+    /// It is between two steps of an attach or detach.
+    InTransition,
+}
+
+/// Undoes the steps made so far, if the last one is not reached: by an error or a panic.
+struct Steps<'a, R: Runtime + 'static, H: Host + 'static, const WORDS: usize> {
+    threads: &'static Threads<R, H, WORDS>,
+    slot: &'a Slot,
+    /// The slot's word as it was.
+    before: u32,
+    mask: Option<H::Mask>,
+    taken: Option<usize>,
+}
+
+impl<R: Runtime, H: Host, const WORDS: usize> Threads<R, H, WORDS> {
+    /// Where the calling thread stands. Async-signal-safe; in a handler it tells what was
+    /// interrupted.
+    #[inline]
+    pub fn state(&self) -> ThreadState {
+        // ORDERING: Relaxed, here and in this whole file unless said: the slot is this thread's
+        // own (I4).
+        match self.host.slot().word.load(Relaxed) {
+            word if word & TRANSITION != 0 => ThreadState::InTransition,
+            word if word & INSIDE != 0 => ThreadState::Inside,
+            word if word & HELD != 0 => ThreadState::External,
+            _ => ThreadState::Unknown,
+        }
+    }
+
+    /// Whether the calling thread has a record. Async-signal-safe.
+    #[inline]
+    pub fn is_attached(&self) -> bool {
+        matches!(self.state(), ThreadState::Inside | ThreadState::External)
+    }
+
+    /// The calling thread's record, while it has one. Async-signal-safe.
+    pub fn current(&self) -> Option<&R::Record> {
+        let slot = self.host.slot();
+        // ORDERING: Relaxed: the thread's own.
+        if slot.word.load(Relaxed) & HELD == 0 {
+            return None;
+        }
+        let index = slot.index.load(Relaxed);
+        Some(&self.made(index as usize)?.record)
+    }
+
+    #[inline]
+    pub(super) fn enter(
+        &'static self,
+        request: Request<'_>,
+    ) -> Result<Attached<R, H, WORDS>, AttachError> {
+        let slot = self.host.slot();
+        // ORDERING: Relaxed: the thread's own.
+        let before = slot.word.load(Relaxed);
+        if before & HELD != 0 { self.nest(slot, before) } else { self.begin(slot, request) }
+    }
+
+    #[inline]
+    fn nest(&'static self, slot: &Slot, before: u32) -> Result<Attached<R, H, WORDS>, AttachError> {
+        // ORDERING: Relaxed: a flag that carries nothing.
+        if before < DEPTH && self.closed.load(Relaxed) {
+            return Err(AttachError::ShuttingDown);
+        }
+        let Some(mine) = (before | INSIDE).checked_add(DEPTH) else {
+            return Err(AttachError::TooDeep);
+        };
+        // ORDERING: Relaxed: the thread's own.
+        slot.word.store(mine, Relaxed);
+        compiler_fence(AcqRel);
+        // ORDERING: Relaxed: the thread's own.
+        Ok(self.token(slot.index.load(Relaxed), before, mine, How::Nested))
+    }
+
+    #[inline]
+    fn token(&'static self, index: u32, before: u32, mine: u32, how: How) -> Attached<R, H, WORDS> {
+        let generation = self.generation(index);
+        Attached {
+            threads: self,
+            raw: RawAttached { before, mine, index, generation },
+            how,
+            own: PhantomData,
+        }
+    }
+
+    fn generation(&self, index: u32) -> u32 {
+        // ORDERING: Relaxed: changed by the owner alone.
+        self.place(index as usize).map_or(0, |place| place.generation.load(Relaxed))
+    }
+
+    /// The first attach of a thread that has no record.
+    #[cold]
+    #[inline(never)]
+    fn begin(
+        &'static self,
+        slot: &Slot,
+        request: Request<'_>,
+    ) -> Result<Attached<R, H, WORDS>, AttachError> {
+        let short = {
+            let mut steps = self.mask(slot)?;
+            if request.taker == Taker::Thread && steps.before & ARMED == 0 {
+                self.host.arm(self.callback(Self::thread_exit)).map_err(AttachError::ThreadEnd)?;
+                steps.before |= ARMED;
+            }
+            let short = steps.take(request)?;
+            steps.publish(request.binding);
+            short
+        };
+        // ORDERING: Relaxed: the thread's own.
+        let (mine, index) = (slot.word.load(Relaxed), slot.index.load(Relaxed));
+        let token = self.token(index, left_by(mine), mine, How::Attached);
+        if short && request.taker == Taker::Thread {
+            // Refused or not, this thread has what it wanted; the next one that takes asks again.
+            let _ = self.create();
+        }
+        Ok(token)
+    }
+
+    fn mask<'a>(&'static self, slot: &'a Slot) -> Result<Steps<'a, R, H, WORDS>, AttachError> {
+        let mask = Some(self.host.block());
+        // ORDERING: Relaxed: the thread's own.
+        let before = slot.word.load(Relaxed);
+        if before & TRANSITION != 0 {
+            // SAFETY of I1: the frame below keeps its own mask; ours goes back to it.
+            mask.into_iter().for_each(|mask| self.host.restore(mask));
+            return Err(AttachError::InTransition);
+        }
+        slot.word.store(before | TRANSITION, Relaxed);
+        Ok(Steps { threads: self, slot, before, mask, taken: None })
+    }
+
+    /// Whether the token is the last one of this thread that is alive.
+    pub(super) fn is_last(&self, raw: RawAttached) -> bool {
+        // ORDERING: Relaxed: the thread's own.
+        self.host.slot().word.load(Relaxed) == raw.mine
+    }
+
+    /// Gives up a token of which only the data is left.
+    ///
+    /// # Errors
+    ///
+    /// The token, if later ones are alive; that it is none of this thread's.
+    pub fn detach_raw(&'static self, raw: RawAttached) -> Result<(), DetachError<RawAttached>> {
+        let slot = self.host.slot();
+        // ORDERING: Relaxed: the thread's own.
+        let (word, index) = (slot.word.load(Relaxed), slot.index.load(Relaxed));
+        let own =
+            word & HELD != 0 && index == raw.index && self.generation(index) == raw.generation;
+        match () {
+            () if !own || word / DEPTH < raw.mine / DEPTH => Err(DetachError::NotAttached),
+            () if word != raw.mine => Err(DetachError::NotLast(raw)),
+            () => {
+                self.leave(raw);
+                Ok(())
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn leave(&'static self, raw: RawAttached) {
+        let slot = self.host.slot();
+        // ORDERING: Relaxed: the thread's own.
+        if slot.word.load(Relaxed) != raw.mine {
+            self.leave_out_of_order(slot, raw);
+        } else if raw.before & HELD != 0 {
+            compiler_fence(AcqRel);
+            slot.word.store(raw.before, Relaxed);
+        } else {
+            self.end(slot, raw.before);
+        }
+    }
+
+    /// The depth counts the tokens that are alive, so the last one to go is the one that detaches.
+    #[cold]
+    fn leave_out_of_order(&'static self, slot: &Slot, raw: RawAttached) {
+        // ORDERING: Relaxed: the thread's own, and a counter.
+        let word = slot.word.load(Relaxed);
+        if word < DEPTH || slot.index.load(Relaxed) != raw.index {
+            return; // The thread has ended, and its record is gone.
+        }
+        self.misordered.fetch_add(1, Relaxed);
+        match word - DEPTH {
+            left if left >= DEPTH => slot.word.store(left, Relaxed),
+            left if left & BOUND != 0 => slot.word.store(left & !INSIDE, Relaxed),
+            left => self.end(slot, left & (ARMED | ENDING)),
+        }
+    }
+
+    /// Detaches; the slot's word is `after` then.
+    #[cold]
+    #[inline(never)]
+    fn end(&'static self, slot: &Slot, after: u32) {
+        let mask = self.host.block();
+        // ORDERING: Relaxed: the thread's own.
+        slot.word.store(after | TRANSITION, Relaxed);
+        let index = slot.index.load(Relaxed) as usize;
+        if let (Some(place), Some(made)) = (self.place(index), self.made(index)) {
+            // SAFETY: the record is this thread's until it is given (I2).
+            if let Some(saved) = place.saved.with_mut(|saved| unsafe { (*saved).take() }) {
+                self.host.leave_stack(&made.stack, saved);
+            }
+        }
+        // Held until now, so it is in use.
+        let _ = self.list.give(index);
+        // ORDERING: Relaxed: the thread's own.
+        slot.word.store(after, Relaxed);
+        self.host.restore(mask);
+    }
+
+    /// The calling thread ends: its record goes back, whatever tokens were forgotten. What its
+    /// other destructors still attach is unbound, so that none of them leaks a record.
+    pub(super) fn thread_exit(&'static self) {
+        let slot = self.host.slot();
+        // ORDERING: Relaxed: the thread's own, and a counter.
+        let word = slot.word.load(Relaxed);
+        if word & HELD == 0 {
+            slot.word.store(word & !ARMED | ENDING, Relaxed);
+            return;
+        }
+        if word >= DEPTH {
+            self.abandoned.fetch_add(1, Relaxed);
+        }
+        self.end(slot, ENDING);
+    }
+
+    /// In the child of a fork: the other threads are not there, their records are spare.
+    pub(super) unsafe fn forked(&'static self) {
+        let slot = self.host.slot();
+        // ORDERING: Relaxed: the thread's own.
+        let held = slot.word.load(Relaxed) & HELD != 0;
+        let own = slot.index.load(Relaxed) as usize;
+        // SAFETY: the child has one thread.
+        unsafe { self.list.reset_after_fork(|index| held && index == own) };
+    }
+}
+
+/// The word that the first token of a thread leaves behind.
+fn left_by(mine: u32) -> u32 {
+    if mine & BOUND != 0 { mine - DEPTH & !INSIDE } else { mine & (ARMED | ENDING) }
+}
+
+impl<R: Runtime, H: Host, const WORDS: usize> Steps<'_, R, H, WORDS> {
+    /// Takes a record; waits for one with signals open. True if there should be more.
+    fn take(&mut self, request: Request<'_>) -> Result<bool, AttachError> {
+        let list = &self.threads.list;
+        let mut permit = list.take(request.taker);
+        loop {
+            if let (Err(TakeError::Empty), Patience::Until(deadline)) = (&permit, request.patience)
+            {
+                self.open();
+                permit = list.wait(deadline);
+                self.close();
+            }
+            let had = permit.map_err(refused)?;
+            let short = had.short();
+            // Masked again, so that no handler forks between here and the end.
+            self.taken = had.redeem();
+            if self.taken.is_some() {
+                return Ok(short);
+            }
+            permit = list.take(request.taker);
+        }
+    }
+
+    /// Unmasked for the length of a wait, in which the thread is as it was before.
+    fn open(&mut self) {
+        // ORDERING: Relaxed: the thread's own.
+        self.slot.word.store(self.before, Relaxed);
+        self.mask.take().into_iter().for_each(|mask| self.threads.host.restore(mask));
+    }
+
+    fn close(&mut self) {
+        self.mask = Some(self.threads.host.block());
+        // ORDERING: Relaxed: the thread's own.
+        self.slot.word.store(self.before | TRANSITION, Relaxed);
+    }
+
+    /// Resets the record, changes stacks, and shows the record to the thread's handlers.
+    fn publish(mut self, binding: Binding) {
+        let (threads, Some(index)) = (self.threads, self.taken) else { return };
+        let (Some(place), Some(made)) = (threads.place(index), threads.made(index)) else { return };
+        // ORDERING: Relaxed: changed by the owner alone.
+        let generation = place.generation.load(Relaxed).wrapping_add(1);
+        place.generation.store(generation, Relaxed);
+        threads.runtime.reset(&made.record, generation);
+        let saved = threads.host.enter_stack(&made.stack);
+        // SAFETY: the record is this thread's (I2).
+        place.saved.with_mut(|place| unsafe { *place = Some(saved) });
+        let kept = self.before & (ARMED | ENDING);
+        let bound = binding == Binding::Bound && kept & ENDING == 0;
+        let bound = if bound { BOUND } else { 0 };
+        // ORDERING: Relaxed: the thread's own.
+        self.slot.index.store(index as u32, Relaxed);
+        self.taken = None;
+        self.before = kept | bound | HELD | INSIDE | DEPTH;
+        compiler_fence(AcqRel);
+        // The drop stores the word and unmasks.
+    }
+}
+
+impl<R: Runtime, H: Host, const WORDS: usize> Drop for Steps<'_, R, H, WORDS> {
+    fn drop(&mut self) {
+        if let Some(index) = self.taken.take() {
+            // Taken by this frame.
+            let _ = self.threads.list.give(index);
+        }
+        // ORDERING: Relaxed: the thread's own.
+        self.slot.word.store(self.before, Relaxed);
+        self.mask.take().into_iter().for_each(|mask| self.threads.host.restore(mask));
+    }
+}
+
+fn refused(error: TakeError) -> AttachError {
+    match error {
+        TakeError::Empty | TakeError::TimedOut => AttachError::Full,
+        TakeError::NoRecords => AttachError::NoRecords,
+        TakeError::Closed => AttachError::ShuttingDown,
+    }
+}

@@ -1,0 +1,166 @@
+//! What an attached thread holds: a token, given up by dropping it.
+
+use core::fmt;
+use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
+
+use super::{DEPTH, DetachError, Host, INSIDE, Runtime, Threads};
+use crate::sync::{Ordering::*, compiler_fence};
+
+/// What an attach did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// The thread got a record.
+    Attached,
+    /// The thread had one: it is bound, called out, or runs the runtime's code.
+    Nested,
+}
+
+/// A token without its drop, for code that passes it through a foreign interface. Plain data: the
+/// thread stays attached until it is given to [`Threads::detach_raw`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct RawAttached {
+    /// The slot's word before the attach.
+    pub(super) before: u32,
+    /// The slot's word since.
+    pub(super) mine: u32,
+    pub(super) index: u32,
+    pub(super) generation: u32,
+}
+
+/// The calling thread is attached while this is alive. Dropping it detaches what it attached, and
+/// nothing else.
+///
+/// Tokens of one thread are given up in reverse order. [`detach`](Self::detach) refuses another
+/// order; a drop in another order is counted ([`Threads::misuse`]), and the record is kept until
+/// the thread's last token is gone.
+///
+/// It stays on its thread:
+///
+/// ```compile_fail
+/// fn send<T: Send>() {}
+/// fn check<R: portcullis::attach::Runtime, H: portcullis::attach::Host>() {
+///     send::<portcullis::attach::Attached<R, H, 1>>();
+/// }
+/// ```
+#[must_use = "the thread is detached when this is dropped"]
+pub struct Attached<R: Runtime + 'static, H: Host + 'static, const WORDS: usize> {
+    pub(super) threads: &'static Threads<R, H, WORDS>,
+    pub(super) raw: RawAttached,
+    pub(super) how: How,
+    /// Not `Send`: it speaks of its thread's slot.
+    pub(super) own: PhantomData<*const ()>,
+}
+
+impl<R: Runtime, H: Host, const WORDS: usize> Attached<R, H, WORDS> {
+    /// What the attach did.
+    #[must_use]
+    pub const fn how(&self) -> How {
+        self.how
+    }
+
+    /// Whether the runtime's own code was running when this attach began: a handler that
+    /// interrupted it must expect its data half-changed.
+    #[must_use]
+    pub fn was_inside(&self) -> bool {
+        self.raw.before & INSIDE != 0
+    }
+
+    /// The thread's record.
+    #[must_use]
+    pub fn record(&self) -> &R::Record {
+        // SAFETY: what was taken was created before (I2, extra_list E3).
+        &unsafe { self.threads.made(self.index()).unwrap_unchecked() }.record
+    }
+
+    /// The record's number.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.raw.index as usize
+    }
+
+    /// How often the record has changed hands, modulo 2^32: with the number it names one stay of
+    /// one thread.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.raw.generation
+    }
+
+    /// Gives the token up. Dropping it does the same, without the check of the order.
+    ///
+    /// # Errors
+    ///
+    /// The token, if later ones of this thread are alive.
+    pub fn detach(self) -> Result<(), DetachError<Self>> {
+        if !self.threads.is_last(self.raw) {
+            return Err(DetachError::NotLast(self));
+        }
+        drop(self);
+        Ok(())
+    }
+
+    /// The same as plain data; see [`Threads::detach_raw`].
+    #[must_use]
+    pub fn into_raw(self) -> RawAttached {
+        ManuallyDrop::new(self).raw
+    }
+
+    /// Says that the thread runs code that is not the runtime's, until the guard is dropped:
+    /// handlers and callbacks that attach meanwhile find that they did not interrupt the runtime.
+    /// Async-signal-safe.
+    pub fn external(&mut self) -> External<'_, R, H, WORDS> {
+        let slot = self.threads.host.slot();
+        // ORDERING: Relaxed, here and below: the thread's own word; compiler fences keep the code
+        // around it on its side, for handlers.
+        let before = slot.word.load(Relaxed);
+        let mine = before & !INSIDE;
+        compiler_fence(AcqRel);
+        slot.word.store(mine, Relaxed);
+        External { threads: self.threads, before, mine, token: PhantomData }
+    }
+}
+
+impl<R: Runtime, H: Host, const WORDS: usize> Drop for Attached<R, H, WORDS> {
+    fn drop(&mut self) {
+        self.threads.leave(self.raw);
+    }
+}
+
+impl<R: Runtime, H: Host, const WORDS: usize> fmt::Debug for Attached<R, H, WORDS> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attached")
+            .field("how", &self.how())
+            .field("index", &self.index())
+            .field("depth", &(self.raw.mine / DEPTH))
+            .finish_non_exhaustive()
+    }
+}
+
+/// The calling thread is outside the runtime while this is alive; it is back when this is dropped,
+/// by a panic too.
+#[must_use = "the thread is inside again when this is dropped"]
+pub struct External<'a, R: Runtime + 'static, H: Host + 'static, const WORDS: usize> {
+    threads: &'static Threads<R, H, WORDS>,
+    before: u32,
+    mine: u32,
+    token: PhantomData<(&'a mut (), *const ())>,
+}
+
+impl<R: Runtime, H: Host, const WORDS: usize> Drop for External<'_, R, H, WORDS> {
+    fn drop(&mut self) {
+        let slot = self.threads.host.slot();
+        // ORDERING: Relaxed: as in `external`.
+        let now = slot.word.load(Relaxed);
+        // A token made outside and still alive counts; it is out of order.
+        let back = if now == self.mine { self.before } else { now | self.before & INSIDE };
+        slot.word.store(back, Relaxed);
+        compiler_fence(AcqRel);
+    }
+}
+
+impl<R: Runtime, H: Host, const WORDS: usize> fmt::Debug for External<'_, R, H, WORDS> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("External").finish_non_exhaustive()
+    }
+}
