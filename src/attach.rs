@@ -304,13 +304,18 @@ impl<R: Runtime, H: Host, const WORDS: usize> Threads<R, H, WORDS> {
         &self.runtime
     }
 
+    /// The host.
+    pub const fn host(&self) -> &H {
+        &self.host
+    }
+
     /// Every record there is, held or not, with its number; for whoever looks after all threads.
     /// Async-signal-safe.
     pub fn records(&self) -> impl Iterator<Item = (usize, &R::Record)> {
         (0..self.counts().total).filter_map(|index| Some((index, &self.made(index)?.record)))
     }
 
-    #[cfg(all(test, loom))]
+    #[cfg(test)]
     pub(crate) fn list(&self) -> &ExtraList<WORDS> {
         &self.list
     }

@@ -2,6 +2,8 @@
 //! every event, and the rules of the house.
 
 mod abandon;
+mod attach;
+mod extra_list;
 mod hub;
 mod models_ledger;
 mod queue;
