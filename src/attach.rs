@@ -73,6 +73,8 @@
 
 mod error;
 mod host;
+#[cfg(all(feature = "std", not(all(loom, any(test, feature = "loom")))))]
+mod system;
 mod thread;
 mod token;
 
@@ -83,6 +85,8 @@ use crate::sync::{AtomicBool, AtomicU32, Ordering::*, UnsafeCell, filled, model_
 use crate::sys::Errno;
 pub use error::{AttachError, DetachError};
 pub use host::{Callback, Host, Slot};
+#[cfg(all(feature = "std", not(all(loom, any(test, feature = "loom")))))]
+pub use system::{HostStack, Local, Mask, OwnStack, System};
 pub use thread::ThreadState;
 pub use token::{Attached, External, How, RawAttached};
 

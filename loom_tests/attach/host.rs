@@ -72,12 +72,12 @@ unsafe impl Host for Simulated {
             Err(()) => violation("detached on the record's own stack"),
         }
     }
-    fn arm(&self, exit: Callback) -> Result<(), Errno> {
+    fn arm(&'static self, exit: Callback) -> Result<(), Errno> {
         // SAFETY: on the thread that asks, at its end.
         self.kernel.at_thread_exit(move || unsafe { exit.run() });
         Ok(())
     }
-    fn at_fork(&self, _: Callback) {}
+    fn at_fork(&'static self, _: Callback) {}
 }
 
 /// What the toy runtime keeps for each thread.

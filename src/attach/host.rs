@@ -111,9 +111,9 @@ pub unsafe trait Host {
 
     /// Has `exit` run when the calling thread ends. Called once a thread and again if it attaches
     /// after `exit` ran. Never called in a handler.
-    fn arm(&self, exit: Callback) -> Result<(), Errno>;
+    fn arm(&'static self, exit: Callback) -> Result<(), Errno>;
 
     /// Has `child` called in the child of each fork of the C library, with all signals as they
     /// were. Called once, before the first record is made.
-    fn at_fork(&self, child: Callback);
+    fn at_fork(&'static self, child: Callback);
 }

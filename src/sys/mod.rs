@@ -33,6 +33,14 @@
 //! - `thread_id()`: names the calling thread while it lives. Async-signal-safe.
 //!
 //! `install`, `restore`, `set_default` and `set_ignored` are called under one lock.
+//!
+//! # Contract: a thread's stack and end
+//!
+//! - `Altstack::new() -> Altstack`: a stack large enough for a handler, with a guard page below it;
+//!   `enter` and `leave` register it for the calling thread and put back what was there. Nothing
+//!   where there are no handlers.
+//! - `ThreadEnd::arm(data, function)`: called when the calling thread ends.
+//! - `InChild::register(data, function)`: called in the child of each fork of the C library.
 
 #![cfg_attr(
     not(all(feature = "std", any(unix, windows))),
@@ -62,9 +70,13 @@ cfg_if::cfg_if! {
         pub(crate) use numbers::*;
         cfg_if::cfg_if! {
             if #[cfg(feature = "std")] {
+                mod altstack;
                 mod origin;
                 mod process;
+                mod thread_end;
                 mod unix;
+                pub(crate) use altstack::{Altstack, Entered};
+                pub(crate) use thread_end::{InChild, ThreadEnd};
                 pub(crate) use process::{AllBlocked, at_fork, die_by, thread_id};
                 pub(crate) use unix::{install, is_ignored, restore, set_default, set_ignored};
             }
@@ -74,9 +86,17 @@ cfg_if::cfg_if! {
         pub use windows::Deadline;
         pub(crate) use windows::{wait, wake_one};
         mod console;
+        mod no_altstack;
+        mod thread_end;
         pub(crate) use console::*;
+        pub(crate) use no_altstack::*;
+        pub(crate) use thread_end::{InChild, ThreadEnd};
     } else {
+        mod no_altstack;
         mod spin;
+        mod thread_end;
+        pub(crate) use no_altstack::*;
+        pub(crate) use thread_end::{InChild, ThreadEnd};
         pub use spin::Deadline;
         pub(crate) use spin::{wait, wake_one};
         /// A table for whatever a runtime calls a signal here: 1 to 31, all standard ones.

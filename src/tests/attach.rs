@@ -58,14 +58,14 @@ unsafe impl Host for Logged {
         assert_eq!(saved, own + 1);
         self.log.borrow_mut().push("stack back");
     }
-    fn arm(&self, exit: Callback) -> Result<(), Errno> {
+    fn arm(&'static self, exit: Callback) -> Result<(), Errno> {
         if self.refuses_ends.get() {
             return Err(Errno(11));
         }
         self.ends.borrow_mut().push(exit);
         Ok(())
     }
-    fn at_fork(&self, _: Callback) {}
+    fn at_fork(&'static self, _: Callback) {}
 }
 
 /// Resets by a function that a test may change.

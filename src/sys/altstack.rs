@@ -1,0 +1,158 @@
+//! Alternate signal stacks: their memory, and which one the calling thread has. man 2 sigaltstack,
+//! man 3 getauxval.
+
+use core::mem::zeroed;
+use core::ptr;
+
+use super::{Errno, errno};
+
+/// Below what the system says that it needs for a signal's frame, a handler needs room to run.
+const HEADROOM: usize = 8 * 1024;
+/// A stack made here has more.
+const ROOMY: usize = 32 * 1024;
+
+cfg_if::cfg_if! {
+    if #[cfg(any(target_os = "linux", target_os = "android"))] {
+        /// What a signal's frame takes: it grows with the processor's registers (AVX-512, AMX), so
+        /// the kernel tells it (AT_MINSIGSTKSZ, Linux 5.14, x86 and arm64 earlier).
+        fn frame() -> usize {
+            // SAFETY: no preconditions; 0 if the kernel does not tell.
+            let told = unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) } as usize;
+            told.max(libc::MINSIGSTKSZ)
+        }
+    } else if #[cfg(any(target_vendor = "apple", target_os = "freebsd", target_os = "openbsd"))] {
+        fn frame() -> usize {
+            libc::MINSIGSTKSZ
+        }
+    } else {
+        /// MINSIGSTKSZ is 8192 on NetBSD, DragonFly, Solaris and illumos, and in no crate.
+        fn frame() -> usize {
+            8 * 1024
+        }
+    }
+}
+
+/// Whether the stack of a thread that the runtime did not make may be used. Not on NetBSD, where a
+/// thread may have inherited its creator's (golang/go#14067).
+const ADOPTS: bool = !cfg!(target_os = "netbsd");
+
+/// How large a stack must be to be adopted.
+pub(crate) fn needed() -> usize {
+    frame() + HEADROOM
+}
+
+fn page() -> usize {
+    // SAFETY: no preconditions.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
+}
+
+/// A stack with a guard page below it.
+#[derive(Debug)]
+pub(crate) struct Altstack {
+    /// The lowest address to be used.
+    base: *mut u8,
+    size: usize,
+}
+
+// SAFETY: an address range, used by the system on behalf of the thread that registered it.
+unsafe impl Send for Altstack {}
+// SAFETY: as above.
+unsafe impl Sync for Altstack {}
+
+impl Altstack {
+    /// Not async-signal-safe.
+    pub(crate) fn new() -> Result<Self, Errno> {
+        let page = page();
+        let size = (frame() + ROOMY).next_multiple_of(page);
+        // OpenBSD runs no handler on other memory.
+        #[cfg(any(target_os = "openbsd", target_os = "netbsd"))]
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_STACK;
+        #[cfg(not(any(target_os = "openbsd", target_os = "netbsd")))]
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANON;
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: new memory, wherever the system likes.
+        let guard = unsafe { libc::mmap(ptr::null_mut(), page + size, access, flags, -1, 0) };
+        if guard == libc::MAP_FAILED {
+            return Err(Errno(errno::get()));
+        }
+        let stack = Self { base: guard.cast::<u8>().wrapping_add(page), size };
+        // SAFETY: the lowest page of the mapping above.
+        if unsafe { libc::mprotect(guard, page, libc::PROT_NONE) } != 0 {
+            let errno = Errno(errno::get());
+            stack.free();
+            return Err(errno);
+        }
+        Ok(stack)
+    }
+
+    /// Only while no thread has it registered. Not async-signal-safe.
+    pub(crate) fn free(self) {
+        let page = page();
+        let guard = self.base.wrapping_sub(page);
+        // SAFETY: the mapping of `new`; nobody uses it.
+        unsafe { libc::munmap(guard.cast(), page + self.size) };
+    }
+
+    #[cfg(test)]
+    pub(crate) fn range(&self) -> core::ops::Range<usize> {
+        self.base.addr()..self.base.addr() + self.size
+    }
+
+    fn is(&self, stack: &libc::stack_t) -> bool {
+        stack.ss_sp.cast::<u8>().cast_const() == self.base.cast_const()
+            && stack.ss_flags & libc::SS_DISABLE == 0
+    }
+
+    /// Has the calling thread use it, unless it has one that is large enough or runs on one.
+    /// Async-signal-safe; errno is kept.
+    pub(crate) fn enter(&self) -> Entered {
+        // SAFETY: all zeros is a valid stack_t.
+        let mut own: libc::stack_t = unsafe { zeroed() };
+        (own.ss_sp, own.ss_size) = (self.base.cast(), self.size);
+        errno::kept(|| match change(&own) {
+            // EPERM: the caller is a handler on the stack in force.
+            None => Entered::Adopted,
+            Some(old) if ADOPTS && is_enabled(&old) && old.ss_size >= needed() => {
+                change(&old);
+                Entered::Adopted
+            }
+            Some(old) => Entered::Replaced(old),
+        })
+    }
+
+    /// Puts back what `enter` replaced, unless it is no longer this one that is in force.
+    /// Async-signal-safe; errno is kept.
+    pub(crate) fn leave(&self, entered: Entered) {
+        let Entered::Replaced(old) = entered else { return };
+        errno::kept(|| {
+            if let Some(now) = change(&old).filter(|now| !self.is(now)) {
+                change(&now);
+            }
+        });
+    }
+}
+
+/// What `enter` did.
+pub(crate) enum Entered {
+    Adopted,
+    Replaced(libc::stack_t),
+}
+
+// SAFETY: an address range and flags.
+unsafe impl Send for Entered {}
+
+fn is_enabled(stack: &libc::stack_t) -> bool {
+    stack.ss_flags & libc::SS_DISABLE == 0 && !stack.ss_sp.is_null()
+}
+
+/// What was in force before; `None` if it could not be changed.
+fn change(new: &libc::stack_t) -> Option<libc::stack_t> {
+    let mut new = *new;
+    // As it was returned it may say that it was in use, which is no flag to set.
+    new.ss_flags &= !libc::SS_ONSTACK;
+    // SAFETY: all zeros is a valid stack_t.
+    let mut old: libc::stack_t = unsafe { zeroed() };
+    // SAFETY: both are locals; the memory named stays for as long as it is registered.
+    let result = unsafe { libc::sigaltstack(&raw const new, &raw mut old) };
+    (result == 0).then_some(old)
+}
