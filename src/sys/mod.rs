@@ -76,6 +76,8 @@ cfg_if::cfg_if! {
                 mod thread_end;
                 mod unix;
                 pub(crate) use altstack::{Altstack, Entered};
+                #[cfg(test)]
+                pub(crate) use altstack::needed;
                 pub(crate) use thread_end::{InChild, ThreadEnd};
                 pub(crate) use process::{AllBlocked, at_fork, die_by, thread_id};
                 pub(crate) use unix::{install, is_ignored, restore, set_default, set_ignored};

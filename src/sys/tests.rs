@@ -18,6 +18,8 @@ mod spin;
 mod contested;
 #[cfg(unix)]
 mod posix;
+#[cfg(unix)]
+mod threads;
 #[cfg(windows)]
 mod windows;
 
