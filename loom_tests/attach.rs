@@ -2,11 +2,13 @@
 
 pub(crate) mod host;
 
-use self::host::{Before, LARGE, SMALL, Shared};
+use std::sync::Arc;
+
+use self::host::{Before, LARGE, SETXID, SMALL, Setxid, Shared};
 use super::{Bound, Model};
 use crate::attach::{AttachError, Binding, How, ThreadState};
 use crate::extra_list::Counts;
-use crate::model::{Kernel, Outcome, sig, thread};
+use crate::model::{Handler, Kernel, Outcome, SigSet, sig, thread};
 
 /// A signal to `target`, whose handler attaches.
 fn signal(kernel: Kernel, target: thread::ThreadId) -> thread::JoinHandle<()> {
@@ -293,5 +295,29 @@ fn external_is_put_back() {
             drop(outer);
             sender.join();
         });
+    });
+}
+
+/// Claim: a bound thread that attaches, and ends, answers the C library's setxid, and setxid the
+/// thread: the signal it needs stays open at every step.
+/// Actors: a bound thread that ends, the caller of setxid. Exhaustive. Fails, as a deadlock, if
+/// the thread's end leaves that signal masked.
+#[test]
+fn exit_answers_setxid() {
+    Model::new("attach::exit_answers_setxid").actors(2).bound(Bound::At(4)).check(|| {
+        let kernel = Kernel::new().at_most(1).prompt();
+        let shared = Shared::with_open(kernel, 0, SigSet::of(&[SETXID]));
+        let libc = Arc::new(Setxid::new());
+        let theirs = Arc::clone(&libc);
+        kernel.sigaction(SETXID, Handler::new(move |_| theirs.answer()));
+        let (theirs, library) = (shared.clone(), Arc::clone(&libc));
+        let bound = thread::spawn("bound", move || {
+            // The last hook of all: start_thread's end.
+            kernel.at_thread_exit(move || library.thread_ends());
+            drop(theirs.attach(Binding::Bound));
+        });
+        libc.call(kernel, bound.id());
+        bound.join();
+        shared.assert_all_spare();
     });
 }

@@ -7,6 +7,7 @@ use super::{Bound, Model};
 use crate::extra_list::{Counts, ExtraList, Replenish, TakeError, Taker};
 use crate::model::{Disposition, Kernel, sig, thread};
 use crate::note::Deadline;
+use crate::sync::Ordering::Relaxed;
 
 /// A list of up to four records, and what its owner alone may touch of each.
 struct Fixture {
@@ -149,6 +150,8 @@ fn counts_add_up() {
                 theirs.use_and_give(got);
             })
         });
+        // As in `created_is_published`.
+        fixture.list.word().fetch_or(0, Relaxed);
         let seen = fixture.list.counts();
         assert_eq!(seen.spare + seen.in_use, seen.total);
         assert!(seen.in_use <= 1 && seen.waiting <= 1, "{seen:?}");
@@ -188,6 +191,34 @@ fn create_hook_keeps_one_more() {
         assert_eq!((counts.total, counts.spare, counts.in_use), (3, 1, 2));
         held.into_iter().for_each(|index| fixture.use_and_give(index));
         fixture.assert_all_spare(3);
+    });
+}
+
+/// Claim: who sees that there are so many records sees what was made of them (E3).
+/// Actors: one that creates, one that walks. Exhaustive. Fails, as an unordered access, if a record
+/// is counted before it is made, or the count passes nothing on.
+#[test]
+fn created_is_published() {
+    Model::new("extra_list::created_is_published").actors(2).check(|| {
+        let fixture = fixture(0);
+        let theirs = Arc::clone(&fixture);
+        let creator = thread::spawn("creator", move || {
+            let held = theirs.take(Taker::Thread).unwrap();
+            let make = |index: usize| {
+                theirs.payloads[index].set(7);
+                true
+            };
+            assert_eq!(theirs.list.replenish(make), Replenish::Created(1));
+            theirs.list.give(held).unwrap();
+        });
+        // loom does not think of a plain load before another thread's load and exchange; with this
+        // it tries every place.
+        fixture.list.word().fetch_or(0, Relaxed);
+        for index in 1..fixture.list.counts().total {
+            assert_eq!(fixture.payloads[index].get(), 7);
+        }
+        creator.join();
+        fixture.assert_all_spare(2);
     });
 }
 

@@ -3,6 +3,9 @@
 
 use std::sync::Arc;
 
+mod needm;
+mod threads;
+
 use super::go::{FIXUP, IDLE, RECEIVING, Wait, delivered_or_defaulted, one_signal, queue};
 use super::{Bound, Control, Model};
 use crate::model::{Disposition, Kernel, Outcome, thread, violation};

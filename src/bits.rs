@@ -60,7 +60,7 @@ impl<const WORDS: usize> FreeBits<WORDS> {
             while seen != 0 {
                 let bit = seen & seen.wrapping_neg();
                 // ORDERING: Acquire: E1 from `give`. Weakened: sigqueue realtime_is_queued,
-                // extra_list two_takers_one_spare.
+                // extra_list two_takers_one_spare, attach recycle_to_new_thread.
                 seen = free.fetch_and(!bit, Acquire);
                 if seen & bit != 0 {
                     return Some(word * LANE + bit.trailing_zeros() as usize);

@@ -19,7 +19,7 @@
 //! | field | meaning |
 //! |---|---|
 //! | SPARE | records that nobody holds, the reserve among them |
-//! | TOTAL | records there are; `in use = TOTAL - SPARE - GRANTED` |
+//! | TOTAL | records there are, and one that is being made while CREATING |
 //! | WAITING | threads in `wait` that nothing was granted to |
 //! | GRANTED | records given to threads in `wait` that have not noticed yet |
 //! | CREATING | somebody is in `replenish` |
@@ -41,7 +41,9 @@
 //! | fork, in the child | | SPARE = TOTAL - held by this thread; WAITING, GRANTED, CREATING 0 |
 //! | give, create | WAITING > 0, SPARE >= reserve, not CLOSED | WAITING - 1, GRANTED + 1, one wake-up |
 //! | give, create | else | SPARE + 1 |
-//! | create | | TOTAL + 1 too; CREATING goes with the last one wanted |
+//! | create begins | any wanted, not CREATING | CREATING, TOTAL + 1: no longer a number beyond all |
+//! | created | | as give; if more are wanted TOTAL + 1 again, else CREATING goes |
+//! | not created | | TOTAL - 1, CREATING goes |
 //! | close | | CLOSED, one wake-up if anybody waits |
 //!
 //! Which number is had is settled afterwards, by [`FreeBits`]: there are at least as many free bits
@@ -50,7 +52,7 @@
 //! # Invariants
 //!
 //! - I1: a number has one owner at most, and an owner only after a `take` or `wait`.
-//! - I2: SPARE + GRANTED + in use = TOTAL at all times (by construction).
+//! - I2: SPARE + GRANTED + in use = TOTAL (- 1 while CREATING) at all times, by construction.
 //! - I3: the threads in `wait` are WAITING + GRANTED; each grant is consumed by one of them.
 //! - I4: WAITING > 0 only while SPARE <= reserve: nobody waits beside a record he might have.
 //! - I5: only handlers lower SPARE below the reserve, and what is given back fills it first.
@@ -58,7 +60,8 @@
 //! # Happens-before
 //!
 //! - E1: `give` (release) -> the `take` or `wait` that gets the number (acquire): the last owner's
-//!   use is over. Carried by the bit; the word carries that the bit is set.
+//!   use is over, and who created it has counted it. Carried by the bit, [`FreeBits`]' E1; the word
+//!   only counts, so that a search may be made before the bit is seen, and is made again.
 //! - E2: `give`, `close` (release, the bell) -> the `wait` that they wake (acquire): it sees what it
 //!   was woken for.
 //! - E3: a record's creation (release, the word) -> whoever learns that there are so many (acquire).
@@ -259,8 +262,10 @@ impl<const WORDS: usize> ExtraList<WORDS> {
 
     /// Gives a record back; for its owner, who then no longer is. Async-signal-safe; never blocks.
     pub fn give(&self, index: usize) -> Result<(), NotInUse> {
-        // I1: a number beyond those created is nobody's.
-        if index >= self.counts().total || !self.free.give(index) {
+        // I1: a number beyond all is nobody's. An owner's is not: its creator counted it (E1).
+        // ORDERING: Relaxed: see above.
+        let total = Word(self.word.load(Relaxed)).total();
+        if index >= usize::from(total) || !self.free.give(index) {
             return Err(NotInUse(index));
         }
         self.put(|word| word);
@@ -292,7 +297,7 @@ impl<const WORDS: usize> ExtraList<WORDS> {
 
     /// The counts, all of one moment. Async-signal-safe.
     pub fn counts(&self) -> Counts {
-        // ORDERING: Acquire: E3 from `replenish`. Weakened: extra_list create_hook_keeps_one_more.
+        // ORDERING: Acquire: E3 from `replenish`. Weakened: extra_list created_is_published.
         Word(self.word.load(Acquire)).counts()
     }
 
@@ -305,7 +310,7 @@ impl<const WORDS: usize> ExtraList<WORDS> {
     pub unsafe fn reset_after_fork(&self, in_use: impl Fn(usize) -> bool) {
         // ORDERING: Relaxed, here and below: no other thread is there.
         let word = Word(self.word.load(Relaxed));
-        let total = usize::from(word.total());
+        let total = usize::from(word.made());
         let kept = (0..total).filter(|index| in_use(*index)).count();
         self.free.reset(|index| index < total && !in_use(index));
         self.word.store(word.reset((total - kept) as u16).0, Relaxed);
@@ -325,9 +330,9 @@ impl<const WORDS: usize> ExtraList<WORDS> {
         let mut seen = Word(self.word.load(Relaxed));
         loop {
             let new = f(seen)?;
-            // ORDERING: AcqRel: E1, E3: who takes sees the bits that givers set, and who gives says
-            // that one is. Weakened: extra_list two_takers_one_spare. Failure Relaxed: a guess.
-            match self.word.compare_exchange_weak(seen.0, new.0, AcqRel, Relaxed) {
+            // ORDERING: Release: E3 to `counts`; E1 is the bit's. Weakened: extra_list
+            // created_is_published. Failure Relaxed: a guess.
+            match self.word.compare_exchange_weak(seen.0, new.0, Release, Relaxed) {
                 Ok(_) => return Ok(seen),
                 Err(now) => seen = Word(now),
             }
@@ -359,7 +364,7 @@ impl<const WORDS: usize> Permit<'_, WORDS> {
         core::mem::forget(self);
         while own {
             // There is one (see Transitions); others may take it from under the search, and leave
-            // another behind it.
+            // another behind it, or it is not seen yet (E1).
             match list.free.take() {
                 None => relax(),
                 index => return index,

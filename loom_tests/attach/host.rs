@@ -6,6 +6,9 @@ use super::super::support::Payload;
 use crate::attach::{Attached, Binding, Callback, Host, How, Runtime, Slot, ThreadState, Threads};
 use crate::extra_list::Counts;
 use crate::model::{Handler, How as Change, Kernel, SigSet, Signal, thread, violation};
+use crate::note::{Note, Park};
+use crate::sync::AtomicU32;
+use crate::sync::Ordering::AcqRel;
 use crate::sys::Errno;
 
 /// Stacks by number: a record's own is `OWN + index`.
@@ -193,5 +196,42 @@ impl Before {
     pub(crate) fn check(&self) {
         assert_eq!(self.0.sigmask(Change::Block, SigSet::EMPTY), self.1, "the mask");
         assert_eq!(self.0.altstack(), self.2, "the alternate stack");
+    }
+}
+
+const MARKED: u32 = 1;
+const EXITING: u32 = 2;
+
+/// glibc's setxid against the end of a thread: each waits for the thread's answer, unless the other
+/// came first (nptl/pthread_create.c, nptl/nptl_setxid.c).
+pub(crate) struct Setxid {
+    flags: AtomicU32,
+    thread: Note,
+    caller: Note,
+}
+
+impl Setxid {
+    pub(crate) fn new() -> Self {
+        Self { flags: AtomicU32::new(0), thread: Note::new(), caller: Note::new() }
+    }
+
+    /// In the handler of the thread that is asked.
+    pub(crate) fn answer(&self) {
+        self.flags.fetch_and(!MARKED, AcqRel);
+        self.thread.wake();
+        self.caller.wake();
+    }
+
+    pub(crate) fn thread_ends(&self) {
+        if self.flags.fetch_or(EXITING, AcqRel) & MARKED != 0 {
+            self.thread.sleep(None);
+        }
+    }
+
+    pub(crate) fn call(&self, kernel: Kernel, thread: thread::ThreadId) {
+        if self.flags.fetch_or(MARKED, AcqRel) & EXITING == 0 {
+            kernel.tgkill(thread, SETXID);
+            self.caller.sleep(None);
+        }
     }
 }

@@ -31,40 +31,33 @@ impl<const WORDS: usize> ExtraList<WORDS> {
             () if !wanted(word) => Err(Replenish::Created(0)),
             () => Ok(word.begin_creating()),
         });
-        let mut now = match begun {
-            Ok(old) => old.begin_creating(),
+        // No other thread changes the total meanwhile.
+        let first = match begun {
+            Ok(old) => usize::from(old.total()),
             Err(none) => return none,
         };
         let creating = Creating(self);
-        // No other thread changes the total.
-        let first = usize::from(now.total());
-        for index in first.. {
-            if !create(index) {
-                return Replenish::Refused(index - first);
-            }
+        let mut index = first;
+        while create(index) {
             self.free.give(index);
-            now = self.created(wanted);
-            if !now.creating() {
-                break;
+            index += 1;
+            // The last one wanted ends the creating in the same step, so that whoever comes to want
+            // one later begins it anew.
+            let next = |word: Word| {
+                let made = word.end_creating();
+                if wanted(made) { made.begin_creating() } else { made }
+            };
+            if !next(self.put(next).put(self.reserve)).creating() {
+                core::mem::forget(creating);
+                return Replenish::Created(index - first);
             }
         }
-        core::mem::forget(creating);
-        Replenish::Created(usize::from(now.total()) - first)
-    }
-
-    /// Puts a new record on the list; the last one wanted ends the creating in the same step, so
-    /// that whoever comes to want one later begins it anew.
-    fn created(&self, wanted: impl Fn(Word) -> bool) -> Word {
-        let after = |word: Word| {
-            let new = word.created();
-            if wanted(new) { new } else { new.end_creating() }
-        };
-        after(self.put(after).put(self.reserve))
+        Replenish::Refused(index - first)
     }
 }
 
 impl<const WORDS: usize> Drop for Creating<'_, WORDS> {
     fn drop(&mut self) {
-        let Ok(_) = self.0.change(|word| Ok::<_, Infallible>(word.end_creating()));
+        let Ok(_) = self.0.change(|word| Ok::<_, Infallible>(word.undo_creating()));
     }
 }

@@ -79,15 +79,22 @@ impl Word {
         if self.grants(reserve) { Self(self.0 - WAITING + GRANTED) } else { Self(self.0 + SPARE) }
     }
 
-    /// One more record is there.
-    pub(crate) const fn created(self) -> Self {
-        Self(self.0 + TOTAL)
-    }
+    /// One more is being made.
     pub(crate) const fn begin_creating(self) -> Self {
-        Self(self.0 | CREATING)
+        Self((self.0 | CREATING) + TOTAL)
     }
+    /// The last one that was begun is made.
     pub(crate) const fn end_creating(self) -> Self {
         Self(self.0 & !CREATING)
+    }
+    /// The last one that was begun is not made.
+    pub(crate) const fn undo_creating(self) -> Self {
+        Self((self.0 & !CREATING) - TOTAL)
+    }
+
+    /// Those that are made.
+    pub(crate) const fn made(self) -> u16 {
+        self.total() - self.creating() as u16
     }
 
     /// How many records to create: one for each who waits, and one more than needed, above the
@@ -110,11 +117,11 @@ impl Word {
     /// Of a process with one thread, in which `spare` records are nobody's.
     pub(crate) const fn reset(self, spare: u16) -> Self {
         let forks = self.0.wrapping_add(FORKS & FORKS.wrapping_neg()) & FORKS;
-        Self(forks | self.0 & CLOSED | self.total() as u64 * TOTAL | spare as u64 * SPARE)
+        Self(forks | self.0 & CLOSED | self.made() as u64 * TOTAL | spare as u64 * SPARE)
     }
 
     pub(crate) fn counts(self) -> Counts {
-        let (total, spare) = (self.total().into(), self.spare().into());
+        let (total, spare) = (self.made().into(), self.spare().into());
         Counts { total, spare, in_use: total - spare, waiting: self.waiting().into() }
     }
 }
