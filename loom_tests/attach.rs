@@ -238,11 +238,12 @@ fn fork_while_locked() {
             let Counts { total, in_use, waiting, .. } = copy.counts();
             assert_eq!((in_use, waiting), (1, 0));
             let take = || copy.take(crate::extra_list::Taker::Handler).ok()?.redeem();
-            let mut had: Vec<_> = core::iter::from_fn(take).collect();
-            had.sort_unstable();
+            let had: Vec<_> = core::iter::from_fn(take).collect();
+            let mut numbers: Vec<_> = had.iter().map(|ticket| ticket.index).collect();
+            numbers.sort_unstable();
             let others: Vec<_> = (0..total).filter(|index| *index != own).collect();
-            assert_eq!(had, others);
-            had.into_iter().for_each(|index| copy.give(index).unwrap());
+            assert_eq!(numbers, others);
+            had.into_iter().for_each(|ticket| copy.give(ticket).unwrap());
             assert_eq!(copy.counts().in_use, 1);
         });
         assert_eq!(outcome, Outcome::Running);

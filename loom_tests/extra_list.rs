@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use super::support::Payload;
 use super::{Bound, Model};
-use crate::extra_list::{Counts, ExtraList, Replenish, TakeError, Taker};
+use crate::extra_list::{Counts, ExtraList, Replenish, TakeError, Taker, Ticket};
 use crate::model::{Disposition, Kernel, sig, thread};
 use crate::note::Deadline;
 use crate::sync::Ordering::Relaxed;
 
 /// A list of up to four records, and what its owner alone may touch of each.
 struct Fixture {
-    list: ExtraList<2>,
+    list: ExtraList<4>,
     payloads: [Payload; 4],
 }
 
@@ -31,18 +31,18 @@ impl Fixture {
         self.payloads[index].set(0);
     }
 
-    fn take(&self, taker: Taker) -> Result<usize, TakeError> {
+    fn take(&self, taker: Taker) -> Result<Ticket, TakeError> {
         self.list.take(taker).map(|permit| permit.redeem().unwrap())
     }
 
-    fn wait(&self, deadline: Option<&Deadline>) -> Result<usize, TakeError> {
+    fn wait(&self, deadline: Option<&Deadline>) -> Result<Ticket, TakeError> {
         self.list.wait(deadline).map(|permit| permit.redeem().unwrap())
     }
 
     #[track_caller]
-    fn use_and_give(&self, index: usize) {
-        self.touch(index);
-        self.list.give(index).unwrap();
+    fn use_and_give(&self, ticket: Ticket) {
+        self.touch(ticket.index);
+        self.list.give(ticket).unwrap();
     }
 
     #[track_caller]
@@ -180,16 +180,16 @@ fn create_hook_keeps_one_more() {
                 });
                 assert!(!matches!(made, Replenish::Refused(_)));
             }
-            fixture.touch(held);
+            fixture.touch(held.index);
             held
         };
         let theirs = Arc::clone(&fixture);
         let other = thread::spawn("other", move || body(theirs));
         let held = [body(Arc::clone(&fixture)), other.join()];
-        assert_ne!(held[0], held[1], "one record, two owners");
+        assert_ne!(held[0].index, held[1].index, "one record, two owners");
         let counts = fixture.list.counts();
         assert_eq!((counts.total, counts.spare, counts.in_use), (3, 1, 2));
-        held.into_iter().for_each(|index| fixture.use_and_give(index));
+        held.into_iter().for_each(|ticket| fixture.use_and_give(ticket));
         fixture.assert_all_spare(3);
     });
 }

@@ -78,7 +78,6 @@ mod system;
 mod thread;
 mod token;
 
-use crate::bits::LANE;
 use crate::extra_list::{Counts, ExtraList, Replenish, TakeError, Taker};
 use crate::note::Deadline;
 use crate::sync::{AtomicBool, AtomicU32, Ordering::*, UnsafeCell, filled, model_const_fn};
@@ -102,6 +101,8 @@ pub(crate) const BOUND: u32 = 1 << 3;
 pub(crate) const ARMED: u32 = 1 << 4;
 /// The thread is ending: nothing stays any more.
 pub(crate) const ENDING: u32 = 1 << 5;
+/// In a token's own word only: it is the one that got the record.
+pub(crate) const FIRST: u32 = 1 << 6;
 /// One token.
 pub(crate) const DEPTH: u32 = 1 << 8;
 
@@ -134,7 +135,6 @@ pub enum Binding {
 struct Place<T, H: Host> {
     made: UnsafeCell<Option<Made<T, H::Stack>>>,
     saved: UnsafeCell<Option<H::Saved>>,
-    generation: AtomicU32,
 }
 
 struct Made<T, S> {
@@ -142,26 +142,26 @@ struct Made<T, S> {
     stack: S,
 }
 
-/// The threads that are not the runtime's own: up to `WORDS * 64` of them attached at a time.
+/// The threads that are not the runtime's own: up to `N` of them attached at a time.
 ///
 /// Made to be a `static`; a runtime may have several, each with a [`Host`] whose slots are its own.
-pub struct Threads<R: Runtime, H: Host, const WORDS: usize> {
+pub struct Threads<R: Runtime, H: Host, const N: usize> {
     runtime: R,
     host: H,
-    places: [[Place<R::Record, H>; LANE]; WORDS],
+    places: [Place<R::Record, H>; N],
     /// Read on every attach, so apart from the list's word.
     closed: AtomicBool,
     /// The host was told about forks.
     watched: AtomicBool,
     misordered: AtomicU32,
     abandoned: AtomicU32,
-    list: ExtraList<WORDS>,
+    list: ExtraList<N>,
 }
 
 // SAFETY: a place's `made` is written before its number is published and only read after
 // (extra_list E3); `saved` is its owner's (I2). Records are shared as `&Record`, which is `Sync`,
 // and dropped with the whole.
-unsafe impl<R: Runtime, H: Host + Sync, const WORDS: usize> Sync for Threads<R, H, WORDS>
+unsafe impl<R: Runtime, H: Host + Sync, const N: usize> Sync for Threads<R, H, N>
 where
     R::Record: Send,
     H::Stack: Send + Sync,
@@ -184,7 +184,7 @@ enum Patience<'a> {
     Until(Option<&'a Deadline>),
 }
 
-impl<R: Runtime, H: Host, const WORDS: usize> Threads<R, H, WORDS> {
+impl<R: Runtime, H: Host, const N: usize> Threads<R, H, N> {
     model_const_fn! {
         /// No records yet: see [`create`](Self::create). `reserve` of them are to be kept for
         /// signal handlers; 1 for each signal that may attach at the same time, on any thread, is
@@ -193,11 +193,10 @@ impl<R: Runtime, H: Host, const WORDS: usize> Threads<R, H, WORDS> {
             Self {
                 runtime,
                 host,
-                places: filled!(filled!(Place {
+                places: filled!(Place {
                     made: UnsafeCell::new(None),
                     saved: UnsafeCell::new(None),
-                    generation: AtomicU32::new(0),
-                }; LANE); WORDS),
+                }; N),
                 closed: AtomicBool::new(false),
                 watched: AtomicBool::new(false),
                 misordered: AtomicU32::new(0),
@@ -246,7 +245,7 @@ impl<R: Runtime, H: Host, const WORDS: usize> Threads<R, H, WORDS> {
     /// # Errors
     ///
     /// See [`AttachError`]; never [`Full`](AttachError::Full).
-    pub fn attach(&'static self, binding: Binding) -> Result<Attached<R, H, WORDS>, AttachError> {
+    pub fn attach(&'static self, binding: Binding) -> Result<Attached<R, H, N>, AttachError> {
         self.enter(Request { binding, taker: Taker::Thread, patience: Patience::Until(None) })
     }
 
@@ -255,16 +254,13 @@ impl<R: Runtime, H: Host, const WORDS: usize> Threads<R, H, WORDS> {
         &'static self,
         binding: Binding,
         deadline: &Deadline,
-    ) -> Result<Attached<R, H, WORDS>, AttachError> {
+    ) -> Result<Attached<R, H, N>, AttachError> {
         let patience = Patience::Until(Some(deadline));
         self.enter(Request { binding, taker: Taker::Thread, patience })
     }
 
     /// The same without waiting. Not for handlers: it may create records.
-    pub fn try_attach(
-        &'static self,
-        binding: Binding,
-    ) -> Result<Attached<R, H, WORDS>, AttachError> {
+    pub fn try_attach(&'static self, binding: Binding) -> Result<Attached<R, H, N>, AttachError> {
         self.enter(Request { binding, taker: Taker::Thread, patience: Patience::None })
     }
 
@@ -277,7 +273,7 @@ impl<R: Runtime, H: Host, const WORDS: usize> Threads<R, H, WORDS> {
     /// | code that an attached thread called, or a bound thread between its attaches | [`How::Nested`], [`was_inside`](Attached::was_inside) false |
     /// | the runtime's own code | [`How::Nested`], `was_inside` true |
     /// | a step of attach or detach (only a signal that cannot be masked can) | [`AttachError::InTransition`] |
-    pub fn attach_in_handler(&'static self) -> Result<Attached<R, H, WORDS>, AttachError> {
+    pub fn attach_in_handler(&'static self) -> Result<Attached<R, H, N>, AttachError> {
         let (binding, taker) = (Binding::Unbound, Taker::Handler);
         self.enter(Request { binding, taker, patience: Patience::None })
     }
@@ -320,12 +316,12 @@ impl<R: Runtime, H: Host, const WORDS: usize> Threads<R, H, WORDS> {
     }
 
     #[cfg(test)]
-    pub(crate) fn list(&self) -> &ExtraList<WORDS> {
+    pub(crate) fn list(&self) -> &ExtraList<N> {
         &self.list
     }
 
     fn place(&self, index: usize) -> Option<&Place<R::Record, H>> {
-        self.places.get(index / LANE)?.get(index % LANE)
+        self.places.get(index)
     }
 
     /// For the record's owner, and for numbers below a total that was seen.
@@ -343,7 +339,7 @@ impl<R: Runtime, H: Host, const WORDS: usize> Threads<R, H, WORDS> {
     }
 }
 
-impl<R: Runtime, H: Host, const WORDS: usize> core::fmt::Debug for Threads<R, H, WORDS> {
+impl<R: Runtime, H: Host, const N: usize> core::fmt::Debug for Threads<R, H, N> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Threads").field("counts", &self.counts()).finish_non_exhaustive()
     }

@@ -1,7 +1,7 @@
 //! Spare thread records: taken by threads that the runtime did not create, given back when they
 //! leave.
 //!
-//! The list deals in numbers; what they name is the caller's.
+//! The list deals in numbers, from 0; what they name is the caller's, a slab or whatever else.
 //!
 //! # Contexts
 //!
@@ -14,7 +14,8 @@
 //!
 //! # States
 //!
-//! All counts are fields of one word, so that no reader ever sees them disagree:
+//! Of each number one word, a [`Ticket`]'s generation and whether somebody holds it. All counts are
+//! fields of another, so that no reader ever sees them disagree:
 //!
 //! | field | meaning |
 //! |---|---|
@@ -46,12 +47,14 @@
 //! | not created | | TOTAL - 1, CREATING goes |
 //! | close | | CLOSED, one wake-up if anybody waits |
 //!
-//! Which number is had is settled afterwards, by [`FreeBits`]: there are at least as many free bits
-//! as records that may be taken, since `give` sets the bit first.
+//! Which number is had is settled afterwards, by a compare-exchange of a number's own word from free
+//! to held. There are at least as many free numbers as records that may be taken, since `give` frees
+//! the number first. It does so by a store: while a number is held, nobody else writes its word.
 //!
 //! # Invariants
 //!
-//! - I1: a number has one owner at most, and an owner only after a `take` or `wait`.
+//! - I1: a number has one owner at most, and an owner only after a `take` or `wait`, or while it is
+//!   created. No two owners' tickets are equal (until 2^31 owners have come and gone).
 //! - I2: SPARE + GRANTED + in use = TOTAL (- 1 while CREATING) at all times, by construction.
 //! - I3: the threads in `wait` are WAITING + GRANTED; each grant is consumed by one of them.
 //! - I4: WAITING > 0 only while SPARE <= reserve: nobody waits beside a record he might have.
@@ -60,8 +63,8 @@
 //! # Happens-before
 //!
 //! - E1: `give` (release) -> the `take` or `wait` that gets the number (acquire): the last owner's
-//!   use is over, and who created it has counted it. Carried by the bit, [`FreeBits`]' E1; the word
-//!   only counts, so that a search may be made before the bit is seen, and is made again.
+//!   use is over, and who created it has counted it. Carried by the number's word; that of the
+//!   counts only counts, so that a search may come before the number is seen free, and goes on.
 //! - E2: `give`, `close` (release, the bell) -> the `wait` that they wake (acquire): it sees what it
 //!   was woken for.
 //! - E3: a record's creation (release, the word) -> whoever learns that there are so many (acquire).
@@ -81,7 +84,7 @@
 //! Go `runtime/proc.go` lockextra, getExtraM, putExtraM (368c4011): a list whose head doubles as a
 //! spin lock, three counters beside it. Here nothing is locked (a handler would spin for a thread
 //! that the scheduler, a debugger or the runtime's own suspension has stopped, for ever if its
-//! priority is higher) and nothing is linked (no ABA).
+//! priority is higher) and nothing is linked (no ABA: `historical::untagged_list_aba`).
 
 mod creation;
 mod word;
@@ -89,9 +92,8 @@ mod word;
 use core::convert::Infallible;
 use core::fmt;
 
-use crate::bits::{FreeBits, LANE};
 use crate::note::{Deadline, Waited};
-use crate::sync::{AtomicU32, AtomicU64, Ordering::*, model_const_fn, relax};
+use crate::sync::{AtomicU32, AtomicU64, Ordering::*, back_off, filled, model_const_fn, relax};
 use crate::sys;
 pub use creation::Replenish;
 pub use word::Counts;
@@ -141,13 +143,27 @@ enum Stay {
     Child,
 }
 
-/// A number given back that was not in use. Nothing has changed.
+/// One stay of one owner with a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotInUse(pub usize);
+pub struct Ticket {
+    /// The record's number.
+    pub index: usize,
+    /// How many stays there were before this one, modulo 2^31.
+    pub generation: u32,
+}
+
+/// A ticket given back that is not in use. Nothing has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotInUse(pub Ticket);
 
 impl fmt::Display for NotInUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "record {} is not in use: it was given back already, or never taken", self.0)
+        let Ticket { index, generation } = self.0;
+        write!(
+            f,
+            "record {index} is not in use by ticket {generation}: it was given back already, or \
+             never taken"
+        )
     }
 }
 
@@ -156,25 +172,31 @@ impl core::error::Error for NotInUse {}
 /// The right to one record, not yet a certain one. Given back if dropped.
 #[derive(Debug)]
 #[must_use = "redeem it"]
-pub struct Permit<'a, const WORDS: usize> {
-    list: &'a ExtraList<WORDS>,
+pub struct Permit<'a, const N: usize> {
+    list: &'a ExtraList<N>,
     /// The list after it was had.
     word: Word,
 }
 
-/// The list. Up to `WORDS * 64` records, no more than [`MAX_RECORDS`].
+/// The list. Up to `N` records, no more than [`MAX_RECORDS`].
 #[derive(Debug)]
-pub struct ExtraList<const WORDS: usize> {
+#[repr(align(64))]
+pub struct ExtraList<const N: usize> {
     word: AtomicU64,
     /// Counts wake-ups; threads in `wait` sleep on it.
     bell: AtomicU32,
+    /// Where a search begins: the number last freed. A guess.
+    hint: AtomicU32,
     reserve: u16,
-    free: FreeBits<WORDS>,
+    numbers: [AtomicU32; N],
 }
 
-impl<const WORDS: usize> ExtraList<WORDS> {
+/// In a number's word: somebody holds it. The rest is the generation.
+const HELD: u32 = 1;
+
+impl<const N: usize> ExtraList<N> {
     /// How many records there can be.
-    pub const CAPACITY: usize = if WORDS * LANE < MAX_RECORDS { WORDS * LANE } else { MAX_RECORDS };
+    pub const CAPACITY: usize = if N < MAX_RECORDS { N } else { MAX_RECORDS };
 
     model_const_fn! {
         /// A list without records, of which `reserve` are to be kept for handlers.
@@ -182,14 +204,16 @@ impl<const WORDS: usize> ExtraList<WORDS> {
             Self {
                 word: AtomicU64::new(0),
                 bell: AtomicU32::new(0),
+                hint: AtomicU32::new(0),
                 reserve,
-                free: FreeBits::none(),
+                // Its creator's, when it comes to that, by a ticket that nobody was given.
+                numbers: filled!(AtomicU32::new(u32::MAX); N),
             }
         }
     }
 
     /// Takes a record if one is spare. Async-signal-safe; never blocks.
-    pub fn take(&self, taker: Taker) -> Result<Permit<'_, WORDS>, TakeError> {
+    pub fn take(&self, taker: Taker) -> Result<Permit<'_, N>, TakeError> {
         let floor = if taker == Taker::Handler { 0 } else { self.reserve };
         let old = self.change(|word| match () {
             () if word.closed() => Err(TakeError::Closed),
@@ -201,7 +225,7 @@ impl<const WORDS: usize> ExtraList<WORDS> {
     }
 
     /// Takes a record, waiting for one until the deadline. Not for handlers.
-    pub fn wait(&self, deadline: Option<&Deadline>) -> Result<Permit<'_, WORDS>, TakeError> {
+    pub fn wait(&self, deadline: Option<&Deadline>) -> Result<Permit<'_, N>, TakeError> {
         let old = self.change(|word| match () {
             () if word.closed() => Err(TakeError::Closed),
             () if word.total() == 0 => Err(TakeError::NoRecords),
@@ -217,11 +241,7 @@ impl<const WORDS: usize> ExtraList<WORDS> {
 
     /// Of a thread that is counted as waiting (I3), in the process that `forks` tells from its
     /// children: a handler that interrupts a wait may fork, and return to it in the child.
-    fn sleep(
-        &self,
-        forks: u64,
-        deadline: Option<&Deadline>,
-    ) -> Result<Permit<'_, WORDS>, TakeError> {
+    fn sleep(&self, forks: u64, deadline: Option<&Deadline>) -> Result<Permit<'_, N>, TakeError> {
         let mut waited = Waited::Woken;
         loop {
             // ORDERING: Acquire: E2 from `ring`: a wake-up that is seen here explains itself below,
@@ -242,7 +262,7 @@ impl<const WORDS: usize> ExtraList<WORDS> {
         }
     }
 
-    fn end_wait(&self, old: Word) -> Result<Permit<'_, WORDS>, TakeError> {
+    fn end_wait(&self, old: Word) -> Result<Permit<'_, N>, TakeError> {
         let (granted, closed) = (old.granted() > 0, old.closed());
         let now = if granted { old.take_grant() } else { old.end_wait() };
         if closed && now.waiting() > 0 {
@@ -256,23 +276,59 @@ impl<const WORDS: usize> ExtraList<WORDS> {
         }
     }
 
-    fn permit(&self, word: Word) -> Permit<'_, WORDS> {
+    fn permit(&self, word: Word) -> Permit<'_, N> {
         Permit { list: self, word }
     }
 
     /// Gives a record back; for its owner, who then no longer is. Async-signal-safe; never blocks.
-    pub fn give(&self, index: usize) -> Result<(), NotInUse> {
-        // I1: a number beyond all is nobody's. An owner's is not: its creator counted it (E1).
-        // ORDERING: Relaxed: see above.
-        let total = Word(self.word.load(Relaxed)).total();
-        if index >= usize::from(total) || !self.free.give(index) {
-            return Err(NotInUse(index));
+    pub fn give(&self, ticket: Ticket) -> Result<(), NotInUse> {
+        if !self.free(ticket) {
+            return Err(NotInUse(ticket));
         }
         self.put(|word| word);
         Ok(())
     }
 
-    /// One more record may be had: its bit is set.
+    /// Frees the number; false, and without effect, if the ticket is not in use.
+    fn free(&self, ticket: Ticket) -> bool {
+        let Some(number) = self.numbers.get(ticket.index) else { return false };
+        let held = ticket.generation << 1 | HELD;
+        // ORDERING: Relaxed: changed by the owner alone while it is held.
+        if number.load(Relaxed) != held {
+            return false;
+        }
+        // ORDERING: Release: E1 to `find`. Weakened: extra_list two_takers_one_spare.
+        number.store(held.wrapping_add(1), Release);
+        // ORDERING: Relaxed: a guess.
+        self.hint.store(ticket.index as u32, Relaxed);
+        true
+    }
+
+    /// Takes a free number, if one is seen.
+    fn find(&self) -> Option<Ticket> {
+        // ORDERING: Relaxed, here and below: guesses, confirmed by the compare-exchange.
+        let hint = self.hint.load(Relaxed) as usize;
+        (hint..N).chain(0..hint.min(N)).find_map(|index| {
+            let number = &self.numbers[index];
+            let free = number.load(Relaxed);
+            if free & HELD != 0 {
+                return None;
+            }
+            // ORDERING: Acquire: E1 from `free`. Weakened: extra_list two_takers_one_spare.
+            number.compare_exchange(free, free | HELD, Acquire, Relaxed).ok()?;
+            Some(Ticket { index, generation: free >> 1 })
+        })
+    }
+
+    /// The ticket of whoever holds the record; for its owner.
+    #[inline]
+    pub(crate) fn held(&self, index: usize) -> Ticket {
+        // ORDERING: Relaxed: changed by the owner alone while it is held.
+        let generation = self.numbers.get(index).map_or(0, |number| number.load(Relaxed) >> 1);
+        Ticket { index, generation }
+    }
+
+    /// One more record may be had: its number is free.
     fn put(&self, and: impl Fn(Word) -> Word) -> Word {
         let Ok(old) = self.change(|word| Ok::<_, Infallible>(and(word.put(self.reserve))));
         if old.grants(self.reserve) {
@@ -310,10 +366,16 @@ impl<const WORDS: usize> ExtraList<WORDS> {
     pub unsafe fn reset_after_fork(&self, in_use: impl Fn(usize) -> bool) {
         // ORDERING: Relaxed, here and below: no other thread is there.
         let word = Word(self.word.load(Relaxed));
-        let total = usize::from(word.made());
-        let kept = (0..total).filter(|index| in_use(*index)).count();
-        self.free.reset(|index| index < total && !in_use(index));
-        self.word.store(word.reset((total - kept) as u16).0, Relaxed);
+        let mut spare = 0;
+        for (index, number) in self.numbers.iter().enumerate().take(word.made().into()) {
+            if in_use(index) {
+                continue;
+            }
+            spare += 1;
+            let held = number.load(Relaxed);
+            number.store(held.wrapping_add(held & HELD), Relaxed);
+        }
+        self.word.store(word.reset(spare).0, Relaxed);
     }
 
     /// One wake-up.
@@ -327,15 +389,17 @@ impl<const WORDS: usize> ExtraList<WORDS> {
     fn change<E>(&self, f: impl Fn(Word) -> Result<Word, E>) -> Result<Word, E> {
         // ORDERING: Relaxed: a guess, which the compare-exchange confirms. An error is the answer
         // of a moment, as late as any other.
-        let mut seen = Word(self.word.load(Relaxed));
+        let mut failures = 0;
         loop {
+            let seen = Word(self.word.load(Relaxed));
             let new = f(seen)?;
-            // ORDERING: Release: E3 to `counts`; E1 is the bit's. Weakened: extra_list
+            // ORDERING: Release: E3 to `counts`; E1 is the number's. Weakened: extra_list
             // created_is_published. Failure Relaxed: a guess.
             match self.word.compare_exchange_weak(seen.0, new.0, Release, Relaxed) {
                 Ok(_) => return Ok(seen),
-                Err(now) => seen = Word(now),
+                Err(_) => back_off(failures),
             }
+            failures += 1;
         }
     }
 
@@ -347,27 +411,30 @@ impl<const WORDS: usize> ExtraList<WORDS> {
     /// What the child of a fork has of it.
     #[cfg(all(test, loom))]
     pub(crate) fn copied(&self) -> Self {
-        let copy = Self { free: self.free.copied(), ..Self::new(self.reserve) };
+        let copy = Self::new(self.reserve);
         // ORDERING: Relaxed, but by read-modify-writes: a copy has the newest values.
         copy.word.swap(self.word.fetch_or(0, Relaxed), Relaxed);
+        for (theirs, ours) in copy.numbers.iter().zip(&self.numbers) {
+            theirs.swap(ours.fetch_or(0, Relaxed), Relaxed);
+        }
         copy
     }
 }
 
-impl<const WORDS: usize> Permit<'_, WORDS> {
+impl<const N: usize> Permit<'_, N> {
     /// Settles which record it is; `None` in the child of a fork made since, whose list knows of no
     /// permits. Async-signal-safe; with signals masked, if their handlers may fork.
     #[must_use]
-    pub fn redeem(self) -> Option<usize> {
+    pub fn redeem(self) -> Option<Ticket> {
         let list = self.list;
         let own = self.is_of_this_process();
         core::mem::forget(self);
         while own {
             // There is one (see Transitions); others may take it from under the search, and leave
             // another behind it, or it is not seen yet (E1).
-            match list.free.take() {
+            match list.find() {
                 None => relax(),
-                index => return index,
+                ticket => return ticket,
             }
         }
         None
@@ -377,7 +444,7 @@ impl<const WORDS: usize> Permit<'_, WORDS> {
     /// [`replenish`](ExtraList::replenish).
     #[must_use]
     pub fn short(&self) -> bool {
-        self.word.wanted(self.list.reserve, ExtraList::<WORDS>::CAPACITY) > 0
+        self.word.wanted(self.list.reserve, ExtraList::<N>::CAPACITY) > 0
     }
 
     fn is_of_this_process(&self) -> bool {
@@ -386,10 +453,10 @@ impl<const WORDS: usize> Permit<'_, WORDS> {
     }
 }
 
-impl<const WORDS: usize> Drop for Permit<'_, WORDS> {
+impl<const N: usize> Drop for Permit<'_, N> {
     fn drop(&mut self) {
         if self.is_of_this_process() {
-            // The bit was never taken.
+            // No number was taken.
             self.list.put(|word| word);
         }
     }

@@ -2,7 +2,6 @@
 #![doc = include_str!("../README.md")]
 
 pub mod attach;
-mod bits;
 mod records;
 mod sync;
 

@@ -7,8 +7,9 @@
 //!
 //! # States
 //!
-//! A record is free or has an owner, by [`FreeBits`]: the handler that writes it, then, through the
-//! slot that links it, whoever takes the slot's chain.
+//! A bit for each record, set while it is free. A record whose bit is clear belongs to whoever
+//! cleared it: the handler that writes it, then, through the slot that links it, whoever takes the
+//! slot's chain.
 //!
 //! # Invariants
 //!
@@ -17,16 +18,23 @@
 //!
 //! # Happens-before
 //!
-//! - E1: that of [`FreeBits`]: the reading of a record's last use is over before its next use is
-//!   written.
+//! - E1: `give` (release) -> the `take` of the same record (acquire): the reading of its last use
+//!   is over before its next use is written.
 //!
 //! # Progress
 //!
-//! Lock-free.
+//! Lock-free: `take` is tried again only when another took the bit that it chose.
+//!
+//! # Prior art
+//!
+//! A bitmap instead of a free list: nothing is linked, so there is no ABA.
 
-use crate::bits::{FreeBits, LANE};
 use crate::sigqueue::Origin;
-use crate::sync::{UnsafeCell, filled, model_const_fn};
+use crate::sync::{AtomicU64, MODEL, Ordering::*, UnsafeCell, filled, model_const_fn};
+
+/// Records to a word of the bitmap; a model needs few, so that it can run out.
+pub(crate) const LANE: usize = if MODEL { 2 } else { 64 };
+const ALL_FREE: u64 = if LANE == 64 { u64::MAX } else { (1 << LANE) - 1 };
 
 /// The end of a chain.
 pub(crate) const NIL: u16 = 0;
@@ -42,7 +50,7 @@ pub(crate) struct Record {
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Pool<const WORDS: usize> {
-    free: FreeBits<WORDS>,
+    free: [AtomicU64; WORDS],
     records: [[UnsafeCell<Record>; LANE]; WORDS],
 }
 
@@ -55,7 +63,7 @@ impl<const WORDS: usize> Pool<WORDS> {
         /// All records free.
         pub(crate) const fn new() -> Self {
             Self {
-                free: FreeBits::all(),
+                free: filled!(AtomicU64::new(ALL_FREE); WORDS),
                 records: filled!(filled!(UnsafeCell::new(BLANK); LANE); WORDS),
             }
         }
@@ -63,9 +71,21 @@ impl<const WORDS: usize> Pool<WORDS> {
 
     /// Takes a free record and writes the origin into it; `None` when all are in use.
     pub(crate) fn take(&self, origin: Origin) -> Option<u16> {
-        let name = self.free.take()? as u16 + 1;
-        self.write(name, Record { origin, next: NIL });
-        Some(name)
+        for (word, free) in self.free.iter().enumerate() {
+            // ORDERING: Relaxed: a guess, which the read-modify-write below confirms.
+            let mut seen = free.load(Relaxed);
+            while seen != 0 {
+                let bit = seen & seen.wrapping_neg();
+                // ORDERING: Acquire: E1 from `give`. Weakened: sigqueue realtime_is_queued.
+                seen = free.fetch_and(!bit, Acquire);
+                if seen & bit != 0 {
+                    let name = (word * LANE) as u16 + bit.trailing_zeros() as u16 + 1;
+                    self.write(name, Record { origin, next: NIL });
+                    return Some(name);
+                }
+            }
+        }
+        None
     }
 
     /// Links a record before another; for its owner, before it is published.
@@ -82,28 +102,41 @@ impl<const WORDS: usize> Pool<WORDS> {
 
     /// Gives a record back; for its owner, who then no longer is.
     pub(crate) fn give(&self, name: u16) {
-        // E1 is carried there.
-        self.free.give(usize::from(name).wrapping_sub(1));
+        let at = usize::from(name).wrapping_sub(1);
+        if let Some(free) = self.free.get(at / LANE) {
+            // ORDERING: Release: E1 to `take`. Weakened: sigqueue realtime_is_queued.
+            free.fetch_or(1 << (at % LANE), Release);
+        }
     }
 
     /// Frees every record but those that `keep` names. Only while no other thread uses the pool.
     pub(crate) fn keep_only(&self, keep: impl Fn(u16) -> bool) {
-        self.free.reset(|at| !keep(at as u16 + 1));
+        for (word, free) in self.free.iter().enumerate() {
+            let kept = (0..LANE).filter(|bit| keep((word * LANE + bit) as u16 + 1));
+            let kept = kept.fold(0, |mask, bit| mask | 1 << bit);
+            // ORDERING: Relaxed: no other thread is there.
+            free.store(ALL_FREE & !kept, Relaxed);
+        }
     }
 
     /// What the child of a fork has of it: every bit and record as the memory holds it.
     #[cfg(all(test, loom))]
     pub(crate) fn copied(&self, chained: impl Fn(u16) -> bool) -> Self {
-        let copy = Self { free: self.free.copied(), ..Self::new() };
-        for name in (1..=(WORDS * LANE) as u16).filter(|name| chained(*name)) {
-            copy.write(name, self.read(name));
+        let copy = Self::new();
+        for (word, (free, theirs)) in self.free.iter().zip(&copy.free).enumerate() {
+            // ORDERING: Relaxed, but by read-modify-writes: a copy has the newest values.
+            theirs.swap(free.fetch_or(0, Relaxed), Relaxed);
+            for name in (1..=LANE).map(|at| (word * LANE + at) as u16).filter(|n| chained(*n)) {
+                copy.write(name, self.read(name));
+            }
         }
         copy
     }
 
     #[cfg(test)]
     pub(crate) fn all_free(&self) -> bool {
-        self.free.all_free()
+        // ORDERING: Relaxed: asked once all is over.
+        self.free.iter().all(|word| word.load(Relaxed) == ALL_FREE)
     }
 
     fn write(&self, name: u16, record: Record) {

@@ -99,9 +99,8 @@
 //! Go `runtime/sigqueue.go` at fd6ba1c8a2 (states) and eb97160f46 (`delivering`, which I3 makes
 //! unnecessary). There the pending bits, the wish and the count of handlers are three words.
 
-use crate::bits::LANE;
 use crate::note::{Note, Park};
-use crate::records::Pool;
+use crate::records::{LANE, Pool};
 use crate::sync::{AtomicU32, AtomicU64, MODEL, Ordering::*, filled, model_const_fn};
 use crate::sys;
 

@@ -75,6 +75,12 @@ mod imp {
         core::hint::spin_loop();
     }
 
+    /// Time for others to get done, more for each failure in a row. Orders nothing.
+    #[inline]
+    pub(crate) fn back_off(failures: u32) {
+        (0..16_u32 << failures.min(4)).for_each(|_| core::hint::spin_loop());
+    }
+
     /// A mutex for code that never runs in a signal handler. Poison is ignored: what it guards
     /// is valid between any two statements of the critical sections in this crate.
     #[cfg(feature = "std")]
@@ -293,6 +299,9 @@ mod imp {
             result
         }
     }
+
+    /// Nothing: here is no time, and whatever others do meanwhile they may do anywhere.
+    pub(crate) fn back_off(_: u32) {}
 
     #[track_caller]
     pub(crate) fn relax() {

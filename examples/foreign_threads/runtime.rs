@@ -37,7 +37,7 @@ impl Runtime for Toy {
 }
 
 thread_slot!(Slot);
-static THREADS: Threads<Toy, System<Slot>, 1> = Threads::new(Toy, System::new(), RESERVE as u16);
+static THREADS: Threads<Toy, System<Slot>, 64> = Threads::new(Toy, System::new(), RESERVE as u16);
 
 /// What happened, in one phase.
 #[derive(Default)]
@@ -67,7 +67,7 @@ fn add(counter: &AtomicU64) {
     counter.fetch_add(1, Relaxed);
 }
 
-type Token = Attached<Toy, System<Slot>, 1>;
+type Token = Attached<Toy, System<Slot>, 64>;
 
 /// Attaches, and counts whether there was a wait.
 fn attach(binding: Binding) -> Option<Token> {

@@ -105,8 +105,8 @@ impl Runtime for Toy {
     }
 }
 
-pub(crate) type Lot = Threads<Toy, Simulated, 2>;
-pub(crate) type Token = Attached<Toy, Simulated, 2>;
+pub(crate) type Lot = Threads<Toy, Simulated, 4>;
+pub(crate) type Token = Attached<Toy, Simulated, 4>;
 
 /// A `static`, of one execution.
 #[derive(Clone)]

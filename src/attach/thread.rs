@@ -2,10 +2,12 @@
 
 use core::marker::PhantomData;
 
+use super::token::made_of;
 use super::{
-    ARMED, AttachError, Attached, BOUND, Binding, DEPTH, DetachError, ENDING, HELD, Host, How,
+    ARMED, AttachError, Attached, BOUND, Binding, DEPTH, DetachError, ENDING, FIRST, HELD, Host,
     INSIDE, Patience, RawAttached, Request, Runtime, Slot, TRANSITION, TakeError, Taker, Threads,
 };
+use crate::extra_list::Ticket;
 use crate::sync::{Ordering::*, compiler_fence};
 
 /// Where the calling thread stands.
@@ -22,16 +24,16 @@ pub enum ThreadState {
 }
 
 /// Undoes the steps made so far, if the last one is not reached: by an error or a panic.
-struct Steps<'a, R: Runtime + 'static, H: Host + 'static, const WORDS: usize> {
-    threads: &'static Threads<R, H, WORDS>,
+struct Steps<'a, R: Runtime + 'static, H: Host + 'static, const N: usize> {
+    threads: &'static Threads<R, H, N>,
     slot: &'a Slot,
     /// The slot's word as it was.
     before: u32,
     mask: Option<H::Mask>,
-    taken: Option<usize>,
+    taken: Option<Ticket>,
 }
 
-impl<R: Runtime, H: Host, const WORDS: usize> Threads<R, H, WORDS> {
+impl<R: Runtime, H: Host, const N: usize> Threads<R, H, N> {
     /// Where the calling thread stands. Async-signal-safe; in a handler it tells what was
     /// interrupted.
     #[inline]
@@ -67,7 +69,7 @@ impl<R: Runtime, H: Host, const WORDS: usize> Threads<R, H, WORDS> {
     pub(super) fn enter(
         &'static self,
         request: Request<'_>,
-    ) -> Result<Attached<R, H, WORDS>, AttachError> {
+    ) -> Result<Attached<R, H, N>, AttachError> {
         let slot = self.host.slot();
         // ORDERING: Relaxed: the thread's own.
         let before = slot.word.load(Relaxed);
@@ -75,7 +77,7 @@ impl<R: Runtime, H: Host, const WORDS: usize> Threads<R, H, WORDS> {
     }
 
     #[inline]
-    fn nest(&'static self, slot: &Slot, before: u32) -> Result<Attached<R, H, WORDS>, AttachError> {
+    fn nest(&'static self, slot: &Slot, before: u32) -> Result<Attached<R, H, N>, AttachError> {
         // ORDERING: Relaxed: a flag that carries nothing.
         if before < DEPTH && self.closed.load(Relaxed) {
             return Err(AttachError::ShuttingDown);
@@ -86,24 +88,18 @@ impl<R: Runtime, H: Host, const WORDS: usize> Threads<R, H, WORDS> {
         // ORDERING: Relaxed: the thread's own.
         slot.word.store(mine, Relaxed);
         compiler_fence(AcqRel);
-        // ORDERING: Relaxed: the thread's own.
-        Ok(self.token(slot.index.load(Relaxed), before, mine, How::Nested))
+        Ok(self.token(before))
     }
 
     #[inline]
-    fn token(&'static self, index: u32, before: u32, mine: u32, how: How) -> Attached<R, H, WORDS> {
-        let generation = self.generation(index);
-        Attached {
-            threads: self,
-            raw: RawAttached { before, mine, index, generation },
-            how,
-            own: PhantomData,
-        }
+    fn token(&'static self, before: u32) -> Attached<R, H, N> {
+        Attached { threads: self, before, own: PhantomData }
     }
 
-    fn generation(&self, index: u32) -> u32 {
-        // ORDERING: Relaxed: changed by the owner alone.
-        self.place(index as usize).map_or(0, |place| place.generation.load(Relaxed))
+    /// What the calling thread holds, while it is attached.
+    pub(super) fn held(&self) -> Ticket {
+        // ORDERING: Relaxed: the thread's own.
+        self.list.held(self.host.slot().index.load(Relaxed) as usize)
     }
 
     /// The first attach of a thread that has no record.
@@ -113,7 +109,7 @@ impl<R: Runtime, H: Host, const WORDS: usize> Threads<R, H, WORDS> {
         &'static self,
         slot: &Slot,
         request: Request<'_>,
-    ) -> Result<Attached<R, H, WORDS>, AttachError> {
+    ) -> Result<Attached<R, H, N>, AttachError> {
         let short = {
             let mut steps = self.mask(slot)?;
             if request.taker == Taker::Thread && steps.before & ARMED == 0 {
@@ -125,8 +121,7 @@ impl<R: Runtime, H: Host, const WORDS: usize> Threads<R, H, WORDS> {
             short
         };
         // ORDERING: Relaxed: the thread's own.
-        let (mine, index) = (slot.word.load(Relaxed), slot.index.load(Relaxed));
-        let token = self.token(index, left_by(mine), mine, How::Attached);
+        let token = self.token(left_by(slot.word.load(Relaxed)) | FIRST);
         if short && request.taker == Taker::Thread {
             // Refused or not, this thread has what it wanted; the next one that takes asks again.
             let _ = self.create();
@@ -134,7 +129,7 @@ impl<R: Runtime, H: Host, const WORDS: usize> Threads<R, H, WORDS> {
         Ok(token)
     }
 
-    fn mask<'a>(&'static self, slot: &'a Slot) -> Result<Steps<'a, R, H, WORDS>, AttachError> {
+    fn mask<'a>(&'static self, slot: &'a Slot) -> Result<Steps<'a, R, H, N>, AttachError> {
         let mask = Some(self.host.block());
         // ORDERING: Relaxed: the thread's own.
         let before = slot.word.load(Relaxed);
@@ -148,9 +143,9 @@ impl<R: Runtime, H: Host, const WORDS: usize> Threads<R, H, WORDS> {
     }
 
     /// Whether the token is the last one of this thread that is alive.
-    pub(super) fn is_last(&self, raw: RawAttached) -> bool {
+    pub(super) fn is_last(&self, before: u32) -> bool {
         // ORDERING: Relaxed: the thread's own.
-        self.host.slot().word.load(Relaxed) == raw.mine
+        self.host.slot().word.load(Relaxed) == made_of(before)
     }
 
     /// Gives up a token of which only the data is left.
@@ -159,41 +154,40 @@ impl<R: Runtime, H: Host, const WORDS: usize> Threads<R, H, WORDS> {
     ///
     /// The token, if later ones are alive; that it is none of this thread's.
     pub fn detach_raw(&'static self, raw: RawAttached) -> Result<(), DetachError<RawAttached>> {
-        let slot = self.host.slot();
         // ORDERING: Relaxed: the thread's own.
-        let (word, index) = (slot.word.load(Relaxed), slot.index.load(Relaxed));
-        let own =
-            word & HELD != 0 && index == raw.index && self.generation(index) == raw.generation;
+        let word = self.host.slot().word.load(Relaxed);
+        let ticket = Ticket { index: raw.index as usize, generation: raw.generation };
+        let (own, mine) = (word & HELD != 0 && self.held() == ticket, made_of(raw.before));
         match () {
-            () if !own || word / DEPTH < raw.mine / DEPTH => Err(DetachError::NotAttached),
-            () if word != raw.mine => Err(DetachError::NotLast(raw)),
+            () if !own || word / DEPTH < mine / DEPTH => Err(DetachError::NotAttached),
+            () if word != mine => Err(DetachError::NotLast(raw)),
             () => {
-                self.leave(raw);
+                self.leave(raw.before);
                 Ok(())
             }
         }
     }
 
     #[inline]
-    pub(super) fn leave(&'static self, raw: RawAttached) {
+    pub(super) fn leave(&'static self, before: u32) {
         let slot = self.host.slot();
         // ORDERING: Relaxed: the thread's own.
-        if slot.word.load(Relaxed) != raw.mine {
-            self.leave_out_of_order(slot, raw);
-        } else if raw.before & HELD != 0 {
+        if slot.word.load(Relaxed) != made_of(before) {
+            self.leave_out_of_order(slot);
+        } else if before & HELD != 0 {
             compiler_fence(AcqRel);
-            slot.word.store(raw.before, Relaxed);
+            slot.word.store(before & !FIRST, Relaxed);
         } else {
-            self.end(slot, raw.before);
+            self.end(slot, before & !FIRST);
         }
     }
 
     /// The depth counts the tokens that are alive, so the last one to go is the one that detaches.
     #[cold]
-    fn leave_out_of_order(&'static self, slot: &Slot, raw: RawAttached) {
+    fn leave_out_of_order(&'static self, slot: &Slot) {
         // ORDERING: Relaxed: the thread's own, and a counter.
         let word = slot.word.load(Relaxed);
-        if word < DEPTH || slot.index.load(Relaxed) != raw.index {
+        if word < DEPTH {
             return; // The thread has ended, and its record is gone.
         }
         self.misordered.fetch_add(1, Relaxed);
@@ -219,7 +213,7 @@ impl<R: Runtime, H: Host, const WORDS: usize> Threads<R, H, WORDS> {
             }
         }
         // Held until now, so it is in use.
-        let _ = self.list.give(index);
+        let _ = self.list.give(self.list.held(index));
         // ORDERING: Relaxed: the thread's own.
         slot.word.store(after, Relaxed);
         self.host.restore(mask);
@@ -257,7 +251,7 @@ fn left_by(mine: u32) -> u32 {
     if mine & BOUND != 0 { mine - DEPTH & !INSIDE } else { mine & (ARMED | ENDING) }
 }
 
-impl<R: Runtime, H: Host, const WORDS: usize> Steps<'_, R, H, WORDS> {
+impl<R: Runtime, H: Host, const N: usize> Steps<'_, R, H, N> {
     /// Takes a record; waits for one with signals open. True if there should be more.
     fn take(&mut self, request: Request<'_>) -> Result<bool, AttachError> {
         let list = &self.threads.list;
@@ -295,11 +289,10 @@ impl<R: Runtime, H: Host, const WORDS: usize> Steps<'_, R, H, WORDS> {
 
     /// Resets the record, changes stacks, and shows the record to the thread's handlers.
     fn publish(mut self, binding: Binding) {
-        let (threads, Some(index)) = (self.threads, self.taken) else { return };
+        let (threads, Some(Ticket { index, generation })) = (self.threads, self.taken) else {
+            return;
+        };
         let (Some(place), Some(made)) = (threads.place(index), threads.made(index)) else { return };
-        // ORDERING: Relaxed: changed by the owner alone.
-        let generation = place.generation.load(Relaxed).wrapping_add(1);
-        place.generation.store(generation, Relaxed);
         threads.runtime.reset(&made.record, generation);
         let saved = threads.host.enter_stack(&made.stack);
         // SAFETY: the record is this thread's (I2).
@@ -316,11 +309,11 @@ impl<R: Runtime, H: Host, const WORDS: usize> Steps<'_, R, H, WORDS> {
     }
 }
 
-impl<R: Runtime, H: Host, const WORDS: usize> Drop for Steps<'_, R, H, WORDS> {
+impl<R: Runtime, H: Host, const N: usize> Drop for Steps<'_, R, H, N> {
     fn drop(&mut self) {
-        if let Some(index) = self.taken.take() {
+        if let Some(ticket) = self.taken.take() {
             // Taken by this frame.
-            let _ = self.threads.list.give(index);
+            let _ = self.threads.list.give(ticket);
         }
         // ORDERING: Relaxed: the thread's own.
         self.slot.word.store(self.before, Relaxed);

@@ -4,7 +4,8 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 
-use super::{DEPTH, DetachError, Host, INSIDE, Runtime, Threads};
+use super::{DEPTH, DetachError, FIRST, HELD, Host, INSIDE, Runtime, Threads};
+use crate::extra_list::Ticket;
 use crate::sync::{Ordering::*, compiler_fence};
 
 /// What an attach did.
@@ -21,12 +22,15 @@ pub enum How {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct RawAttached {
-    /// The slot's word before the attach.
     pub(super) before: u32,
-    /// The slot's word since.
-    pub(super) mine: u32,
     pub(super) index: u32,
     pub(super) generation: u32,
+}
+
+/// The slot's word that a token made, of the one that it found.
+#[inline]
+pub(super) const fn made_of(before: u32) -> u32 {
+    ((before & !FIRST) | HELD | INSIDE).wrapping_add(DEPTH)
 }
 
 /// The calling thread is attached while this is alive. Dropping it detaches what it attached, and
@@ -45,26 +49,26 @@ pub struct RawAttached {
 /// }
 /// ```
 #[must_use = "the thread is detached when this is dropped"]
-pub struct Attached<R: Runtime + 'static, H: Host + 'static, const WORDS: usize> {
-    pub(super) threads: &'static Threads<R, H, WORDS>,
-    pub(super) raw: RawAttached,
-    pub(super) how: How,
+pub struct Attached<R: Runtime + 'static, H: Host + 'static, const N: usize> {
+    pub(super) threads: &'static Threads<R, H, N>,
+    /// The slot's word before the attach, and whether this is the first token.
+    pub(super) before: u32,
     /// Not `Send`: it speaks of its thread's slot.
     pub(super) own: PhantomData<*const ()>,
 }
 
-impl<R: Runtime, H: Host, const WORDS: usize> Attached<R, H, WORDS> {
+impl<R: Runtime, H: Host, const N: usize> Attached<R, H, N> {
     /// What the attach did.
     #[must_use]
     pub const fn how(&self) -> How {
-        self.how
+        if self.before & FIRST == 0 { How::Nested } else { How::Attached }
     }
 
     /// Whether the runtime's own code was running when this attach began: a handler that
     /// interrupted it must expect its data half-changed.
     #[must_use]
     pub fn was_inside(&self) -> bool {
-        self.raw.before & INSIDE != 0
+        self.before & INSIDE != 0
     }
 
     /// The thread's record.
@@ -77,14 +81,14 @@ impl<R: Runtime, H: Host, const WORDS: usize> Attached<R, H, WORDS> {
     /// The record's number.
     #[must_use]
     pub fn index(&self) -> usize {
-        self.raw.index as usize
+        self.threads.held().index
     }
 
-    /// How often the record has changed hands, modulo 2^32: with the number it names one stay of
+    /// How often the record has changed hands, modulo 2^31: with the number it names one stay of
     /// one thread.
     #[must_use]
     pub fn generation(&self) -> u32 {
-        self.raw.generation
+        self.threads.held().generation
     }
 
     /// Gives the token up. Dropping it does the same, without the check of the order.
@@ -93,7 +97,7 @@ impl<R: Runtime, H: Host, const WORDS: usize> Attached<R, H, WORDS> {
     ///
     /// The token, if later ones of this thread are alive.
     pub fn detach(self) -> Result<(), DetachError<Self>> {
-        if !self.threads.is_last(self.raw) {
+        if !self.threads.is_last(self.before) {
             return Err(DetachError::NotLast(self));
         }
         drop(self);
@@ -103,13 +107,15 @@ impl<R: Runtime, H: Host, const WORDS: usize> Attached<R, H, WORDS> {
     /// The same as plain data; see [`Threads::detach_raw`].
     #[must_use]
     pub fn into_raw(self) -> RawAttached {
-        ManuallyDrop::new(self).raw
+        let token = ManuallyDrop::new(self);
+        let Ticket { index, generation } = token.threads.held();
+        RawAttached { before: token.before, index: index as u32, generation }
     }
 
     /// Says that the thread runs code that is not the runtime's, until the guard is dropped:
     /// handlers and callbacks that attach meanwhile find that they did not interrupt the runtime.
     /// Async-signal-safe.
-    pub fn external(&mut self) -> External<'_, R, H, WORDS> {
+    pub fn external(&mut self) -> External<'_, R, H, N> {
         let slot = self.threads.host.slot();
         // ORDERING: Relaxed, here and below: the thread's own word; compiler fences keep the code
         // around it on its side, for handlers.
@@ -121,18 +127,19 @@ impl<R: Runtime, H: Host, const WORDS: usize> Attached<R, H, WORDS> {
     }
 }
 
-impl<R: Runtime, H: Host, const WORDS: usize> Drop for Attached<R, H, WORDS> {
+impl<R: Runtime, H: Host, const N: usize> Drop for Attached<R, H, N> {
+    #[inline]
     fn drop(&mut self) {
-        self.threads.leave(self.raw);
+        self.threads.leave(self.before);
     }
 }
 
-impl<R: Runtime, H: Host, const WORDS: usize> fmt::Debug for Attached<R, H, WORDS> {
+impl<R: Runtime, H: Host, const N: usize> fmt::Debug for Attached<R, H, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Attached")
             .field("how", &self.how())
             .field("index", &self.index())
-            .field("depth", &(self.raw.mine / DEPTH))
+            .field("depth", &(made_of(self.before) / DEPTH))
             .finish_non_exhaustive()
     }
 }
@@ -140,14 +147,14 @@ impl<R: Runtime, H: Host, const WORDS: usize> fmt::Debug for Attached<R, H, WORD
 /// The calling thread is outside the runtime while this is alive; it is back when this is dropped,
 /// by a panic too.
 #[must_use = "the thread is inside again when this is dropped"]
-pub struct External<'a, R: Runtime + 'static, H: Host + 'static, const WORDS: usize> {
-    threads: &'static Threads<R, H, WORDS>,
+pub struct External<'a, R: Runtime + 'static, H: Host + 'static, const N: usize> {
+    threads: &'static Threads<R, H, N>,
     before: u32,
     mine: u32,
     token: PhantomData<(&'a mut (), *const ())>,
 }
 
-impl<R: Runtime, H: Host, const WORDS: usize> Drop for External<'_, R, H, WORDS> {
+impl<R: Runtime, H: Host, const N: usize> Drop for External<'_, R, H, N> {
     fn drop(&mut self) {
         let slot = self.threads.host.slot();
         // ORDERING: Relaxed: as in `external`.
@@ -159,7 +166,7 @@ impl<R: Runtime, H: Host, const WORDS: usize> Drop for External<'_, R, H, WORDS>
     }
 }
 
-impl<R: Runtime, H: Host, const WORDS: usize> fmt::Debug for External<'_, R, H, WORDS> {
+impl<R: Runtime, H: Host, const N: usize> fmt::Debug for External<'_, R, H, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("External").finish_non_exhaustive()
     }

@@ -16,9 +16,9 @@ pub enum Replenish {
 }
 
 /// Takes CREATING away, however `create` ends.
-struct Creating<'a, const WORDS: usize>(&'a ExtraList<WORDS>);
+struct Creating<'a, const N: usize>(&'a ExtraList<N>);
 
-impl<const WORDS: usize> ExtraList<WORDS> {
+impl<const N: usize> ExtraList<N> {
     /// Creates records until there is one for each thread that waits and one more than needed, the
     /// reserve counted as needed: at first `reserve + 1`.
     ///
@@ -39,7 +39,8 @@ impl<const WORDS: usize> ExtraList<WORDS> {
         let creating = Creating(self);
         let mut index = first;
         while create(index) {
-            self.free.give(index);
+            // Held by its creator so far.
+            self.free(self.held(index));
             index += 1;
             // The last one wanted ends the creating in the same step, so that whoever comes to want
             // one later begins it anew.
@@ -56,7 +57,7 @@ impl<const WORDS: usize> ExtraList<WORDS> {
     }
 }
 
-impl<const WORDS: usize> Drop for Creating<'_, WORDS> {
+impl<const N: usize> Drop for Creating<'_, N> {
     fn drop(&mut self) {
         let Ok(_) = self.0.change(|word| Ok::<_, Infallible>(word.undo_creating()));
     }

@@ -88,8 +88,8 @@ impl Runtime for Toy {
     }
 }
 
-type Lot = Threads<Toy, Logged, 1>;
-type Token = Attached<Toy, Logged, 1>;
+type Lot = Threads<Toy, Logged, 64>;
+type Token = Attached<Toy, Logged, 64>;
 
 fn lot(reserve: u16) -> &'static Lot {
     let toy = Toy { on_reset: Cell::new(|_| ()), lot: Cell::new(None), creates: Cell::new(64) };
@@ -374,7 +374,7 @@ enum Action {
 
 enum Frame {
     Token(Token),
-    External(#[expect(dead_code, reason = "held for its drop")] External<'static, Toy, Logged, 1>),
+    External(#[expect(dead_code, reason = "held for its drop")] External<'static, Toy, Logged, 64>),
 }
 
 proptest! {

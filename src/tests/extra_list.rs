@@ -1,12 +1,12 @@
 //! The list of spare records: every state with every event against the table in
 //! [`crate::extra_list`], and random histories against a plain reference model.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
 
-use crate::extra_list::{Counts, ExtraList, NotInUse, Replenish, TakeError, Taker};
+use crate::extra_list::{Counts, ExtraList, NotInUse, Replenish, TakeError, Taker, Ticket};
 use crate::note::Deadline;
 use crate::sync::Ordering::Relaxed;
 
@@ -56,7 +56,7 @@ fn states(reserve: u64) -> impl Iterator<Item = State> {
 }
 
 /// A list in a state, the first of its records in use as far as any are.
-fn in_state(state: State, reserve: u64) -> ExtraList<1> {
+fn in_state(state: State, reserve: u64) -> ExtraList<64> {
     let list = ExtraList::new(reserve as u16);
     // SAFETY: one thread.
     unsafe {
@@ -69,7 +69,7 @@ fn in_state(state: State, reserve: u64) -> ExtraList<1> {
 }
 
 /// For each reserve, state and list in it.
-fn everywhere(mut check: impl FnMut(u64, State, ExtraList<1>)) {
+fn everywhere(mut check: impl FnMut(u64, State, ExtraList<64>)) {
     for reserve in 0..=2 {
         let mut seen = 0;
         for state in states(reserve) {
@@ -81,7 +81,7 @@ fn everywhere(mut check: impl FnMut(u64, State, ExtraList<1>)) {
 }
 
 #[track_caller]
-fn is_in(list: &ExtraList<1>, expected: State, total: u64, was: State) {
+fn is_in(list: &ExtraList<64>, expected: State, total: u64, was: State) {
     let word = list.word().load(Relaxed);
     assert_eq!(word, expected.word(total), "{was:?} became {word:#x}, not {expected:?}");
 }
@@ -98,7 +98,7 @@ fn take_in_every_state() {
             };
             let permit = list.take(taker);
             is_in(&list, expected, TOTAL, state);
-            let had = permit.map(|permit| permit.redeem().unwrap() as u64);
+            let had = permit.map(|permit| permit.redeem().unwrap().index as u64);
             assert_eq!(had.as_ref().err(), error.as_ref());
             // Of those that are free, the first.
             let first = TOTAL - state.spare - state.granted;
@@ -141,13 +141,21 @@ fn give_in_every_state() {
         for index in 0..=TOTAL as usize - usize::from(state.creating) {
             let list = in_state(state, reserve);
             let used = TOTAL - state.spare - state.granted;
-            let (expected, result) = if (index as u64) < used {
-                (state.put(reserve), Ok(()))
-            } else {
-                (state, Err(NotInUse(index)))
-            };
-            assert_eq!(list.give(index), result);
-            is_in(&list, expected, TOTAL, state);
+            let ticket = list.held(index);
+            let stale = Ticket { generation: ticket.generation + 1, ..ticket };
+            assert_eq!(list.give(stale), Err(NotInUse(stale)));
+            is_in(&list, state, TOTAL, state);
+            let in_use = (index as u64) < used || index as u64 == TOTAL;
+            if (index as u64) < used {
+                assert_eq!(list.give(ticket), Ok(()));
+                is_in(&list, state.put(reserve), TOTAL, state);
+            }
+            if (index as u64) < TOTAL || !in_use {
+                // Twice, or never taken.
+                let now = list.word().load(Relaxed);
+                assert_eq!(list.give(ticket), Err(NotInUse(ticket)));
+                assert_eq!(list.word().load(Relaxed), now);
+            }
         }
         list.close();
         is_in(&list, State { closed: true, ..state }, TOTAL, state);
@@ -183,7 +191,7 @@ fn replenish_in_every_state() {
 
 #[test]
 fn a_hook_that_refuses_or_panics_leaves_the_want() {
-    let list = ExtraList::<1>::new(2);
+    let list = ExtraList::<64>::new(2);
     assert_eq!(list.replenish(|index| index < 1), Replenish::Refused(1));
     let panics = std::panic::AssertUnwindSafe(|| list.replenish(|_| panic!("no memory")));
     std::panic::catch_unwind(panics).unwrap_err();
@@ -193,19 +201,19 @@ fn a_hook_that_refuses_or_panics_leaves_the_want() {
 
 #[test]
 fn a_list_grows_to_its_capacity_and_no_further() {
-    let list = ExtraList::<1>::new(u16::MAX);
+    let list = ExtraList::<64>::new(u16::MAX);
     assert_eq!(list.replenish(|_| true), Replenish::Created(64));
     assert_eq!(list.replenish(|_| true), Replenish::Created(0));
     assert_eq!(list.take(Taker::Thread).unwrap_err(), TakeError::Empty, "all are the reserve");
     let had: BTreeSet<_> =
-        (0..64).map(|_| list.take(Taker::Handler).unwrap().redeem().unwrap()).collect();
+        (0..64).map(|_| list.take(Taker::Handler).unwrap().redeem().unwrap().index).collect();
     assert_eq!(had, (0..64).collect());
     assert_eq!(list.take(Taker::Handler).unwrap_err(), TakeError::Empty);
 }
 
 #[test]
 fn a_permit_from_before_a_fork_is_void_after_it() {
-    let list = ExtraList::<1>::new(1);
+    let list = ExtraList::<64>::new(1);
     list.replenish(|_| true);
     let redeemed = list.take(Taker::Thread).unwrap();
     let dropped = list.take(Taker::Handler).unwrap();
@@ -244,9 +252,10 @@ proptest! {
         reserve in 0..3_usize,
         actions in proptest::collection::vec(action(), 1..60),
     ) {
-        let list = ExtraList::<1>::new(reserve as u16);
+        let list = ExtraList::<64>::new(reserve as u16);
         let mut total = 0;
-        let mut held = BTreeSet::new();
+        let mut held = BTreeMap::new();
+        let (mut seen, mut last) = (BTreeSet::new(), [None; 8]);
         let mut closed = false;
         for action in actions {
             let spare = total - held.len();
@@ -262,14 +271,25 @@ proptest! {
                     };
                     let got = list.take(taker).map(|permit| {
                         assert_eq!(permit.short(), spare - 1 <= reserve && total < 64);
-                        let index = permit.redeem().unwrap();
-                        assert!(index < total && held.insert(index), "{index} twice");
+                        let ticket = permit.redeem().unwrap();
+                        assert!(ticket.index < total, "{ticket:?} of {total}");
+                        assert_eq!(held.insert(ticket.index, ticket), None, "{ticket:?} twice");
+                        assert!(seen.insert((ticket.index, ticket.generation)), "an old name");
                     });
                     prop_assert_eq!(got, expected);
                 }
                 Action::Give(index) => {
-                    let expected = if held.remove(&index) { Ok(()) } else { Err(NotInUse(index)) };
-                    prop_assert_eq!(list.give(index), expected);
+                    let none = Ticket { index, generation: 0 };
+                    let (ticket, expected) = match held.remove(&index) {
+                        Some(ticket) => (ticket, Ok(())),
+                        // A name that was somebody's once.
+                        None => {
+                            let old = last[index].unwrap_or(none);
+                            (old, Err(NotInUse(old)))
+                        }
+                    };
+                    last[index] = Some(ticket);
+                    prop_assert_eq!(list.give(ticket), expected);
                 }
                 Action::Replenish(most) => {
                     let wanted = if closed { 0 } else { (reserve + 1).saturating_sub(spare) };
@@ -287,9 +307,9 @@ proptest! {
                     closed = true;
                 }
                 Action::Fork(kept) => {
-                    held.retain(|index| index % 2 == kept);
+                    held.retain(|index, _| index % 2 == kept);
                     // SAFETY: one thread.
-                    unsafe { list.reset_after_fork(|index| held.contains(&index)) };
+                    unsafe { list.reset_after_fork(|index| held.contains_key(&index)) };
                 }
             }
             let spare = total - held.len();
