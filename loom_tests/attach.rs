@@ -1,6 +1,7 @@
 //! Attach and detach, with a signal whose handler attaches at every step of each.
 
 pub(crate) mod host;
+mod more;
 
 use std::sync::Arc;
 
@@ -70,11 +71,11 @@ fn signal_anywhere_in_detach() {
 
 /// Claim: a handler that attached is interrupted by another that attaches, on a thread at any step
 /// of attach and detach. Two records beside the thread's are enough.
-/// Actors: one thread and two handlers, a sender. Bound 3, prompt. Fails if what a nested attach
+/// Actors: one thread, its two handlers, a sender. Bound 3, prompt. Fails if what a nested attach
 /// leaves is not what it found (I4).
 #[test]
 fn nested_handler_attach() {
-    Model::new("attach::nested_handler_attach").actors(2).bound(Bound::At(3)).check(|| {
+    Model::new("attach::nested_handler_attach").actors(3).bound(Bound::At(3)).check(|| {
         let kernel = Kernel::new().at_most(2).prompt();
         let shared = Shared::new(kernel, 2);
         for signal in [sig::USR1, sig::USR2] {
@@ -96,11 +97,11 @@ fn nested_handler_attach() {
 
 /// Claim: a bound thread keeps its record between attaches, through signals, and gives it back when
 /// it ends; whoever waits for it gets it then.
-/// Actors: a bound thread and its handler, a thread that waits. Exhaustive. Fails, as a deadlock,
+/// Actors: a bound thread, its handler, a thread that waits. Bound 3, prompt. Fails, as a deadlock,
 /// if the end of the thread gives nothing back.
 #[test]
 fn bound_thread_exit() {
-    Model::new("attach::bound_thread_exit").actors(2).bound(Bound::At(3)).check(|| {
+    Model::new("attach::bound_thread_exit").actors(3).bound(Bound::At(3)).check(|| {
         let kernel = Kernel::new().at_most(1).prompt();
         let shared = Shared::new(kernel, 1);
         kernel.sigaction(sig::USR1, shared.handler(kernel));
@@ -191,11 +192,11 @@ fn attach_against_shutdown() {
 
 /// Claim: a record handed to another thread is clean, whatever the last owner and its handlers left
 /// in it, and their use of it and of its stack is over (I5, extra_list E1).
-/// Actors: a thread with a signal, the next owner. Exhaustive. Fails, as data carried over, without
+/// Actors: two threads, a handler. Bound 3, prompt. Fails, as data carried over, without
 /// the reset; as an unordered access, if the record is given before the stack is left.
 #[test]
 fn recycle_to_new_thread() {
-    Model::new("attach::recycle_to_new_thread").actors(2).bound(Bound::At(3)).check(|| {
+    Model::new("attach::recycle_to_new_thread").actors(3).bound(Bound::At(3)).check(|| {
         let kernel = Kernel::new().at_most(1).prompt();
         let shared = Shared::new(kernel, 1);
         kernel.sigaction(sig::USR1, shared.handler(kernel));
@@ -254,11 +255,11 @@ fn fork_while_locked() {
 }
 
 /// Claim: a thread that waits for a record takes signals, and their handlers the reserve.
-/// Actors: a thread that waits and its handler, one that holds the record and sends. Exhaustive.
+/// Actors: a thread that waits, its handler, one that holds the record and sends. Bound 3.
 /// Fails, as a deadlock, if the wait is masked (the holder waits for the handler).
 #[test]
 fn wait_takes_signals() {
-    Model::new("attach::wait_takes_signals").actors(2).bound(Bound::At(3)).check(|| {
+    Model::new("attach::wait_takes_signals").actors(3).bound(Bound::At(3)).check(|| {
         let kernel = Kernel::new().at_most(1);
         let shared = Shared::new(kernel, 1);
         kernel.sigaction(sig::USR1, shared.handler(kernel));
@@ -301,11 +302,11 @@ fn external_is_put_back() {
 
 /// Claim: a bound thread that attaches, and ends, answers the C library's setxid, and setxid the
 /// thread: the signal it needs stays open at every step.
-/// Actors: a bound thread that ends, the caller of setxid. Exhaustive. Fails, as a deadlock, if
+/// Actors: a bound thread that ends, its handler, the caller of setxid. Bound 4, prompt. Fails, as a deadlock, if
 /// the thread's end leaves that signal masked.
 #[test]
 fn exit_answers_setxid() {
-    Model::new("attach::exit_answers_setxid").actors(2).bound(Bound::At(4)).check(|| {
+    Model::new("attach::exit_answers_setxid").actors(3).bound(Bound::At(4)).check(|| {
         let kernel = Kernel::new().at_most(1).prompt();
         let shared = Shared::with_open(kernel, 0, SigSet::of(&[SETXID]));
         let libc = Arc::new(Setxid::new());

@@ -101,8 +101,6 @@ pub(crate) const BOUND: u32 = 1 << 3;
 pub(crate) const ARMED: u32 = 1 << 4;
 /// The thread is ending: nothing stays any more.
 pub(crate) const ENDING: u32 = 1 << 5;
-/// In a token's own word only: it is the one that got the record.
-pub(crate) const FIRST: u32 = 1 << 6;
 /// One token.
 pub(crate) const DEPTH: u32 = 1 << 8;
 

@@ -185,8 +185,6 @@ pub struct ExtraList<const N: usize> {
     word: AtomicU64,
     /// Counts wake-ups; threads in `wait` sleep on it.
     bell: AtomicU32,
-    /// Where a search begins: the number last freed. A guess.
-    hint: AtomicU32,
     reserve: u16,
     numbers: [AtomicU32; N],
 }
@@ -204,7 +202,6 @@ impl<const N: usize> ExtraList<N> {
             Self {
                 word: AtomicU64::new(0),
                 bell: AtomicU32::new(0),
-                hint: AtomicU32::new(0),
                 reserve,
                 // Its creator's, when it comes to that, by a ticket that nobody was given.
                 numbers: filled!(AtomicU32::new(u32::MAX); N),
@@ -299,17 +296,13 @@ impl<const N: usize> ExtraList<N> {
         }
         // ORDERING: Release: E1 to `find`. Weakened: extra_list two_takers_one_spare.
         number.store(held.wrapping_add(1), Release);
-        // ORDERING: Relaxed: a guess.
-        self.hint.store(ticket.index as u32, Relaxed);
         true
     }
 
-    /// Takes a free number, if one is seen.
+    /// Takes the lowest free number that is seen, if any.
     fn find(&self) -> Option<Ticket> {
-        // ORDERING: Relaxed, here and below: guesses, confirmed by the compare-exchange.
-        let hint = self.hint.load(Relaxed) as usize;
-        (hint..N).chain(0..hint.min(N)).find_map(|index| {
-            let number = &self.numbers[index];
+        self.numbers.iter().enumerate().find_map(|(index, number)| {
+            // ORDERING: Relaxed, here and on failure: a guess.
             let free = number.load(Relaxed);
             if free & HELD != 0 {
                 return None;
@@ -389,18 +382,18 @@ impl<const N: usize> ExtraList<N> {
     fn change<E>(&self, f: impl Fn(Word) -> Result<Word, E>) -> Result<Word, E> {
         // ORDERING: Relaxed: a guess, which the compare-exchange confirms. An error is the answer
         // of a moment, as late as any other.
-        let mut failures = 0;
-        loop {
-            let seen = Word(self.word.load(Relaxed));
-            let new = f(seen)?;
+        let guess = || self.word.load(Relaxed);
+        let mut seen = guess();
+        for failures in 0.. {
+            let new = f(Word(seen))?.0;
             // ORDERING: Release: E3 to `counts`; E1 is the number's. Weakened: extra_list
             // created_is_published. Failure Relaxed: a guess.
-            match self.word.compare_exchange_weak(seen.0, new.0, Release, Relaxed) {
-                Ok(_) => return Ok(seen),
-                Err(_) => back_off(failures),
+            match self.word.compare_exchange_weak(seen, new, Release, Relaxed) {
+                Ok(_) => break,
+                Err(now) => seen = back_off(failures, now, guess),
             }
-            failures += 1;
         }
+        Ok(Word(seen))
     }
 
     #[cfg(test)]

@@ -75,10 +75,12 @@ mod imp {
         core::hint::spin_loop();
     }
 
-    /// Time for others to get done, more for each failure in a row. Orders nothing.
+    /// After a compare-exchange that found `now`: time for others to get done, more for each failure
+    /// in a row, and what `reload` finds then.
     #[inline]
-    pub(crate) fn back_off(failures: u32) {
+    pub(crate) fn back_off(failures: u32, _now: u64, reload: impl FnOnce() -> u64) -> u64 {
         (0..16_u32 << failures.min(4)).for_each(|_| core::hint::spin_loop());
+        reload()
     }
 
     /// A mutex for code that never runs in a signal handler. Poison is ignored: what it guards
@@ -300,8 +302,11 @@ mod imp {
         }
     }
 
-    /// Nothing: here is no time, and whatever others do meanwhile they may do anywhere.
-    pub(crate) fn back_off(_: u32) {}
+    /// Here is no time. What `reload` could find is `now`, or newer: then the next compare-exchange
+    /// fails and finds it.
+    pub(crate) fn back_off(_failures: u32, now: u64, _reload: impl FnOnce() -> u64) -> u64 {
+        now
+    }
 
     #[track_caller]
     pub(crate) fn relax() {

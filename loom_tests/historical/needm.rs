@@ -35,6 +35,12 @@ pub(super) enum Order {
     AdoptedStackKept,
     /// The record says "in C" until the signals are open.
     FlagClearedLate,
+    /// lockextra counts a record in use, whatever it was locked for (before 7911f7c21d).
+    LockCountsInUse,
+    /// A waiter that was served takes itself off the count, which Go's never do.
+    ServedUncounted,
+    /// Threads leave the last record to handlers, which Go's do not.
+    Reserve,
 }
 
 pub(super) struct Go {
@@ -43,6 +49,10 @@ pub(super) struct Go {
     head: AtomicU32,
     records: [Record; 2],
     g: [AtomicU32; THREADS],
+    /// extraMLength, extraMInUse, extraMWaiters: read when all is over, so std's too.
+    length: AtomicUsize,
+    in_use: AtomicUsize,
+    waiters: AtomicUsize,
     /// What the model knows and the algorithm does not: std's, of no interest to loom.
     locks: [AtomicBool; THREADS],
     taken: [AtomicUsize; THREADS],
@@ -82,6 +92,9 @@ impl Go {
             head: AtomicU32::new(1),
             records: [record(0), record(1)],
             g: core::array::from_fn(|_| AtomicU32::new(0)),
+            length: (records as usize).into(),
+            in_use: 0.into(),
+            waiters: 0.into(),
             locks: core::array::from_fn(|_| AtomicBool::new(false)),
             taken: core::array::from_fn(|_| AtomicUsize::new(0)),
             runs_go: core::array::from_fn(|_| AtomicBool::new(false)),
@@ -90,21 +103,37 @@ impl Go {
 
     /// lockextra. Where it would spin for what its own thread holds, it says so.
     fn lock(&self, nil_ok: bool) -> u32 {
+        let mut counted = false;
         loop {
             let seen = self.head.load(Relaxed);
             if seen == LOCKED && self.locks[me()].load(Std::Relaxed) {
                 violation("self-deadlock: lockextra awaits the frame that it interrupted");
             }
-            let waits = seen == LOCKED || seen == NIL && !nil_ok;
-            if seen == NIL && waits && self.taken[me()].load(Std::Relaxed) > 0 {
+            let empty = seen == NIL && !nil_ok;
+            if empty && self.taken[me()].load(Std::Relaxed) > 0 {
                 violation("the handler waits for the record that its own thread took");
             }
-            if !waits && self.head.compare_exchange(seen, LOCKED, Acquire, Relaxed).is_ok() {
-                self.locks[me()].store(true, Std::Relaxed);
-                return seen;
+            if empty && !counted {
+                counted = true;
+                self.waiters.fetch_add(1, Std::Relaxed);
+            }
+            let free = seen != LOCKED && !empty;
+            if free && self.head.compare_exchange(seen, LOCKED, Acquire, Relaxed).is_ok() {
+                break self.locked(seen, counted);
             }
             relax();
         }
+    }
+
+    fn locked(&self, head: u32, counted: bool) -> u32 {
+        self.locks[me()].store(true, Std::Relaxed);
+        if self.order == Order::LockCountsInUse {
+            self.in_use.fetch_add(1, Std::Relaxed);
+        }
+        if counted && self.order == Order::ServedUncounted {
+            self.waiters.fetch_sub(1, Std::Relaxed);
+        }
+        head
     }
 
     fn unlock(&self, head: u32) {
@@ -112,18 +141,63 @@ impl Go {
         self.locks[me()].store(false, Std::Relaxed);
     }
 
-    fn pop(&self) -> usize {
-        let first = self.lock(false);
-        let index = first as usize - 1;
-        self.taken[me()].fetch_add(1, Std::Relaxed);
-        self.unlock(self.records[index].next.load(Relaxed));
-        index
+    /// getExtraM.
+    pub(super) fn pop(&self) -> usize {
+        loop {
+            match self.pop_from(self.lock(false)) {
+                None => relax(),
+                Some(index) => return index,
+            }
+        }
     }
 
-    fn push(&self, index: usize) {
-        self.records[index].next.store(self.lock(true), Relaxed);
+    /// The same for a thread that does not wait.
+    pub(super) fn try_pop(&self) -> Option<usize> {
+        self.pop_from(self.lock(true))
+    }
+
+    /// Of the list, locked, with this head.
+    fn pop_from(&self, head: u32) -> Option<usize> {
+        let index = (head != NIL).then(|| head as usize - 1);
+        let next = index.map_or(NIL, |index| self.records[index].next.load(Relaxed));
+        let reserved = self.order == Order::Reserve && next == NIL && self.kernel.depth() == 0;
+        let Some(index) = index.filter(|_| !reserved) else {
+            self.unlock(head);
+            return None;
+        };
+        self.taken[me()].fetch_add(1, Std::Relaxed);
+        self.length.fetch_sub(1, Std::Relaxed);
+        if self.order != Order::LockCountsInUse {
+            self.in_use.fetch_add(1, Std::Relaxed);
+        }
+        self.unlock(next);
+        Some(index)
+    }
+
+    /// putExtraM.
+    pub(super) fn push(&self, index: usize) {
+        self.in_use.fetch_sub(1, Std::Relaxed);
+        let head = self.lock(true);
+        self.push_onto(head, index);
+    }
+
+    fn push_onto(&self, head: u32, index: usize) {
+        self.records[index].next.store(head, Relaxed);
         self.taken[me()].fetch_sub(1, Std::Relaxed);
+        self.length.fetch_add(1, Std::Relaxed);
         self.unlock(index as u32 + 1);
+    }
+
+    /// newextram: how many records it would make.
+    pub(super) fn to_create(&self) -> usize {
+        match (self.waiters.swap(0, Std::Relaxed), self.length.load(Std::Relaxed)) {
+            (0, 0) => 1,
+            (waiters, _) => waiters,
+        }
+    }
+
+    pub(super) fn in_use(&self) -> usize {
+        self.in_use.load(Std::Relaxed)
     }
 
     fn block(&self) -> SigSet {
@@ -201,13 +275,12 @@ impl Go {
                 self.push(needed.index);
             }
             Order::S1 => {
+                self.in_use.fetch_sub(1, Std::Relaxed);
                 let head = self.lock(true);
                 self.block();
                 unminit();
                 self.restore(from_record());
-                record.next.store(head, Relaxed);
-                self.taken[me()].fetch_sub(1, Std::Relaxed);
-                self.unlock(needed.index as u32 + 1);
+                self.push_onto(head, needed.index);
             }
             Order::MaskFromRecord => {
                 self.block();

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::super::attach::host::{SETXID, Setxid};
-use super::super::support::Payload;
 use super::needm::{Go, Order, handler};
 use super::{Control, Model};
 use crate::model::{Handler, How, Kernel, SigSet, sig, thread, violation};
-use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use crate::sync::{AtomicU32, relax};
+use crate::sync::{AtomicU32, Ordering::Relaxed};
+
+mod list;
 
 /// A foreign thread calls in once, and a signal lands anywhere in it.
 fn one_call(order: Order, records: u32) {
@@ -20,6 +20,9 @@ fn one_call(order: Order, records: u32) {
     go.dropm(needed);
     sender.join();
     assert_eq!(kernel.sigmask(How::Block, SigSet::EMPTY), SigSet::EMPTY, "the mask");
+    if go.in_use() != 0 {
+        violation("a record in use that nobody holds");
+    }
 }
 
 /// The order since 368c4011, with a record for the handler, passes what the controls below fail.
@@ -28,26 +31,36 @@ fn go_368c4011_order() {
     Model::new("historical::go_368c4011_order").actors(2).check(|| one_call(Order::S4, 2));
 }
 
-/// golang/go#12277 (B1): nothing is masked, and `g` says "attached" before there is a stack.
+/// The same call, with a signal that is sent when the record is taken and the list unlocked.
+fn signal_when_taken(order: Order, records: u32) {
+    let kernel = Kernel::new().at_most(1);
+    let go = Arc::new(Go::new(kernel, order, records));
+    kernel.sigaction(sig::USR1, handler(&go));
+    let mut sender = None;
+    let needed = go.needm_with(|| {
+        let send = move || kernel.tgkill(thread::main(), sig::USR1);
+        sender = Some(thread::spawn("sender", send));
+    });
+    sender.into_iter().for_each(thread::JoinHandle::join);
+    go.dropm(needed);
+}
+
+/// The order since 368c4011 passes that too, with no record but the thread's own.
+#[test]
+fn go_368c4011_signal_when_taken() {
+    Model::new("historical::go_368c4011_signal_when_taken")
+        .actors(2)
+        .check(|| signal_when_taken(Order::S4, 1));
+}
+
+/// golang/go#12277 (B1): nothing is masked, and `g` says "attached" before there is a stack. The
+/// list is unlocked by then, so what is found is not B4.
 /// Passes: `attach::signal_anywhere_in_attach`.
 #[test]
 fn go12277_handler_on_wrong_stack() {
     Control::new("historical::go12277_handler_on_wrong_stack", "handler on the wrong stack")
         .actors(2)
-        .check(|| {
-            // The signal comes when the list is unlocked, so that what is found is not B4.
-            let kernel = Kernel::new().at_most(1);
-            let go = Arc::new(Go::new(kernel, Order::BeforeS1, 2));
-            kernel.sigaction(sig::USR1, handler(&go));
-            let target = thread::current();
-            let mut sender = None;
-            let needed = go.needm_with(|| {
-                let send = move || kernel.tgkill(target, sig::USR1);
-                sender = Some(thread::spawn("sender", send));
-            });
-            sender.into_iter().for_each(thread::JoinHandle::join);
-            go.dropm(needed);
-        });
+        .check(|| signal_when_taken(Order::BeforeS1, 2));
 }
 
 /// golang/go#42207 (B4, i): the signal lands between the lock of the list and its unlock.
@@ -195,7 +208,7 @@ fn one_stack_each(order: Order) {
 
 /// golang/go#22930 (B7): a record keeps the stack that it adopted, and brings it to the next
 /// thread.
-/// Passes: `attach::recycle_to_new_thread`, whose handlers touch the record's stack.
+/// Passes: `attach::two_handlers_two_stacks`.
 #[test]
 fn go22930_two_handlers_one_altstack() {
     Control::new("historical::go22930_two_handlers_one_altstack", "two handlers on one stack")
@@ -209,64 +222,6 @@ fn go_292558be_stack_put_back() {
     Model::new("historical::go_292558be_stack_put_back")
         .actors(2)
         .check(|| one_stack_each(Order::S4));
-}
-
-/// extraMInUse, counted up wherever the list is locked for taking, or wherever it is locked.
-fn in_use(counts_every_lock: bool) {
-    let in_use = AtomicU32::new(0);
-    let lock = |takes: bool| {
-        if takes || counts_every_lock {
-            in_use.fetch_add(1, Relaxed);
-        }
-    };
-    lock(true);
-    lock(false);
-    in_use.fetch_sub(1, Relaxed);
-    if in_use.load(Relaxed) != 0 {
-        violation("a record in use that nobody holds");
-    }
-}
-
-/// golang/go#60540 (B16): lockextra counts, and addExtraM locks too.
-/// Passes: `extra_list::counts_add_up`: one word, no counter beside the list.
-#[test]
-fn go60540_in_use_leaks() {
-    Control::new("historical::go60540_in_use_leaks", "a record in use that nobody holds")
-        .actors(1)
-        .check(|| in_use(true));
-}
-
-/// The same counted in getExtraM.
-#[test]
-fn go60540_in_use_adds_up() {
-    Model::new("historical::go60540_in_use_adds_up").actors(1).check(|| in_use(false));
-}
-
-/// B9: a waiter counts itself, is served by a record given back, and is created for all the same.
-/// Passes: `extra_list::create_hook_keeps_one_more`: who is served is no longer counted.
-#[test]
-fn waiter_overcount() {
-    Control::new("historical::waiter_overcount", "created for nobody").actors(2).check(|| {
-        // (spare, extraMWaiters)
-        let list = Arc::new((AtomicU32::new(0), AtomicU32::new(0)));
-        let theirs = Arc::clone(&list);
-        let waiter = thread::spawn("waiter", move || {
-            let mut counted = false;
-            while theirs.0.compare_exchange(1, 0, Acquire, Relaxed).is_err() {
-                if !counted {
-                    theirs.1.fetch_add(1, Relaxed);
-                    counted = true;
-                }
-                relax();
-            }
-        });
-        list.0.store(1, Release);
-        waiter.join();
-        // newextram
-        if list.1.swap(0, AcqRel) != 0 {
-            violation("created for nobody: the waiter was served");
-        }
-    });
 }
 
 /// C calls the runtime, which calls C, which calls the runtime; the inner call is over, and a
@@ -304,17 +259,9 @@ fn go_577bb3d0_outermost_only() {
 #[test]
 fn flag_cleared_too_late() {
     let reason = "the handler waits for the record that its own thread took";
-    Control::new("historical::flag_cleared_too_late", reason).actors(2).check(|| {
-        let kernel = Kernel::new().at_most(1);
-        let go = Arc::new(Go::new(kernel, Order::FlagClearedLate, 1));
-        kernel.sigaction(sig::USR1, handler(&go));
-        let mut sender = None;
-        go.needm_with(|| {
-            let send = move || kernel.tgkill(thread::main(), sig::USR1);
-            sender = Some(thread::spawn("sender", send));
-        });
-        sender.into_iter().for_each(thread::JoinHandle::join);
-    });
+    Control::new("historical::flag_cleared_too_late", reason)
+        .actors(2)
+        .check(|| signal_when_taken(Order::FlagClearedLate, 1));
 }
 
 /// A thread ends with all but these signals masked, as mexit had it, while another calls setxid.
@@ -356,38 +303,4 @@ fn go56243_record_freed_in_use() {
     Control::new("historical::go56243_record_freed_in_use", "Causality violation")
         .actors(2)
         .check(|| two_masks(Order::UsedAfterGiven));
-}
-
-/// Why the list is a bitmap: the head exchanged for the next that was read before, while others
-/// took the head, took the next and gave the head back.
-/// Passes: `extra_list::two_takers_one_spare`.
-#[test]
-fn untagged_list_aba() {
-    Control::new("historical::untagged_list_aba", "Causality violation").actors(2).check(|| {
-        let links = [2, 3, 0].map(AtomicU32::new);
-        let list = Arc::new((AtomicU32::new(1), links, [(); 3].map(|()| Payload::new())));
-        type List = (AtomicU32, [AtomicU32; 3], [Payload; 3]);
-        fn pop(list: &List) -> Option<usize> {
-            loop {
-                let head = list.0.load(Acquire);
-                let index = (head as usize).checked_sub(1)?;
-                let next = list.1[index].load(Relaxed);
-                if list.0.compare_exchange(head, next, AcqRel, Relaxed).is_ok() {
-                    list.2[index].set(1);
-                    return Some(index);
-                }
-            }
-        }
-        let theirs = Arc::clone(&list);
-        let other = thread::spawn("other", move || {
-            let (Some(first), Some(second)) = (pop(&theirs), pop(&theirs)) else { return };
-            let head = theirs.0.load(Relaxed);
-            theirs.1[first].store(head, Relaxed);
-            let _ = theirs.0.compare_exchange(head, first as u32 + 1, AcqRel, Relaxed);
-            theirs.2[second].set(2);
-        });
-        // The second of these may be what the other still holds.
-        let _ = (pop(&list), pop(&list));
-        other.join();
-    });
 }

@@ -2,9 +2,8 @@
 
 use core::marker::PhantomData;
 
-use super::token::made_of;
 use super::{
-    ARMED, AttachError, Attached, BOUND, Binding, DEPTH, DetachError, ENDING, FIRST, HELD, Host,
+    ARMED, AttachError, Attached, BOUND, Binding, DEPTH, DetachError, ENDING, HELD, Host, How,
     INSIDE, Patience, RawAttached, Request, Runtime, Slot, TRANSITION, TakeError, Taker, Threads,
 };
 use crate::extra_list::Ticket;
@@ -88,12 +87,12 @@ impl<R: Runtime, H: Host, const N: usize> Threads<R, H, N> {
         // ORDERING: Relaxed: the thread's own.
         slot.word.store(mine, Relaxed);
         compiler_fence(AcqRel);
-        Ok(self.token(before))
+        Ok(self.token(before, mine, How::Nested))
     }
 
     #[inline]
-    fn token(&'static self, before: u32) -> Attached<R, H, N> {
-        Attached { threads: self, before, own: PhantomData }
+    fn token(&'static self, before: u32, mine: u32, how: How) -> Attached<R, H, N> {
+        Attached { threads: self, before, mine, how, own: PhantomData }
     }
 
     /// What the calling thread holds, while it is attached.
@@ -121,7 +120,8 @@ impl<R: Runtime, H: Host, const N: usize> Threads<R, H, N> {
             short
         };
         // ORDERING: Relaxed: the thread's own.
-        let token = self.token(left_by(slot.word.load(Relaxed)) | FIRST);
+        let mine = slot.word.load(Relaxed);
+        let token = self.token(left_by(mine), mine, How::Attached);
         if short && request.taker == Taker::Thread {
             // Refused or not, this thread has what it wanted; the next one that takes asks again.
             let _ = self.create();
@@ -143,9 +143,9 @@ impl<R: Runtime, H: Host, const N: usize> Threads<R, H, N> {
     }
 
     /// Whether the token is the last one of this thread that is alive.
-    pub(super) fn is_last(&self, before: u32) -> bool {
+    pub(super) fn is_last(&self, mine: u32) -> bool {
         // ORDERING: Relaxed: the thread's own.
-        self.host.slot().word.load(Relaxed) == made_of(before)
+        self.host.slot().word.load(Relaxed) == mine
     }
 
     /// Gives up a token of which only the data is left.
@@ -157,28 +157,28 @@ impl<R: Runtime, H: Host, const N: usize> Threads<R, H, N> {
         // ORDERING: Relaxed: the thread's own.
         let word = self.host.slot().word.load(Relaxed);
         let ticket = Ticket { index: raw.index as usize, generation: raw.generation };
-        let (own, mine) = (word & HELD != 0 && self.held() == ticket, made_of(raw.before));
+        let own = word & HELD != 0 && self.held() == ticket;
         match () {
-            () if !own || word / DEPTH < mine / DEPTH => Err(DetachError::NotAttached),
-            () if word != mine => Err(DetachError::NotLast(raw)),
+            () if !own || word / DEPTH < raw.mine / DEPTH => Err(DetachError::NotAttached),
+            () if word != raw.mine => Err(DetachError::NotLast(raw)),
             () => {
-                self.leave(raw.before);
+                self.leave(raw.before, raw.mine);
                 Ok(())
             }
         }
     }
 
     #[inline]
-    pub(super) fn leave(&'static self, before: u32) {
+    pub(super) fn leave(&'static self, before: u32, mine: u32) {
         let slot = self.host.slot();
         // ORDERING: Relaxed: the thread's own.
-        if slot.word.load(Relaxed) != made_of(before) {
+        if slot.word.load(Relaxed) != mine {
             self.leave_out_of_order(slot);
         } else if before & HELD != 0 {
             compiler_fence(AcqRel);
-            slot.word.store(before & !FIRST, Relaxed);
+            slot.word.store(before, Relaxed);
         } else {
-            self.end(slot, before & !FIRST);
+            self.end(slot, before);
         }
     }
 

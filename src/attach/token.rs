@@ -4,7 +4,7 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 
-use super::{DEPTH, DetachError, FIRST, HELD, Host, INSIDE, Runtime, Threads};
+use super::{DEPTH, DetachError, Host, INSIDE, Runtime, Threads};
 use crate::extra_list::Ticket;
 use crate::sync::{Ordering::*, compiler_fence};
 
@@ -23,14 +23,9 @@ pub enum How {
 #[repr(C)]
 pub struct RawAttached {
     pub(super) before: u32,
+    pub(super) mine: u32,
     pub(super) index: u32,
     pub(super) generation: u32,
-}
-
-/// The slot's word that a token made, of the one that it found.
-#[inline]
-pub(super) const fn made_of(before: u32) -> u32 {
-    ((before & !FIRST) | HELD | INSIDE).wrapping_add(DEPTH)
 }
 
 /// The calling thread is attached while this is alive. Dropping it detaches what it attached, and
@@ -51,8 +46,11 @@ pub(super) const fn made_of(before: u32) -> u32 {
 #[must_use = "the thread is detached when this is dropped"]
 pub struct Attached<R: Runtime + 'static, H: Host + 'static, const N: usize> {
     pub(super) threads: &'static Threads<R, H, N>,
-    /// The slot's word before the attach, and whether this is the first token.
+    /// The slot's word to be put back.
     pub(super) before: u32,
+    /// The slot's word since the attach.
+    pub(super) mine: u32,
+    pub(super) how: How,
     /// Not `Send`: it speaks of its thread's slot.
     pub(super) own: PhantomData<*const ()>,
 }
@@ -61,7 +59,7 @@ impl<R: Runtime, H: Host, const N: usize> Attached<R, H, N> {
     /// What the attach did.
     #[must_use]
     pub const fn how(&self) -> How {
-        if self.before & FIRST == 0 { How::Nested } else { How::Attached }
+        self.how
     }
 
     /// Whether the runtime's own code was running when this attach began: a handler that
@@ -97,7 +95,7 @@ impl<R: Runtime, H: Host, const N: usize> Attached<R, H, N> {
     ///
     /// The token, if later ones of this thread are alive.
     pub fn detach(self) -> Result<(), DetachError<Self>> {
-        if !self.threads.is_last(self.before) {
+        if !self.threads.is_last(self.mine) {
             return Err(DetachError::NotLast(self));
         }
         drop(self);
@@ -109,7 +107,8 @@ impl<R: Runtime, H: Host, const N: usize> Attached<R, H, N> {
     pub fn into_raw(self) -> RawAttached {
         let token = ManuallyDrop::new(self);
         let Ticket { index, generation } = token.threads.held();
-        RawAttached { before: token.before, index: index as u32, generation }
+        let (before, mine) = (token.before, token.mine);
+        RawAttached { before, mine, index: index as u32, generation }
     }
 
     /// Says that the thread runs code that is not the runtime's, until the guard is dropped:
@@ -130,7 +129,7 @@ impl<R: Runtime, H: Host, const N: usize> Attached<R, H, N> {
 impl<R: Runtime, H: Host, const N: usize> Drop for Attached<R, H, N> {
     #[inline]
     fn drop(&mut self) {
-        self.threads.leave(self.before);
+        self.threads.leave(self.before, self.mine);
     }
 }
 
@@ -139,7 +138,7 @@ impl<R: Runtime, H: Host, const N: usize> fmt::Debug for Attached<R, H, N> {
         f.debug_struct("Attached")
             .field("how", &self.how())
             .field("index", &self.index())
-            .field("depth", &(made_of(self.before) / DEPTH))
+            .field("depth", &(self.mine / DEPTH))
             .finish_non_exhaustive()
     }
 }
