@@ -13,13 +13,13 @@ use crate::sync::Ordering::Relaxed;
 
 /// Claim: a thread with a stack of its host's and one without have a record in turn, and take a
 /// signal meanwhile and afterwards: their handlers never run on one stack (golang/go#22930).
-/// Actors: two threads and their handlers. Exhaustive. Fails if the host's stack is not put back
+/// Actors: two threads and their handlers. Exhaustive, prompt. Fails if the host's stack is not put back
 /// before the record is given, or comes along with it.
 #[test]
 fn two_handlers_two_stacks() {
     for (stack, name) in [(None, "none"), (Some(SMALL), "small"), (Some(LARGE), "large")] {
         let name = format!("attach::two_handlers_two_stacks: {name}");
-        Model::new(name).actors(2).bound(Bound::At(4)).check(move || {
+        Model::new(name).actors(2).check(move || {
             let kernel = Kernel::new().at_most(1).prompt();
             let shared = Shared::new(kernel, 0);
             let busy = AtomicU32::new(0);
@@ -51,16 +51,17 @@ fn two_handlers_two_stacks() {
 /// Claim: a handler attaches while another thread holds every record that threads may have, and
 /// that one waits for the handler: on a thread that does nothing of the kind, and on one that
 /// waits for a record itself.
-/// Actors: the holder, a thread and its handler. Bound 4. Fails, as a deadlock, if the wait is
+/// Actors: the holder, a thread, its handler. Bound 4. Fails, as a deadlock, if the wait is
 /// masked; as a handler refused, without the reserve.
 #[test]
 fn handler_needs_no_holder() {
     for waits in [false, true] {
         let name = format!("attach::handler_needs_no_holder: waits {waits}");
-        Model::new(name).actors(2).bound(Bound::At(4)).check(move || {
+        Model::new(name).actors(3).bound(Bound::At(4)).check(move || {
             let kernel = Kernel::new().at_most(1);
             let shared = Shared::new(kernel, 1);
             let handled = Arc::new(Note::new());
+            let over = Arc::new(Note::new());
             let (theirs, note) = (shared.clone(), Arc::clone(&handled));
             let handle = move |_| {
                 theirs.handle(kernel);
@@ -71,16 +72,19 @@ fn handler_needs_no_holder() {
             let list = shared.lot().list();
             let take = || list.take(Taker::Thread).ok()?.redeem();
             let held: Vec<_> = core::iter::from_fn(take).collect();
-            let theirs = shared.clone();
+            let (theirs, asleep) = (shared.clone(), Arc::clone(&over));
             let other = thread::spawn("other", move || {
                 if waits {
                     let token = theirs.attach(Binding::Unbound);
                     theirs.use_fresh(&token);
+                } else {
+                    asleep.sleep(None);
                 }
             });
             kernel.tgkill(other.id(), sig::USR1);
             handled.sleep(None);
             held.into_iter().for_each(|ticket| list.give(ticket).unwrap());
+            over.wake();
             other.join();
             shared.assert_all_spare();
         });

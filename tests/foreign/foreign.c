@@ -91,6 +91,7 @@ static void *call_and_pause(void *data) {
     call->function(call->argument);
     for (;;)
         pause();
+    return NULL;
 }
 
 static void *call_and_spin(void *data) {
@@ -100,6 +101,7 @@ static void *call_and_spin(void *data) {
     pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &before);
     for (;;)
         atomic_signal_fence(memory_order_seq_cst);
+    return NULL;
 }
 
 static void *call_again(void *data) {
@@ -108,6 +110,7 @@ static void *call_again(void *data) {
         call->function(call->argument);
         pthread_testcancel();
     }
+    return NULL;
 }
 
 /* A thread calls in and is cancelled while it does, to end after that: in a call that is a

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering as Std};
 
 use super::super::needm::{Go, Order, handler};
-use super::super::{Control, Model};
+use super::super::{Bound, Control, Model};
 use super::one_call;
 use crate::model::{Kernel, sig, thread, violation};
 use crate::note::{Note, Park};
@@ -65,16 +65,14 @@ fn exhausted(order: Order) {
     let kernel = Kernel::new().at_most(1);
     let go = Arc::new(Go::new(kernel, order, 2));
     kernel.sigaction(sig::USR1, handler(&go));
-    let (theirs, stepped) = (Arc::clone(&go), Arc::new(Note::new()));
-    let awaited = Arc::clone(&stepped);
-    let holder = thread::spawn("holder", move || {
-        let held: Vec<_> = core::iter::from_fn(|| theirs.try_pop()).collect();
-        kernel.tgkill(thread::main(), sig::USR1);
-        awaited.sleep(None);
-        held.into_iter().for_each(|index| theirs.push(index));
-    });
-    stepped.wake();
-    holder.join();
+    let stepped = Arc::new(Note::new());
+    let steps = Arc::clone(&stepped);
+    let foreign = thread::spawn("foreign", move || steps.wake());
+    let held: Vec<_> = core::iter::from_fn(|| go.try_pop()).collect();
+    kernel.tgkill(foreign.id(), sig::USR1);
+    stepped.sleep(None);
+    held.into_iter().for_each(|index| go.push(index));
+    foreign.join();
 }
 
 /// 368c4011's order on a list without a reserve: the handler awaits another thread's record, and
@@ -83,7 +81,8 @@ fn exhausted(order: Order) {
 #[test]
 fn sentinel_lock_in_reserve() {
     Control::new("historical::sentinel_lock_in_reserve", "no progress")
-        .actors(2)
+        .actors(3)
+        .bound(Bound::At(3))
         .max_branches(300)
         .check(|| exhausted(Order::S4));
 }
@@ -92,7 +91,8 @@ fn sentinel_lock_in_reserve() {
 #[test]
 fn sentinel_lock_with_reserve() {
     Model::new("historical::sentinel_lock_with_reserve")
-        .actors(2)
+        .actors(3)
+        .bound(Bound::At(3))
         .max_branches(300)
         .check(|| exhausted(Order::Reserve));
 }
