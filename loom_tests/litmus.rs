@@ -196,6 +196,44 @@ edge! {
     record_reuse: reuse, right(Release, Acquire), reason "Causality violation"
 }
 
+fn store_then_exchange(release: Ordering, acquire: Ordering) {
+    pass(
+        move |word| word.store(1, release),
+        move |word| word.compare_exchange(1, 2, acquire, Relaxed).is_ok(),
+    );
+}
+
+fn add_then_load(release: Ordering, acquire: Ordering) {
+    pass(
+        move |word| {
+            word.fetch_add(1, release);
+        },
+        move |word| word.load(acquire) == 1,
+    );
+}
+
+fn exchange_then_load(release: Ordering, acquire: Ordering) {
+    pass(
+        move |word| {
+            let _ = word.compare_exchange(0, 1, release, Relaxed);
+        },
+        move |word| word.load(acquire) == 1,
+    );
+}
+
+edge! {
+    /// List E1: a number freed by a store -> the compare-exchange that takes it.
+    number_reuse: store_then_exchange, right(Release, Acquire), reason "Causality violation"
+}
+edge! {
+    /// List E2: the bell -> the load that a wait begins with.
+    bell_explains: add_then_load, right(Release, Acquire), reason "Causality violation"
+}
+edge! {
+    /// List E3: a record made and counted -> who reads the counts.
+    count_publishes: exchange_then_load, right(Release, Acquire), reason "Causality violation"
+}
+
 /// Queue E1 for a coalesced send: the first makes the slot pending, the second is merged. The main
 /// thread knows, by a word that orders nothing, that the second's send is over, and takes.
 fn coalesced(by_exchange: bool) {

@@ -388,7 +388,7 @@ impl<const N: usize> ExtraList<N> {
             let new = f(Word(seen))?.0;
             // ORDERING: Release: E3 to `counts`; E1 is the number's. Weakened: extra_list
             // created_is_published. Failure Relaxed: a guess.
-            match self.word.compare_exchange_weak(seen, new, Release, Relaxed) {
+            match self.word.compare_exchange(seen, new, Release, Relaxed) {
                 Ok(_) => break,
                 Err(now) => seen = back_off(failures, now, guess),
             }

@@ -21,6 +21,13 @@ fn seen(state: usize) -> u64 {
     HANDLED[state].load(Relaxed)
 }
 
+/// Bound, with time between its calls.
+extern "C" fn call_and_yield(_: *mut c_void) -> c_long {
+    drop(attach(Binding::Bound));
+    std::thread::yield_now();
+    1
+}
+
 /// TestNeedmDeadlock: ten threads send to one, which calls in again and again.
 #[test]
 fn needm_deadlock() {
@@ -34,7 +41,7 @@ fn needm_deadlock() {
         };
         let calls = rain(call_unbound, 100);
         assert!(seen(0) > 0 && seen(2) > 0, "{HANDLED:?}");
-        let again = rain(call_bound, 100);
+        let again = rain(call_and_yield, 100);
         assert!(seen(1) > 0, "a bound thread between its calls: {HANDLED:?}");
         assert_clean();
         eprintln!("needm_deadlock: {calls} and {again} calls, handlers {HANDLED:?}");
@@ -203,10 +210,10 @@ extern "C" fn swap_stacks(_: *mut c_void) -> c_long {
     let frame = unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) } as usize;
     let large = 64 * 1024 + frame;
     let sizes = [0, large, 0, large, frame.max(8192) - 1024, 0, large];
-    sizes.map(|size| {
+    for size in sizes {
         let adopted = ptr::without_provenance_mut(usize::from(size == large));
         assert_eq!((foreign().own_stack)(size, faults, adopted), 1, "{size}: the stack is back");
-    });
+    }
     1
 }
 
@@ -280,11 +287,11 @@ extern "C" fn enter(how: *mut c_void) -> c_long {
         0 => drop(attach(Binding::Bound)),
         // Only the first token is left by the way out.
         _ if THREADS.state() != ThreadState::Unknown => drop(attach(Binding::Bound)),
-        1 => drop(attach(Binding::Unbound).into_raw()),
+        1 => std::mem::forget(attach(Binding::Unbound)),
         _ => {
             let mut token = attach(Binding::Bound);
             std::mem::forget(token.external());
-            drop(token.into_raw());
+            std::mem::forget(token);
         }
     }
     1
@@ -312,7 +319,8 @@ fn cancelled_while_attached() {
 
 extern "C" fn setgid_and_end(_: *mut c_void) -> c_long {
     static TURN: AtomicU32 = AtomicU32::new(0);
-    if TURN.fetch_add(1, Relaxed) % 2 == 0 { call_bound } else { call_unbound }(ptr::null_mut());
+    let even = TURN.fetch_add(1, Relaxed) % 2 == 0;
+    visit(&attach(if even { Binding::Bound } else { Binding::Unbound }));
     1 + c_long::from((foreign().setgid)(1))
 }
 
@@ -359,8 +367,8 @@ extern "C" fn at_the_end(_: *mut c_void) -> c_long {
 extern "C" fn leave_a_destructor(calls: *mut c_void) -> c_long {
     match calls.addr() {
         0 => {}
-        1 => drop(call_unbound(ptr::null_mut())),
-        _ => drop(call_bound(ptr::null_mut())),
+        1 => visit(&attach(Binding::Unbound)),
+        _ => visit(&attach(Binding::Bound)),
     }
     assert_eq!((foreign().at_end)(4), 0);
     0

@@ -33,10 +33,13 @@ fn two_handlers_two_stacks() {
             };
             kernel.sigaction(sig::USR1, Handler::new(on_its_stack).onstack());
             let _ = kernel.sigaltstack(stack);
-            drop(shared.attach(Binding::Unbound));
+            let token = shared.attach(Binding::Unbound);
+            let index = token.index();
+            drop(token);
             let theirs = shared.clone();
             let other = thread::spawn("other", move || {
                 let token = theirs.attach(Binding::Unbound);
+                assert_eq!(token.index(), index, "the same record");
                 kernel.raise(sig::USR1);
                 drop(token);
             });

@@ -363,8 +363,11 @@ pub(crate) fn assert_clean() {
     let Counts { total, spare, in_use, waiting } = THREADS.counts();
     assert_eq!((in_use, waiting, spare), (0, 0, total));
     assert_eq!(THREADS.misuse(), (0, 0));
-    let mut stacks: Vec<usize> =
-        THREADS.records().map(|(_, record)| record.stack.load(Relaxed)).filter(|s| *s > 0).collect();
+    let mut stacks: Vec<usize> = THREADS
+        .records()
+        .map(|(_, record)| record.stack.load(Relaxed))
+        .filter(|s| *s > 0)
+        .collect();
     let seen = stacks.len();
     stacks.sort_unstable();
     stacks.dedup();
