@@ -94,7 +94,7 @@ impl<L> fmt::Debug for System<L> {
 
 /// The mask that a thread had. Of no other use than [`Host::restore`].
 #[derive(Debug)]
-pub struct Mask(#[expect(dead_code, reason = "its drop puts the mask back")] AllBlocked);
+pub struct Mask(AllBlocked);
 
 /// A record's own stack.
 #[derive(Debug)]
@@ -128,7 +128,8 @@ unsafe impl<L: Local> Host for System<L> {
     }
 
     fn restore(&self, mask: Mask) {
-        drop(mask);
+        // Its drop puts the mask back.
+        drop(mask.0);
     }
 
     fn make_stack(&self) -> Result<OwnStack, Errno> {
