@@ -233,8 +233,9 @@ impl<R: Runtime, H: Host, const N: usize> Threads<R, H, N> {
             self.host.free_stack(stack);
             return false;
         };
+        // Not dropped before: in the child of a fork there may be half of one, whose maker is not.
         // SAFETY: one thread creates at a time, and a number beyond the total is nobody's.
-        place.made.with_mut(|made| unsafe { *made = Some(Made { record, stack }) });
+        place.made.with_mut(|made| unsafe { made.write(Some(Made { record, stack })) });
         true
     }
 

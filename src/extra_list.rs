@@ -26,7 +26,7 @@
 //! | CREATING | somebody is in `replenish` |
 //! | CLOSED | no more records are handed out |
 //! | FORKS | tells the list of a child from that of its parent: what a frame counted before a fork |
-//! | | inside a handler is not counted after it |
+//! | | inside a handler, it does not count on after it |
 //!
 //! # Transitions
 //!
@@ -53,7 +53,7 @@
 //!
 //! # Invariants
 //!
-//! - I1: a number has one owner at most, and an owner only after a `take` or `wait`, or while it is
+//! - I1: a number has one owner at most, and an owner only after a `take` or `wait`, or until it is
 //!   created. No two owners' tickets are equal (until 2^31 owners have come and gone).
 //! - I2: SPARE + GRANTED + in use = TOTAL (- 1 while CREATING) at all times, by construction.
 //! - I3: the threads in `wait` are WAITING + GRANTED; each grant is consumed by one of them.
@@ -278,11 +278,12 @@ impl<const N: usize> ExtraList<N> {
     }
 
     /// Gives a record back; for its owner, who then no longer is. Async-signal-safe; never blocks.
+    /// With signals masked, if their handlers may fork.
     pub fn give(&self, ticket: Ticket) -> Result<(), NotInUse> {
         if !self.free(ticket) {
             return Err(NotInUse(ticket));
         }
-        self.put(|word| word);
+        let Ok(_) = self.put(Ok::<_, Infallible>);
         Ok(())
     }
 
@@ -297,6 +298,14 @@ impl<const N: usize> ExtraList<N> {
         // ORDERING: Release: E1 to `find`. Weakened: extra_list two_takers_one_spare.
         number.store(held.wrapping_add(1), Release);
         true
+    }
+
+    /// Undoes `free`, for the same owner.
+    fn hold(&self, index: usize) {
+        if let Some(number) = self.numbers.get(index) {
+            // ORDERING: Relaxed: as in `free`.
+            number.store(number.load(Relaxed) | HELD, Relaxed);
+        }
     }
 
     /// Takes the lowest free number that is seen, if any.
@@ -321,13 +330,14 @@ impl<const N: usize> ExtraList<N> {
         Ticket { index, generation }
     }
 
-    /// One more record may be had: its number is free.
-    fn put(&self, and: impl Fn(Word) -> Word) -> Word {
-        let Ok(old) = self.change(|word| Ok::<_, Infallible>(and(word.put(self.reserve))));
+    /// One more record may be had: its number is free. Replaces the word by what `and` makes of it
+    /// then, unless that is an error.
+    fn put<E>(&self, and: impl Fn(Word) -> Result<Word, E>) -> Result<Word, E> {
+        let old = self.change(|word| and(word.put(self.reserve)))?;
         if old.grants(self.reserve) {
             self.ring();
         }
-        old
+        and(old.put(self.reserve))
     }
 
     /// Hands out no more records, and sends away those who wait. Async-signal-safe.
@@ -360,15 +370,22 @@ impl<const N: usize> ExtraList<N> {
         // ORDERING: Relaxed, here and below: no other thread is there.
         let word = Word(self.word.load(Relaxed));
         let mut spare = 0;
-        for (index, number) in self.numbers.iter().enumerate().take(word.made().into()) {
-            if in_use(index) {
-                continue;
+        for (index, number) in self.numbers.iter().enumerate() {
+            let was = number.load(Relaxed);
+            match () {
+                // Perhaps free already, though not counted yet.
+                () if index >= word.made().into() => number.store(was | HELD, Relaxed),
+                () if in_use(index) => {}
+                () => {
+                    spare += 1;
+                    number.store(was.wrapping_add(was & HELD), Relaxed);
+                }
             }
-            spare += 1;
-            let held = number.load(Relaxed);
-            number.store(held.wrapping_add(held & HELD), Relaxed);
         }
+        // ORDERING: Relaxed: as above.
         self.word.store(word.reset(spare).0, Relaxed);
+        // The system goes on with a wait that the caller interrupted, unless this differs.
+        self.bell.fetch_add(1, Relaxed);
     }
 
     /// One wake-up.
@@ -394,6 +411,12 @@ impl<const N: usize> ExtraList<N> {
             }
         }
         Ok(Word(seen))
+    }
+
+    #[cfg(all(test, loom))]
+    pub(crate) fn is_free(&self, index: usize) -> bool {
+        // ORDERING: Relaxed: asked by who has the list for himself.
+        self.numbers[index].load(Relaxed) & HELD == 0
     }
 
     #[cfg(test)]
@@ -422,7 +445,10 @@ impl<const N: usize> Permit<'_, N> {
         let list = self.list;
         let own = self.is_of_this_process();
         core::mem::forget(self);
-        while own {
+        if !own {
+            return None;
+        }
+        loop {
             // There is one (see Transitions); others may take it from under the search, and leave
             // another behind it, or it is not seen yet (E1).
             match list.find() {
@@ -430,7 +456,6 @@ impl<const N: usize> Permit<'_, N> {
                 ticket => return ticket,
             }
         }
-        None
     }
 
     /// Whether the list has fewer spare records now than it should: time to
@@ -450,7 +475,7 @@ impl<const N: usize> Drop for Permit<'_, N> {
     fn drop(&mut self) {
         if self.is_of_this_process() {
             // No number was taken.
-            self.list.put(|word| word);
+            let Ok(_) = self.list.put(Ok::<_, Infallible>);
         }
     }
 }

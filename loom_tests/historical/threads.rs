@@ -280,7 +280,7 @@ fn exit_against_setxid(open: SigSet) {
 }
 
 /// golang/go#42494 (B26): a thread that ends with everything masked never answers setxid.
-/// Passes: `attach::exit_answers_setxid`.
+/// Passes: `attach::exit_answers_setxid`, `attach::open_signal_in_transition`.
 #[test]
 fn go42494_exit_with_setxid_blocked() {
     Control::new("historical::go42494_exit_with_setxid_blocked", "deadlock")

@@ -36,6 +36,36 @@ fn sleeper_with_mask() {
     Control::new("kernel::sleeper_with_mask", "deadlock").actors(2).check(|| sleeper(SigSet::ALL));
 }
 
+/// Claim: a sleep goes on after a handler that changed nothing which it looks at, until it is woken.
+#[test]
+fn sleep_goes_on_after_handler() {
+    Model::new("kernel::sleep_goes_on_after_handler").actors(2).check(|| {
+        slept_through(|word| {
+            word.store(1, Relaxed);
+            futex::wake_one(word);
+        });
+    });
+}
+
+#[test]
+fn sleep_never_woken() {
+    Control::new("kernel::sleep_never_woken", "deadlock").actors(3).check(|| slept_through(|_| ()));
+}
+
+/// A thread sleeps once, a handler lets it be, another thread does this.
+fn slept_through(wake: fn(&AtomicU32)) {
+    let kernel = Kernel::new().at_most(1);
+    let word = Arc::new(AtomicU32::new(0));
+    kernel.sigaction(sig::USR1, Disposition::handler(|_| ()));
+    let sender = thread::spawn("sender", move || kernel.tgkill(thread::main(), sig::USR1));
+    let theirs = Arc::clone(&word);
+    let waker = thread::spawn("waker", move || wake(&theirs));
+    assert_eq!(futex::wait(&word, 0, None), Waited::Woken);
+    assert_eq!(word.load(Relaxed), 1, "woken by the handler alone");
+    sender.join();
+    waker.join();
+}
+
 /// Claim: waits for a lock and for a thread are interrupted too.
 #[test]
 fn blocked_runs_handler() {

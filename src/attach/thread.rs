@@ -248,7 +248,7 @@ impl<R: Runtime, H: Host, const N: usize> Threads<R, H, N> {
 
 /// The word that the first token of a thread leaves behind.
 fn left_by(mine: u32) -> u32 {
-    if mine & BOUND != 0 { mine - DEPTH & !INSIDE } else { mine & (ARMED | ENDING) }
+    if mine & BOUND != 0 { (mine - DEPTH) & !INSIDE } else { mine & (ARMED | ENDING) }
 }
 
 impl<R: Runtime, H: Host, const N: usize> Steps<'_, R, H, N> {
@@ -295,8 +295,9 @@ impl<R: Runtime, H: Host, const N: usize> Steps<'_, R, H, N> {
         let (Some(place), Some(made)) = (threads.place(index), threads.made(index)) else { return };
         threads.runtime.reset(&made.record, generation);
         let saved = threads.host.enter_stack(&made.stack);
+        // Not dropped before, as in `Threads::create`: another's detach may have been cut by a fork.
         // SAFETY: the record is this thread's (I2).
-        place.saved.with_mut(|place| unsafe { *place = Some(saved) });
+        place.saved.with_mut(|place| unsafe { place.write(Some(saved)) });
         let kept = self.before & (ARMED | ENDING);
         let bound = binding == Binding::Bound && kept & ENDING == 0;
         let bound = if bound { BOUND } else { 0 };

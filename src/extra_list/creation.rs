@@ -1,7 +1,5 @@
 //! Making more records: asked of the runtime, outside handlers, by one thread at a time.
 
-use core::convert::Infallible;
-
 use super::{ExtraList, Word};
 
 /// What [`ExtraList::replenish`] did.
@@ -15,50 +13,79 @@ pub enum Replenish {
     Busy,
 }
 
-/// Takes CREATING away, however `create` ends.
-struct Creating<'a, const N: usize>(&'a ExtraList<N>);
+/// The one who creates. Takes CREATING away, however `create` ends.
+struct Creating<'a, const N: usize> {
+    list: &'a ExtraList<N>,
+    /// Tells the process whose list knows of it.
+    forks: u64,
+}
+
+/// A handler forked, and this is the child: its list knows of nobody who creates.
+struct InChild;
 
 impl<const N: usize> ExtraList<N> {
     /// Creates records until there is one for each thread that waits and one more than needed, the
     /// reserve counted as needed: at first `reserve + 1`.
     ///
     /// `create` makes what the number names, or refuses; it may block and allocate, and it may
-    /// panic: the panic passes through, and what was wanted is wanted still. Not for handlers.
+    /// panic: the panic passes through, and what was wanted is wanted still. Not for handlers. A
+    /// record that is being made when the process forks is not in the child, which may come to make
+    /// one of the same number: what is there of the first is to be overwritten.
     pub fn replenish(&self, mut create: impl FnMut(usize) -> bool) -> Replenish {
-        let wanted = |word: Word| word.wanted(self.reserve, Self::CAPACITY) > 0;
         let begun = self.change(|word| match () {
             () if word.creating() => Err(Replenish::Busy),
-            () if !wanted(word) => Err(Replenish::Created(0)),
+            () if !self.wants(word) => Err(Replenish::Created(0)),
             () => Ok(word.begin_creating()),
         });
         // No other thread changes the total meanwhile.
-        let first = match begun {
-            Ok(old) => usize::from(old.total()),
+        let (first, forks) = match begun {
+            Ok(old) => (usize::from(old.total()), old.forks()),
             Err(none) => return none,
         };
-        let creating = Creating(self);
+        let creating = Creating { list: self, forks };
         let mut index = first;
         while create(index) {
-            // Held by its creator so far.
-            self.free(self.held(index));
+            let Ok(more) = creating.publish(index) else { break };
             index += 1;
-            // The last one wanted ends the creating in the same step, so that whoever comes to want
-            // one later begins it anew.
-            let next = |word: Word| {
-                let made = word.end_creating();
-                if wanted(made) { made.begin_creating() } else { made }
-            };
-            if !next(self.put(next).put(self.reserve)).creating() {
+            if !more {
                 core::mem::forget(creating);
                 return Replenish::Created(index - first);
             }
         }
         Replenish::Refused(index - first)
     }
+
+    fn wants(&self, word: Word) -> bool {
+        word.wanted(self.reserve, Self::CAPACITY) > 0
+    }
+}
+
+impl<const N: usize> Creating<'_, N> {
+    /// The record that was being made may be had. True if one more is being made now: the last one
+    /// wanted ends the creating in the same step, so that whoever comes to want one later begins
+    /// it anew.
+    fn publish(&self, index: usize) -> Result<bool, InChild> {
+        let list = self.list;
+        // Held by its creator so far.
+        list.free(list.held(index));
+        let put = list.put(|word| match word.end_creating() {
+            _ if word.forks() != self.forks => Err(InChild),
+            made if list.wants(made) => Ok(made.begin_creating()),
+            made => Ok(made),
+        });
+        if put.is_err() {
+            // Nobody in the child has seen it free: `find` prefers those that are counted.
+            list.hold(index);
+        }
+        put.map(|word| word.creating())
+    }
 }
 
 impl<const N: usize> Drop for Creating<'_, N> {
     fn drop(&mut self) {
-        let Ok(_) = self.0.change(|word| Ok::<_, Infallible>(word.undo_creating()));
+        let _ = self.list.change(|word| match word.forks() == self.forks {
+            true => Ok(word.undo_creating()),
+            false => Err(InChild),
+        });
     }
 }

@@ -117,7 +117,8 @@ impl Word {
     /// Of a process with one thread, in which `spare` records are nobody's.
     pub(crate) const fn reset(self, spare: u16) -> Self {
         let forks = self.0.wrapping_add(FORKS & FORKS.wrapping_neg()) & FORKS;
-        Self(forks | self.0 & CLOSED | self.made() as u64 * TOTAL | spare as u64 * SPARE)
+        let counts = self.made() as u64 * TOTAL + spare as u64 * SPARE;
+        Self(forks | self.0 & CLOSED | counts)
     }
 
     pub(crate) fn counts(self) -> Counts {

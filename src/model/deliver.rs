@@ -214,7 +214,6 @@ fn run_handler(
         let thread = &mut run.borrow().threads[me];
         thread.frames.pop();
         thread.mask = saved;
-        thread.handled += 1;
     }
     run.row(me, "< handler returns", Detail::Nothing, at);
 }

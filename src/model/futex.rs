@@ -11,7 +11,7 @@ use std::rc::Rc;
 /// Why `wait` returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waited {
-    /// Woken, or the word differed, or a handler ran: look again.
+    /// Woken, or the word differed: look again.
     Woken,
     /// The deadline passed.
     TimedOut,
@@ -31,7 +31,8 @@ impl Deadline {
     }
 }
 
-/// Sleeps while `word` is `expected`, until woken, interrupted by a handler or out of time.
+/// Sleeps while `word` is `expected`, until woken or out of time. Handlers run meanwhile, and the
+/// sleep goes on after them, as the real one does after a handler with `SA_RESTART`.
 #[track_caller]
 pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<&Deadline>) -> Waited {
     let at = Location::caller();
@@ -40,9 +41,7 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<&Deadline>)
     let words = run.words();
     deliver::step(&run, at);
     if let Some(words) = &words {
-        if interrupted(&run, words, me, at) {
-            return Waited::Woken;
-        }
+        deliver::leaving(&run, words, me, at);
         if deadline.is_some() {
             touch(&words.clock);
         }
@@ -59,26 +58,20 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<&Deadline>)
             run.row(me, "futex wait: timed out", Detail::Nothing, at);
             return Waited::TimedOut;
         }
+        let mut woken = words.is_none();
         if !signalled(&run, me) {
             run.row(me, "futex wait: sleeps", Detail::Number(u64::from(seen)), at);
             let address = core::ptr::from_ref(word).addr();
-            sleep(&run, me, address, deadline.map(|deadline| deadline.0));
+            woken |= sleep(&run, me, address, deadline.map(|deadline| deadline.0));
             run.row(me, "futex wait: awake", Detail::Nothing, at);
             super::suspend::hold(&run, me, at);
-            if expired(&run, deadline) {
-                return Waited::TimedOut;
-            }
-            if !signalled(&run, me) {
-                return Waited::Woken;
-            }
         }
-        let Some(words) = &words else {
-            return Waited::Woken;
-        };
-        if interrupted(&run, words, me, at) {
+        if let Some(words) = &words {
+            deliver::leaving(&run, words, me, at);
+        }
+        if woken {
             return Waited::Woken;
         }
-        // Another thread took the signal: the real call restarts too.
     }
 }
 
@@ -100,14 +93,17 @@ pub(crate) fn wake_one(word: &AtomicU32) {
     }
 }
 
-/// Parks the calling thread in the table; whoever takes it out of there unparks it.
-pub(super) fn sleep(run: &Run, me: usize, address: usize, deadline: Option<usize>) {
+/// Parks the calling thread in the table; whoever takes it out of there unparks it. True if that was
+/// a wake-up.
+pub(super) fn sleep(run: &Run, me: usize, address: usize, deadline: Option<usize>) -> bool {
     let handle = loom::thread::current();
+    run.borrow().threads[me].woken = false;
     run.borrow().sleepers.push(Sleeper { slot: me, address, deadline, handle });
     super::suspend::asleep(run, me);
     while run.borrow().sleepers.iter().any(|sleeper| sleeper.slot == me) {
         loom::thread::park();
     }
+    run.borrow().threads[me].woken
 }
 
 /// One sleep of a thread that waits for a lock or a join; its handlers run meanwhile.
@@ -121,13 +117,15 @@ pub(super) fn block(run: &Rc<Run>, address: usize) {
     if signalled(run, me)
         && let Some(words) = run.words()
     {
-        interrupted(run, &words, me, Location::caller());
+        deliver::leaving(run, &words, me, Location::caller());
     }
 }
 
 /// Wakes the first that sleeps on `address`.
 pub(super) fn wake(run: &Run, address: usize) -> Option<usize> {
-    rouse(run, |sleeper| sleeper.address == address)
+    let slot = rouse(run, |sleeper| sleeper.address == address)?;
+    run.borrow().threads[slot].woken = true;
+    Some(slot)
 }
 
 /// A signal was posted to the thread in `slot`.
@@ -165,11 +163,4 @@ fn expired(run: &Run, deadline: Option<&Deadline>) -> bool {
 fn signalled(run: &Run, me: usize) -> bool {
     let thread = &run.borrow().threads[me];
     thread.posted > thread.noticed && thread.mask != super::signals::SigSet::ALL
-}
-
-/// Delivers what is there; true if a handler ran.
-fn interrupted(run: &Rc<Run>, words: &Words, me: usize, at: &'static Location<'static>) -> bool {
-    let before = run.borrow().threads[me].handled;
-    deliver::leaving(run, words, me, at);
-    run.borrow().threads[me].handled != before
 }

@@ -64,7 +64,8 @@
 //! - The default action ends the process, or does nothing (CHLD, CONT, URG, WINCH). The first end
 //!   counts: [`Kernel::outcome`]. loom needs every thread to reach its end, so the threads of a
 //!   dead process go on, but get no more signals, and [`violation`]s of theirs are ignored.
-//! - A sleep ends early for a handler. The waker's stores are seen only as far as the word that
+//! - A sleep goes on after a handler, unless the word differs by then: the worst that a system
+//!   does, though some return. The waker's stores are seen only as far as the word that
 //!   was waited for carries them; loom does pass on to a thread that *slept* what its waker knew,
 //!   and a program cannot tell, for a wait that found the word changed passes on nothing.
 //! - A handler on an attached thread ([`set_attached`]) must be on its alternate stack, and a

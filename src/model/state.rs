@@ -97,8 +97,8 @@ pub(super) struct Thread {
     pub(super) coin: Option<usize>,
     /// An unnoticed post says: look at the process's pending set.
     pub(super) rung: bool,
-    /// Handlers that ran to their end.
-    pub(super) handled: u32,
+    /// Its last sleep ended by a wake-up.
+    pub(super) woken: bool,
     /// Handlers running, innermost last.
     pub(super) frames: Vec<Frame>,
     pub(super) altstack: Option<usize>,
@@ -142,7 +142,7 @@ impl Thread {
             noticed: 0,
             coin: None,
             rung: false,
-            handled: 0,
+            woken: false,
             frames: Vec::new(),
             altstack: None,
             attached: false,

@@ -351,14 +351,16 @@ pub(crate) extern "C" fn call_bound(_: *mut c_void) -> c_long {
     1
 }
 
+/// What handlers found wrong, and how often.
+pub(crate) fn faults() -> Vec<impl std::fmt::Debug> {
+    let counts = KINDS.into_iter().map(|kind| (kind, FAULTS[kind as usize].load(Relaxed)));
+    counts.filter(|(_, count)| *count > 0).collect()
+}
+
 /// No record is held, no thread was left out, and no handler found fault.
 #[track_caller]
 pub(crate) fn assert_clean() {
-    let found: Vec<_> = KINDS
-        .into_iter()
-        .map(|kind| (kind, FAULTS[kind as usize].load(Relaxed)))
-        .filter(|(_, count)| *count > 0)
-        .collect();
+    let found = faults();
     assert!(found.is_empty(), "{found:?}");
     let Counts { total, spare, in_use, waiting } = THREADS.counts();
     assert_eq!((in_use, waiting, spare), (0, 0, total));

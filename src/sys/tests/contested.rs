@@ -1,10 +1,10 @@
-//! What the shim owes a signal when another handler, or the limit on queued signals, gets in the
-//! way. Each in a process of its own.
+//! What the shim owes a signal, or a wait, when another handler or the limit on queued signals gets in
+//! the way. Each in a process of its own.
 
 use std::mem::zeroed;
 
 use super::posix::{entry, forked, one, set, wait_for_sender};
-use crate::sync::Ordering::*;
+use crate::sync::{AtomicU32, AtomicUsize, Ordering::*};
 use crate::sys::*;
 
 /// A program puts its handler over ours, we stop, and it puts ours back, as it was told to find
@@ -102,4 +102,32 @@ fn a_handler_set_during_restore_stays() {
     }
     other.join().unwrap();
     set_default(58).unwrap();
+}
+
+static WORD: AtomicU32 = AtomicU32::new(0);
+static HANDLED: AtomicUsize = AtomicUsize::new(0);
+
+/// The third one changes what is waited for, without a wake-up.
+extern "C" fn third_changes(_: i32) {
+    // ORDERING: Relaxed: the handler and what it interrupts are one thread.
+    if HANDLED.fetch_add(1, Relaxed) == 2 {
+        WORD.store(1, Relaxed);
+    }
+}
+
+/// What the simulated kernel takes for granted: a wait goes on after a handler, and looks at the
+/// word again then.
+#[test]
+fn a_wait_goes_on_after_a_handler() {
+    let ended = forked(|| {
+        set(libc::SIGALRM, third_changes as *const () as usize, libc::SA_RESTART);
+        let tick = libc::timeval { tv_sec: 0, tv_usec: 10_000 };
+        let timer = libc::itimerval { it_interval: tick, it_value: tick };
+        // SAFETY: the timer is a local.
+        unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) };
+        wait(&WORD, 0, None);
+        // ORDERING: Relaxed: as above.
+        i32::from(HANDLED.load(Relaxed) != 3)
+    });
+    assert_eq!(ended, 0);
 }
