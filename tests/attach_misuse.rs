@@ -113,6 +113,19 @@ fn attach_between_two_steps() {
             drop(FEW.attach(Binding::Unbound).unwrap());
         }
         assert_eq!((REFUSED.load(Relaxed), FEW.counts().in_use, mask()), (100, 0, 0));
+        // After a wait, too.
+        thread::scope(|scope| {
+            for at in 1..=4 {
+                scope.spawn(|| {
+                    let _token = FEW.attach(Binding::Unbound).unwrap();
+                    until(|| LEAVE.load(Acquire));
+                });
+                until(|| FEW.counts().in_use + FEW.counts().waiting == at);
+            }
+            assert_eq!(FEW.counts().waiting, 1);
+            LEAVE.store(true, Release);
+        });
+        assert_eq!((REFUSED.load(Relaxed), FEW.counts().in_use), (104, 0));
     });
 }
 

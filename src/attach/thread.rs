@@ -1,10 +1,11 @@
 //! The steps: what the calling thread does to its slot and its record.
 
 use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
 
 use super::{
-    ARMED, AttachError, Attached, BOUND, Binding, DEPTH, DetachError, ENDING, HELD, Host, How,
-    INSIDE, Patience, RawAttached, Request, Runtime, Slot, TRANSITION, TakeError, Taker, Threads,
+    ARMED, AttachError, Attached, BOUND, Binding, DEPTH, DetachError, ENDING, HELD, Host, INSIDE,
+    Patience, RawAttached, Request, Runtime, Slot, TRANSITION, TakeError, Taker, Threads,
 };
 use crate::extra_list::Ticket;
 use crate::sync::{Ordering::*, compiler_fence};
@@ -72,7 +73,13 @@ impl<R: Runtime, H: Host, const N: usize> Threads<R, H, N> {
         let slot = self.host.slot();
         // ORDERING: Relaxed: the thread's own.
         let before = slot.word.load(Relaxed);
-        if before & HELD != 0 { self.nest(slot, before) } else { self.begin(slot, request) }
+        if before & HELD != 0 {
+            return self.nest(slot, before);
+        }
+        // In parts, and plain words back: so nothing of the way above passes through memory.
+        let Request { binding, taker, patience } = request;
+        let (before, mine) = self.begin(slot, binding, taker, patience)?;
+        Ok(self.token(before, mine))
     }
 
     #[inline]
@@ -87,12 +94,12 @@ impl<R: Runtime, H: Host, const N: usize> Threads<R, H, N> {
         // ORDERING: Relaxed: the thread's own.
         slot.word.store(mine, Relaxed);
         compiler_fence(AcqRel);
-        Ok(self.token(before, mine, How::Nested))
+        Ok(self.token(before, mine))
     }
 
     #[inline]
-    fn token(&'static self, before: u32, mine: u32, how: How) -> Attached<R, H, N> {
-        Attached { threads: self, before, mine, how, own: PhantomData }
+    fn token(&'static self, before: u32, mine: u32) -> Attached<R, H, N> {
+        Attached { threads: self, before, mine, own: PhantomData }
     }
 
     /// What the calling thread holds, while it is attached.
@@ -101,32 +108,36 @@ impl<R: Runtime, H: Host, const N: usize> Threads<R, H, N> {
         self.list.held(self.host.slot().index.load(Relaxed) as usize)
     }
 
-    /// The first attach of a thread that has no record.
+    /// The first attach of a thread that has no record: the token's `before` and `mine`.
     #[cold]
     #[inline(never)]
     fn begin(
         &'static self,
         slot: &Slot,
-        request: Request<'_>,
-    ) -> Result<Attached<R, H, N>, AttachError> {
+        binding: Binding,
+        taker: Taker,
+        patience: Patience<'_>,
+    ) -> Result<(u32, u32), AttachError> {
         let short = {
             let mut steps = self.mask(slot)?;
-            if request.taker == Taker::Thread && steps.before & ARMED == 0 {
+            if taker == Taker::Thread && steps.before & ARMED == 0 {
                 self.host.arm(self.callback(Self::thread_exit)).map_err(AttachError::ThreadEnd)?;
                 steps.before |= ARMED;
             }
-            let short = steps.take(request)?;
-            steps.publish(request.binding);
+            let short = steps.take(taker, patience)?;
+            steps.publish(binding);
             short
         };
         // ORDERING: Relaxed: the thread's own.
         let mine = slot.word.load(Relaxed);
-        let token = self.token(left_by(mine), mine, How::Attached);
-        if short && request.taker == Taker::Thread {
+        // Detaches, if the hook panics.
+        let token = self.token(left_by(mine), mine);
+        if short && taker == Taker::Thread {
             // Refused or not, this thread has what it wanted; the next one that takes asks again.
             let _ = self.create();
         }
-        Ok(token)
+        let token = ManuallyDrop::new(token);
+        Ok((token.before, token.mine))
     }
 
     fn mask<'a>(&'static self, slot: &'a Slot) -> Result<Steps<'a, R, H, N>, AttachError> {
@@ -171,15 +182,27 @@ impl<R: Runtime, H: Host, const N: usize> Threads<R, H, N> {
     #[inline]
     pub(super) fn leave(&'static self, before: u32, mine: u32) {
         let slot = self.host.slot();
-        // ORDERING: Relaxed: the thread's own.
+        // ORDERING: Relaxed, here and below: the thread's own.
         if slot.word.load(Relaxed) != mine {
             self.leave_out_of_order(slot);
         } else if before & HELD != 0 {
             compiler_fence(AcqRel);
             slot.word.store(before, Relaxed);
         } else {
-            self.end(slot, before);
+            self.leave_first(slot, before);
         }
+    }
+
+    /// The token that attached goes.
+    #[cold]
+    #[inline(never)]
+    fn leave_first(&'static self, slot: &Slot, before: u32) {
+        if before & BOUND == 0 {
+            return self.end(slot, before);
+        }
+        // ORDERING: Relaxed: the thread's own.
+        compiler_fence(AcqRel);
+        slot.word.store(before | HELD, Relaxed);
     }
 
     /// The depth counts the tokens that are alive, so the last one to go is the one that detaches.
@@ -199,8 +222,6 @@ impl<R: Runtime, H: Host, const N: usize> Threads<R, H, N> {
     }
 
     /// Detaches; the slot's word is `after` then.
-    #[cold]
-    #[inline(never)]
     fn end(&'static self, slot: &Slot, after: u32) {
         let mask = self.host.block();
         // ORDERING: Relaxed: the thread's own.
@@ -246,19 +267,18 @@ impl<R: Runtime, H: Host, const N: usize> Threads<R, H, N> {
     }
 }
 
-/// The word that the first token of a thread leaves behind.
+/// The word that the first token of a thread leaves behind, but for HELD, which tells nested ones.
 fn left_by(mine: u32) -> u32 {
-    if mine & BOUND != 0 { (mine - DEPTH) & !INSIDE } else { mine & (ARMED | ENDING) }
+    mine & (BOUND | ARMED | ENDING)
 }
 
 impl<R: Runtime, H: Host, const N: usize> Steps<'_, R, H, N> {
     /// Takes a record; waits for one with signals open. True if there should be more.
-    fn take(&mut self, request: Request<'_>) -> Result<bool, AttachError> {
+    fn take(&mut self, taker: Taker, patience: Patience<'_>) -> Result<bool, AttachError> {
         let list = &self.threads.list;
-        let mut permit = list.take(request.taker);
+        let mut permit = list.take(taker);
         loop {
-            if let (Err(TakeError::Empty), Patience::Until(deadline)) = (&permit, request.patience)
-            {
+            if let (Err(TakeError::Empty), Patience::Until(deadline)) = (&permit, patience) {
                 self.open();
                 permit = list.wait(deadline);
                 self.close();
@@ -270,7 +290,7 @@ impl<R: Runtime, H: Host, const N: usize> Steps<'_, R, H, N> {
             if self.taken.is_some() {
                 return Ok(short);
             }
-            permit = list.take(request.taker);
+            permit = list.take(taker);
         }
     }
 

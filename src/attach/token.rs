@@ -4,7 +4,7 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 
-use super::{DEPTH, DetachError, Host, INSIDE, Runtime, Threads};
+use super::{DEPTH, DetachError, HELD, Host, INSIDE, Runtime, Threads};
 use crate::extra_list::Ticket;
 use crate::sync::{Ordering::*, compiler_fence};
 
@@ -46,11 +46,10 @@ pub struct RawAttached {
 #[must_use = "the thread is detached when this is dropped"]
 pub struct Attached<R: Runtime + 'static, H: Host + 'static, const N: usize> {
     pub(super) threads: &'static Threads<R, H, N>,
-    /// The slot's word to be put back.
+    /// The slot's word to be put back; without HELD if this one attached.
     pub(super) before: u32,
     /// The slot's word since the attach.
     pub(super) mine: u32,
-    pub(super) how: How,
     /// Not `Send`: it speaks of its thread's slot.
     pub(super) own: PhantomData<*const ()>,
 }
@@ -59,7 +58,7 @@ impl<R: Runtime, H: Host, const N: usize> Attached<R, H, N> {
     /// What the attach did.
     #[must_use]
     pub const fn how(&self) -> How {
-        self.how
+        if self.before & HELD != 0 { How::Nested } else { How::Attached }
     }
 
     /// Whether the runtime's own code was running when this attach began: a handler that
