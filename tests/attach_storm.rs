@@ -329,7 +329,8 @@ fn shutdown_while_threads_wait() {
         handle(libc::SIGUSR2, shut_down);
         thread::scope(|scope| {
             let threads = scope.spawn(|| Plan::new(100, 1, wait_or_hold).run());
-            until(|| THREADS.counts().waiting == 96);
+            // Not before: records are made one after the other.
+            until(|| (THREADS.counts().in_use, THREADS.counts().waiting) == (4, 96));
             raise_here(libc::SIGUSR2);
             until(|| THREADS.counts().waiting == 0);
             assert_eq!(THREADS.counts().in_use, 4);
