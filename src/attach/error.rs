@@ -15,7 +15,7 @@ pub enum AttachError {
     /// [`Threads::shutdown`](super::Threads::shutdown) was called.
     ShuttingDown,
     /// Called from between two steps of an attach or detach of this thread: from
-    /// [`Runtime::reset`], or from a handler of a signal that cannot be masked.
+    /// [`Runtime::reset`](super::Runtime::reset), or from a handler of a signal that cannot be masked.
     InTransition,
     /// So many tokens of this thread are alive that no more can be counted.
     TooDeep,
