@@ -11,6 +11,7 @@ mod historical;
 mod kernel;
 mod litmus;
 mod note;
+mod preempt;
 mod sigqueue;
 mod stop;
 mod support;

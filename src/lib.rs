@@ -7,6 +7,7 @@ mod sync;
 
 pub mod extra_list;
 pub mod note;
+pub mod preempt;
 #[cfg(all(feature = "std", any(unix, windows)))]
 #[cfg_attr(
     all(loom, any(test, feature = "loom")),

@@ -47,6 +47,7 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<&Deadline>)
         }
     }
     loop {
+        super::suspend::exchange(&run, me);
         // The kernel's check: the newest value, and one step with going to sleep, for loom
         // switches before an operation and never between it and the park.
         let seen = word.kernel_read();
@@ -103,6 +104,7 @@ pub(super) fn sleep(run: &Run, me: usize, address: usize, deadline: Option<usize
     while run.borrow().sleepers.iter().any(|sleeper| sleeper.slot == me) {
         loom::thread::park();
     }
+    super::suspend::exchange(run, me);
     run.borrow().threads[me].woken
 }
 

@@ -86,6 +86,14 @@ impl Kernel {
         self
     }
 
+    /// Threads will be suspended, and what a thread wrote before it fell asleep is to be seen by
+    /// who has it suspended then. Costs an operation at each sleep.
+    #[must_use]
+    pub fn suspending(self) -> Self {
+        Run::expect().borrow().suspending = true;
+        self
+    }
+
     /// Sets the disposition of `signal`; returns the one it replaces.
     #[track_caller]
     pub fn sigaction(self, signal: Signal, new: impl Into<Disposition>) -> Disposition {
@@ -169,6 +177,20 @@ impl Kernel {
         let name = call.run.borrow().threads[thread.0].name.clone();
         let text = format!("{} to \"{name}\"", super::signals::name(signal));
         call.leave("tgkill", Detail::Text(text));
+    }
+
+    /// The same; false, and nothing is sent, if `thread` has ended.
+    #[track_caller]
+    pub fn try_tgkill(self, thread: ThreadId, signal: Signal) -> bool {
+        let call = Call::enter(Location::caller());
+        touch(&call.words.lines[thread.0]);
+        let there = !call.run.borrow().threads[thread.0].exited;
+        if there {
+            deliver::post(&call.run, &call.words, thread.0, signal);
+        }
+        let text = format!("{}, there: {there}", super::signals::name(signal));
+        call.leave("tgkill", Detail::Text(text));
+        there
     }
 
     /// Sends `signal` to the process: one thread that does not mask it takes it.

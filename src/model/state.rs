@@ -61,6 +61,8 @@ pub(super) struct Inner {
     pub(super) coins_used: usize,
     /// Nothing is ever in flight.
     pub(super) prompt: bool,
+    /// Sleeping passes on what a thread did, to who has it suspended.
+    pub(super) suspending: bool,
     pub(super) at_most: Option<u32>,
     pub(super) rows: Vec<Row>,
 }
@@ -107,6 +109,8 @@ pub(super) struct Thread {
     pub(super) at_exit: Vec<Box<dyn FnOnce()>>,
     /// Suspensions not yet taken back.
     pub(super) suspended: u32,
+    /// Owes a barrier to who waits for it.
+    pub(super) barrier: bool,
     pub(super) exited: bool,
 }
 
@@ -149,6 +153,7 @@ impl Thread {
             locks: Vec::new(),
             at_exit: Vec::new(),
             suspended: 0,
+            barrier: false,
             exited: false,
         }
     }
@@ -173,6 +178,7 @@ impl Run {
                 deadlines: Vec::new(),
                 coins_used: 0,
                 prompt: false,
+                suspending: false,
                 at_most: None,
                 rows,
             }),

@@ -1,12 +1,14 @@
 //! Suspending threads, as Windows does it.
 
 use super::deliver;
-use super::futex::{rouse_all, sleep, wake};
+use super::futex::{interrupt, rouse_all, sleep, wake};
 use super::kernel::{Call, Kernel, Outcome};
 use super::lanes::Detail;
 use super::state::{Run, touch};
 use super::thread::ThreadId;
 use core::panic::Location;
+use core::sync::atomic::Ordering::{AcqRel, SeqCst};
+use loom::sync::atomic::{AtomicU32, fence};
 
 /// Where a suspended thread sleeps, and where those sleep who wait for it to stop. No object of
 /// a program lies at such an address.
@@ -16,18 +18,53 @@ fn stop_address(slot: usize) -> usize {
 fn context_address(slot: usize) -> usize {
     101 + slot
 }
+fn barrier_address(slot: usize) -> usize {
+    201 + slot
+}
 
 impl Kernel {
     /// `SuspendThread`: asks for `thread` to stop, and returns. The thread may take some more
-    /// steps; [`Kernel::thread_context`] waits until it has stopped. Suspensions are counted.
+    /// steps; [`Kernel::thread_context`] waits until it has stopped. Suspensions are counted. False
+    /// if the thread has ended.
     #[track_caller]
-    pub fn suspend(self, thread: ThreadId) {
+    pub fn suspend(self, thread: ThreadId) -> bool {
         let call = Call::enter(Location::caller());
         touch(&call.words.lines[thread.0]);
-        call.run.borrow().threads[thread.0].suspended += 1;
-        deliver::interrupt(&call.run, thread.0);
+        let there = !call.run.borrow().threads[thread.0].exited;
+        if there {
+            call.run.borrow().threads[thread.0].suspended += 1;
+            deliver::interrupt(&call.run, thread.0);
+        }
         let name = call.run.borrow().threads[thread.0].name.clone();
-        call.leave("suspend", Detail::Text(format!("\"{name}\"")));
+        call.leave("suspend", Detail::Text(format!("\"{name}\", there: {there}")));
+        there
+    }
+
+    /// `membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED)`, `FlushProcessWriteBuffers`: returns once every
+    /// other thread has run a full barrier since it was called, wherever each was then.
+    #[track_caller]
+    pub fn membarrier(self) {
+        let call = Call::enter(Location::caller());
+        fence(SeqCst);
+        let others: Vec<usize> = {
+            let inner = call.run.borrow();
+            let there = |&slot: &usize| slot != call.me && !inner.threads[slot].exited;
+            (0..inner.threads.len()).filter(there).collect()
+        };
+        for &slot in &others {
+            touch(&call.words.lines[slot]);
+            call.run.borrow().threads[slot].barrier = true;
+            deliver::interrupt(&call.run, slot);
+            interrupt(&call.run, slot);
+        }
+        for slot in others {
+            while owes_barrier(&call.run, slot) {
+                sleep(&call.run, call.me, barrier_address(slot), None);
+                pay_barrier(&call.run, call.me, call.at);
+            }
+        }
+        fence(SeqCst);
+        call.leave("membarrier", Detail::Nothing);
     }
 
     /// `GetThreadContext`: waits until `thread`, which was suspended, has stopped. What the
@@ -39,6 +76,7 @@ impl Kernel {
         while !stopped(&call.run, thread.0) {
             sleep(&call.run, call.me, context_address(thread.0), None);
         }
+        meet(&call.words.lines[thread.0]);
         let name = call.run.borrow().threads[thread.0].name.clone();
         call.leave("thread context", Detail::Text(format!("\"{name}\"")));
     }
@@ -47,7 +85,7 @@ impl Kernel {
     #[track_caller]
     pub fn resume(self, thread: ThreadId) {
         let call = Call::enter(Location::caller());
-        touch(&call.words.lines[thread.0]);
+        meet(&call.words.lines[thread.0]);
         let left = {
             let target = &mut call.run.borrow().threads[thread.0];
             assert!(target.suspended > 0, "resumed more often than suspended");
@@ -80,12 +118,31 @@ impl Kernel {
 
 /// Stops the calling thread for as long as it is suspended; called when an interruption arrives.
 pub(super) fn hold(run: &Run, me: usize, at: &'static Location<'static>) {
-    while run.borrow().threads[me].suspended > 0 {
+    pay_barrier(run, me, at);
+    loop {
+        exchange(run, me);
+        if run.borrow().threads[me].suspended == 0 {
+            break;
+        }
         run.row(me, "= stopped", Detail::Nothing, at);
         rouse_all(run, context_address(me));
         sleep(run, me, stop_address(me), None);
+        pay_barrier(run, me, at);
         run.row(me, "= resumed", Detail::Nothing, at);
     }
+}
+
+/// What a thread did before it fell asleep is seen by who has it suspended then, and what that one did
+/// by the thread when it is awake, in models that say that they suspend.
+pub(super) fn exchange(run: &Run, me: usize) {
+    if let Some(words) = run.words().filter(|_| run.borrow().suspending) {
+        meet(&words.lines[me]);
+    }
+}
+
+/// Two that do this know all of each other.
+fn meet(line: &AtomicU32) {
+    line.fetch_add(0, AcqRel);
 }
 
 /// A thread that goes to sleep while its suspension is under way has stopped.
@@ -94,6 +151,23 @@ pub(super) fn asleep(run: &Run, me: usize) {
     if suspended {
         rouse_all(run, context_address(me));
     }
+    if run.borrow().threads[me].exited {
+        rouse_all(run, barrier_address(me));
+    }
+}
+
+/// Runs the barrier that others wait for, if any do.
+fn pay_barrier(run: &Run, me: usize, at: &'static Location<'static>) {
+    if core::mem::take(&mut run.borrow().threads[me].barrier) {
+        fence(SeqCst);
+        run.row(me, "= barrier", Detail::Nothing, at);
+        rouse_all(run, barrier_address(me));
+    }
+}
+
+fn owes_barrier(run: &Run, slot: usize) -> bool {
+    let thread = &run.borrow().threads[slot];
+    thread.barrier && !thread.exited
 }
 
 fn stopped(run: &Run, slot: usize) -> bool {

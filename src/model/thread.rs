@@ -73,6 +73,7 @@ pub(super) fn exit(run: &Run, slot: usize, at: &'static Location<'static>) {
         let Some(hook) = hook else { break };
         hook();
     }
+    super::suspend::exchange(run, slot);
     run.borrow().threads[slot].exited = true;
     super::suspend::asleep(run, slot);
     run.row(slot, "thread exits", Detail::Nothing, at);
@@ -142,7 +143,11 @@ impl<T> JoinHandle<T> {
     pub fn join(self) -> T {
         let run = Run::expect();
         super::hook::before("join");
-        while !self.shared.joined.get() {
+        loop {
+            super::suspend::exchange(&run, run.me());
+            if self.shared.joined.get() {
+                break;
+            }
             wake(&run, self.shared.ended());
             block(&run, self.shared.joiner());
         }

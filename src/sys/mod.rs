@@ -130,6 +130,11 @@ cfg_if::cfg_if! {
     }
 }
 
+#[cfg(not(all(loom, any(test, feature = "loom"))))]
+mod membarrier;
+#[cfg(not(all(loom, any(test, feature = "loom"))))]
+pub(crate) use membarrier::{barrier, prepare_barrier};
+
 /// Why a wait on an address ended.
 #[cfg(not(all(loom, any(test, feature = "loom"))))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

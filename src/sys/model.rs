@@ -20,3 +20,11 @@ pub(crate) fn classify(signal: i32) -> Class {
 pub(crate) fn thread_id() -> usize {
     crate::model::thread::current().number() + 1
 }
+
+pub(crate) fn prepare_barrier() -> bool {
+    true
+}
+
+pub(crate) fn barrier() {
+    crate::model::Kernel::current().membarrier();
+}

@@ -1,0 +1,335 @@
+//! The gate to external code: a thread is suspended by others only while it runs the runtime's own
+//! code, for external code may end the process, and then nobody is left to resume it.
+//!
+//! # Contexts
+//!
+//! | caller | may call | may not |
+//! |---|---|---|
+//! | a thread that is to be suspended | [`Gates::register`], once; then by its [`Member`] go out and come back | end registered |
+//! | any thread, registered or not | [`Gates::try_suspend`], [`Gates::stop_all`], [`Gates::request`] | suspend itself; block, allocate or log while it has a thread suspended |
+//! | the system, on a thread | [`Gate::on_signal`] from the handler of the backend's signal | |
+//!
+//! # States
+//!
+//! Of a gate two words, each with one side that writes it, so that neither overwrites the other:
+//!
+//! | `own`, its thread's | meaning |
+//! |---|---|
+//! | GONE | no thread is registered |
+//! | INSIDE | the runtime's code: may be suspended |
+//! | EXTERNAL | may not |
+//!
+//! with a generation above it: how many threads have been registered.
+//!
+//! | `claim` | meaning |
+//! |---|---|
+//! | FREE | |
+//! | CLAIMED | a suspension is being tried, or in effect; or a thread is being registered |
+//! | WANTED | the thread wants to go out, and waits for the one claim that was there: no new ones |
+//!
+//! # Transitions
+//!
+//! | event | steps |
+//! |---|---|
+//! | go out | `own` = EXTERNAL; look at `claim`; if it is not FREE: WANTED, wait while CLAIMED, FREE |
+//! | come back | `own` = INSIDE |
+//! | suspend | take the turn; `claim` FREE to CLAIMED; heavy barrier; unless `own` is INSIDE, release; ask the backend; wait until it has stopped; give the turn up |
+//! | release | `claim` without CLAIMED |
+//! | resume | ask the backend; release |
+//! | the thread ends | as go out; `own` = GONE |
+//!
+//! # Invariants
+//!
+//! - I1: from look to come back no suspension of the thread is in effect or under way.
+//! - I2: every failed attempt leaves `claim` as it found it, and a request acknowledged.
+//! - I3: who goes out waits for the claim that it found and no other: WANTED keeps later ones away,
+//!   and after it they see EXTERNAL.
+//! - I4: nobody waits for external code: who finds EXTERNAL says so.
+//! - I5: one thread at a time asks and waits for stops, so of two that suspend each other one is
+//!   stopped, and the other comes back to resume it.
+//! - I6: what `register` stored is used by claimants that saw INSIDE, and changed only when there
+//!   can be none: with `claim` CLAIMED by `register`, or after a look.
+//!
+//! # Happens-before
+//!
+//! - E1: going out -> who claims later: it sees EXTERNAL. By [`Barrier`].
+//! - E2: `release` -> who goes out and waited for it, and the next who claims.
+//! - E3: coming back, `register` -> who reads INSIDE.
+//!
+//! Registers and memory of a thread that has stopped are the backend's to publish.
+//!
+//! # Progress
+//!
+//! Going out waits for one suspension at most, and only if there is one. Coming back waits for
+//! nothing. An attempt to suspend waits for the attempts of others and, as long as the backend
+//! is patient, for a thread that does not answer.
+//!
+//! # Limits
+//!
+//! 2^30 threads a gate before generations repeat. Code between suspend and resume that blocks on
+//! what the suspended thread owns blocks for ever: nothing here does.
+//!
+//! # Prior art
+//!
+//! Go `runtime/os_windows.go` preemptM, osPreemptExtEnter, osPreemptExtExit, exit (957259b7): one
+//! word for both sides, which costs a read-modify-write even where barriers could be asymmetric, and
+//! a handle that is duplicated under a lock; here the claim itself keeps the thread from ending.
+//! HotSpot `safepoint.cpp` and CoreCLR FlushProcessWriteBuffers: the asymmetric half.
+
+mod barrier;
+mod error;
+mod member;
+mod request;
+mod stop;
+mod suspend;
+
+use core::fmt;
+
+use crate::sync::{AtomicU32, Ordering::*, UnsafeCell, model_const_fn};
+pub use barrier::{Asymmetric, Barrier, Claim, Either, Fenced};
+pub use error::{ExitError, RegisterError, RequestError, SuspendError};
+pub use member::{External, Inside, Member};
+pub use request::Request;
+use request::Requests;
+pub use stop::{Answer, StopWord};
+pub use suspend::{Backend, Here, StopError, StoppedAll, Suspended, Target};
+
+const GONE: u32 = 0;
+const INSIDE: u32 = 1;
+const EXTERNAL: u32 = 2;
+const STATE: u32 = 3;
+/// One registration, in `own`.
+const GENERATION: u32 = 4;
+
+const CLAIMED: u32 = 1;
+const WANTED: u32 = 2;
+
+/// One thread's gate; lives as long as the threads that may ask for it. One cache line.
+#[repr(align(64))]
+pub struct Gate<K: Backend> {
+    own: AtomicU32,
+    claim: Claim,
+    stop: StopWord,
+    requests: Requests,
+    handle: UnsafeCell<Option<K::Handle>>,
+}
+
+// SAFETY: the handle is written and read by turns (I6).
+unsafe impl<K: Backend> Sync for Gate<K> where K::Handle: Send + Sync {}
+
+/// A registered thread, named by others. It may have ended since: then it is told as gone.
+pub struct ThreadRef<K: Backend + 'static> {
+    gate: &'static Gate<K>,
+    generation: u32,
+}
+
+impl<K: Backend> Clone for ThreadRef<K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<K: Backend> Copy for ThreadRef<K> {}
+
+impl<K: Backend> PartialEq for ThreadRef<K> {
+    fn eq(&self, other: &Self) -> bool {
+        core::ptr::eq(self.gate, other.gate) && self.generation == other.generation
+    }
+}
+impl<K: Backend> Eq for ThreadRef<K> {}
+
+/// What all gates of a runtime share. Made to be a `static`.
+pub struct Gates<B: Barrier, K: Backend> {
+    barrier: B,
+    backend: K,
+    /// Whether somebody asks threads to stop and waits for them.
+    turn: AtomicU32,
+}
+
+impl<K: Backend> Gate<K> {
+    model_const_fn! {
+        /// Nobody's gate.
+        pub const fn new() -> Self {
+            Self {
+                own: AtomicU32::new(GONE),
+                claim: Claim(AtomicU32::new(0)),
+                stop: StopWord::new(),
+                requests: Requests::new(),
+                handle: UnsafeCell::new(None),
+            }
+        }
+    }
+
+    /// The claim, if it was free. Who holds it sees what its thread did before it last went out or
+    /// came back, once the barrier is through.
+    fn claim(&self) -> Result<(), u32> {
+        // ORDERING: Acquire: E1 from a look by read-modify-write, E2 from `release`. Weakened:
+        // preempt enter_against_suspend. Failure Relaxed: whoever is told does nothing.
+        self.claim.0.compare_exchange(0, CLAIMED, Acquire, Relaxed).map(|_| ())
+    }
+
+    fn release(&self) {
+        // ORDERING: Release: E2 to `wait` and `claim`. Weakened: preempt enter_against_suspend.
+        self.claim.0.fetch_and(!CLAIMED, Release);
+    }
+
+    /// In the thread: an announcement that is not FREE was found.
+    #[cold]
+    fn wait_for_claim(&self, pause: impl Fn(u32)) {
+        // ORDERING: Acquire: E2, if it is released by now; Release: the mark in `own`, to whoever
+        // claims after the one that is there.
+        let mut seen = self.claim.0.fetch_or(WANTED, AcqRel);
+        for turn in 0.. {
+            if seen & CLAIMED == 0 {
+                break;
+            }
+            pause(turn);
+            // ORDERING: Acquire: E2 from `release`. Weakened: preempt enter_against_suspend.
+            seen = self.claim.0.load(Acquire);
+        }
+        // Nobody else changes it while it is WANTED and not CLAIMED.
+        // ORDERING: Release: E1, to the next who claims. Weakened: preempt
+        // enter_waits_for_one_suspension_only.
+        self.claim.0.store(0, Release);
+    }
+
+    /// To be called by the handler of the backend's signal, on the thread whose gate this is, with
+    /// all signals masked: stops if that is asked for, until resumed; acknowledges a request.
+    /// `context` is for who has it stopped ([`Suspended::context`]). True if the thread is to be
+    /// preempted: a request was there, and it ran the runtime's code. Async-signal-safe.
+    pub fn on_signal(&self, backend: &K, context: *mut ()) -> bool {
+        let wait = |word: &AtomicU32, value| backend.wait_stopped(word, value);
+        self.stop.answer(context, wait, |word| backend.wake(word));
+        // ORDERING: Relaxed: the thread's own.
+        self.requests.acknowledge() && self.own.load(Relaxed) & STATE == INSIDE
+    }
+
+    /// The word that says whether its thread is to stop, or has, for backends that ask by a signal.
+    pub fn stop_word(&self) -> &StopWord {
+        &self.stop
+    }
+
+    #[cfg(all(test, loom))]
+    pub(crate) fn claim_word(&self) -> &AtomicU32 {
+        &self.claim.0
+    }
+
+    #[cfg(all(test, loom))]
+    pub(crate) fn is_outside(&self) -> bool {
+        self.own.kernel_read() & STATE == EXTERNAL
+    }
+
+    /// What `register` was given; for who has claimed it and seen INSIDE, and its own thread.
+    pub(crate) fn handle(&self) -> Option<&K::Handle> {
+        // SAFETY: not changed meanwhile (I6).
+        self.handle.with(|handle| unsafe { (*handle).as_ref() })
+    }
+}
+
+impl<K: Backend> Default for Gate<K> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<B: Barrier, K: Backend> Gates<B, K> {
+    model_const_fn! {
+        /// Gates of threads that are suspended in this way.
+        pub const fn new(barrier: B, backend: K) -> Self {
+            Self { barrier, backend, turn: AtomicU32::new(0) }
+        }
+    }
+
+    /// The backend.
+    pub const fn backend(&self) -> &K {
+        &self.backend
+    }
+
+    /// The calling thread goes out.
+    #[inline]
+    fn go_out(&self, gate: &Gate<K>, own: u32) {
+        // ORDERING: Release: what the thread did inside, to who finds it outside. Read by
+        // `claimed_state`.
+        gate.own.store(own | EXTERNAL, Release);
+        if self.barrier.look(&gate.claim) != 0 {
+            gate.wait_for_claim(|turn| self.backend.pause(turn));
+        }
+    }
+
+    /// The calling thread comes back.
+    #[inline]
+    fn come_back(&self, gate: &Gate<K>, own: u32) {
+        // ORDERING: Release: E3 to `claimed_state`. Weakened: preempt enter_against_suspend.
+        gate.own.store(own | INSIDE, Release);
+    }
+
+    /// Registers the calling thread at this gate: it may be suspended from now on, until the member
+    /// is dropped. Not async-signal-safe.
+    ///
+    /// # Errors
+    ///
+    /// See [`RegisterError`].
+    pub fn register(&'static self, gate: &'static Gate<K>) -> Result<Member<B, K>, RegisterError> {
+        let here = self.backend.here();
+        if here.is_registered() {
+            return Err(RegisterError::AlreadyRegistered);
+        }
+        // Others' attempts to suspend the thread that was here last are over at once.
+        for turn in 0.. {
+            // ORDERING: Relaxed: asked again below.
+            if gate.own.load(Relaxed) & STATE != GONE {
+                return Err(RegisterError::GateInUse);
+            }
+            if gate.claim().is_ok() {
+                break;
+            }
+            self.backend.pause(turn);
+        }
+        // ORDERING: Acquire: E3: the last thread is done with the handle.
+        let own = gate.own.load(Acquire);
+        let handle = match own & STATE {
+            GONE => self.backend.open().map_err(RegisterError::System),
+            _ => Err(RegisterError::GateInUse),
+        };
+        let generation = (own & !STATE).wrapping_add(GENERATION);
+        let registered = handle.map(|handle| {
+            // SAFETY: claimed, and no thread is registered (I6).
+            gate.handle.with_mut(|place| unsafe { *place = Some(handle) });
+            here.register(gate);
+            self.come_back(gate, generation);
+            Member::new(self, gate, generation)
+        });
+        gate.release();
+        registered
+    }
+
+    /// The calling thread's end as far as this is concerned. It is EXTERNAL.
+    fn unregister(&self, gate: &Gate<K>, generation: u32) {
+        self.backend.here().unregister();
+        // SAFETY: claimants that come now see EXTERNAL or GONE and leave it alone (I6).
+        let handle = gate.handle.with_mut(|place| unsafe { (*place).take() });
+        handle.into_iter().for_each(|handle| self.backend.close(handle));
+        gate.requests.acknowledge();
+        // ORDERING: Release: E3 to the next `register`: the handle is gone.
+        gate.own.store(generation | GONE, Release);
+    }
+}
+
+impl<K: Backend> fmt::Debug for Gate<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate").finish_non_exhaustive()
+    }
+}
+
+impl<K: Backend> fmt::Debug for ThreadRef<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { gate, generation } = self;
+        let generation = generation / GENERATION;
+        f.debug_struct("ThreadRef").field("gate", gate).field("generation", &generation).finish()
+    }
+}
+
+impl<B: Barrier, K: Backend> fmt::Debug for Gates<B, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gates").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,91 @@
+//! What stands in the way of registering, suspending, preempting and exiting.
+
+use core::fmt;
+
+use crate::sys::Errno;
+
+/// Why a thread was not registered. Nothing has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// The calling thread has a gate of this backend already.
+    AlreadyRegistered,
+    /// Another thread is registered at this gate.
+    GateInUse,
+    /// The system gave no handle of the thread.
+    System(Errno),
+}
+
+impl fmt::Display for RegisterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AlreadyRegistered => {
+                f.write_str("this thread is registered already: drop that member first")
+            }
+            Self::GateInUse => {
+                f.write_str("another thread is registered at this gate: use one of its own")
+            }
+            Self::System(errno) => write!(f, "no handle of this thread: {errno}"),
+        }
+    }
+}
+
+impl core::error::Error for RegisterError {}
+
+/// Why a thread was not suspended. It runs on, its gate is as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SuspendError {
+    /// It runs external code.
+    External,
+    /// It has ended, or is no longer registered.
+    Gone,
+    /// Somebody has suspended it, or it is in the middle of registering.
+    Busy,
+    /// It is the calling thread.
+    Oneself,
+    /// It was asked and did not stop in time: it masks the signal, or gets no processor.
+    NotAnswering,
+    /// The system refused.
+    Refused(Errno),
+}
+
+impl fmt::Display for SuspendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::External => {
+                f.write_str("the thread runs external code: it is not to be suspended")
+            }
+            Self::Gone => f.write_str("the thread is no longer registered"),
+            Self::Busy => f.write_str("the thread is suspended already: try again later"),
+            Self::Oneself => f.write_str("a thread cannot suspend itself"),
+            Self::NotAnswering => f.write_str(
+                "the thread did not stop in time: it masks the signal, or gets no processor",
+            ),
+            Self::Refused(errno) => write!(f, "the system refused: {errno}"),
+        }
+    }
+}
+
+impl core::error::Error for SuspendError {}
+
+/// Why nobody was asked to be preempted. Whatever was asked before is acknowledged, unless a signal
+/// for it is under way.
+pub type RequestError = SuspendError;
+
+/// Why the process goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExitError {
+    /// The calling thread has so many threads suspended. What runs at exit may need what they own.
+    HoldsSuspended(u32),
+}
+
+impl fmt::Display for ExitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::HoldsSuspended(count) = self;
+        write!(f, "{count} threads are suspended by this one: resume them before exit")
+    }
+}
+
+impl core::error::Error for ExitError {}

@@ -1,0 +1,100 @@
+//! Requests to be preempted: each has a number, and is acknowledged on every path.
+//!
+//! Two counters: asked and acknowledged. One request is under way while they differ; whoever wants
+//! one then has it for his own and sends nothing, so that a thread is not flooded (golang/go#37741).
+//! Acknowledged are those that the thread's handler met, wherever it met them, those that could not
+//! be sent, and those of a thread that ends: none sticks.
+
+use super::{Backend, Gate, ThreadRef};
+use crate::sync::{AtomicU32, Ordering::*, model_const_fn};
+
+/// Both counters.
+#[derive(Debug)]
+pub(super) struct Requests {
+    asked: AtomicU32,
+    acknowledged: AtomicU32,
+}
+
+/// One request, perhaps with others who wanted the same.
+pub struct Request<K: Backend + 'static> {
+    thread: ThreadRef<K>,
+    generation: u32,
+}
+
+/// Who is to send a signal for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// The one who asked first.
+    New(u32),
+    /// Nobody: it is under way.
+    UnderWay(u32),
+}
+
+impl Requests {
+    model_const_fn! {
+        pub(super) const fn new() -> Self {
+            Self { asked: AtomicU32::new(0), acknowledged: AtomicU32::new(0) }
+        }
+    }
+
+    /// By who holds the claim.
+    pub(super) fn ask(&self) -> Asked {
+        // ORDERING: Relaxed: an acknowledgement that is not seen yet makes the next request one with
+        // it, which `Request::is_acknowledged` tells.
+        let done = self.acknowledged.load(Relaxed);
+        let next = done.wrapping_add(1);
+        // ORDERING: Release: what was done before a request, to the handler that meets it. Weakened:
+        // preempt request_always_acknowledged. Failure Relaxed: somebody else's is met.
+        match self.asked.compare_exchange(done, next, Release, Relaxed) {
+            Ok(_) => Asked::New(next),
+            Err(under_way) => Asked::UnderWay(under_way),
+        }
+    }
+
+    /// Whatever is asked for is done, or will not be. True if something was.
+    pub(super) fn acknowledge(&self) -> bool {
+        // ORDERING: Acquire: from `ask`. Weakened: preempt request_always_acknowledged.
+        let asked = self.asked.load(Acquire);
+        // Not back: another thread may have acknowledged this one and more (a failed attempt).
+        // ORDERING: Release: what the thread did until then, to `is`. Weakened: preempt
+        // request_always_acknowledged. Failure Relaxed: there was nothing.
+        let before = asked.wrapping_sub(1);
+        self.acknowledged.compare_exchange(before, asked, Release, Relaxed).is_ok()
+    }
+
+    fn is_acknowledged(&self, generation: u32) -> bool {
+        // ORDERING: Acquire: from `acknowledge`. Weakened: preempt request_always_acknowledged.
+        let done = self.acknowledged.load(Acquire);
+        done.wrapping_sub(generation) < 1 << 31
+    }
+}
+
+impl<K: Backend> Request<K> {
+    pub(super) fn new(thread: ThreadRef<K>, generation: u32) -> Self {
+        Self { thread, generation }
+    }
+
+    pub(super) fn thread(&self) -> ThreadRef<K> {
+        self.thread
+    }
+
+    /// The thread has been interrupted since, or has ended, or was found outside; or the request
+    /// could not be sent. In the order in which they were asked for. What it did before is visible.
+    #[must_use]
+    pub fn is_acknowledged(&self) -> bool {
+        let gate: &Gate<K> = self.thread.gate;
+        gate.requests.is_acknowledged(self.generation)
+    }
+
+    /// Counts the requests of one gate, modulo 2^32.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+}
+
+impl<K: Backend> core::fmt::Debug for Request<K> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Request").field("generation", &self.generation).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,117 @@
+//! The handshake of a stop that is asked for by a signal.
+//!
+//! | word | written by | then |
+//! |---|---|---|
+//! | RUN | who resumes or withdraws | nothing is asked |
+//! | ASKED | who holds the thread's claim | the signal was sent, or will be |
+//! | STOPPED | the thread, in its handler | it waits there while this stands |
+//!
+//! A signal that comes when nothing is asked, late or somebody else's, changes nothing; one that ends
+//! the wait for no reason is waited out (bdwgc#633, #657). A handler that finds ASKED once more after
+//! RUN, as it leaves, is called again by the signal of that question.
+
+use crate::sync::{AtomicPtr, AtomicU32, Ordering::*, model_const_fn};
+
+const RUN: u32 = 0;
+const ASKED: u32 = 1;
+const STOPPED: u32 = 2;
+
+/// Whether the thread is to stop, or has stopped.
+#[derive(Debug)]
+pub struct StopWord {
+    word: AtomicU32,
+    /// What the handler was given to know of the interrupted code.
+    context: AtomicPtr<()>,
+}
+
+/// What became of a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// The thread has stopped.
+    Stopped,
+    /// It has not, and will not any more.
+    Withdrawn,
+}
+
+impl StopWord {
+    model_const_fn! {
+        pub(super) const fn new() -> Self {
+            Self { word: AtomicU32::new(RUN), context: AtomicPtr::new(core::ptr::null_mut()) }
+        }
+    }
+
+    /// Before the signal; by who holds the claim.
+    pub fn ask(&self) {
+        // ORDERING: Relaxed: the signal orders nothing either; if it is faster, `withdraw` and the
+        // patience of who asked settle it.
+        self.word.swap(ASKED, Relaxed);
+    }
+
+    /// In the handler, all signals masked: stops if that is asked, and returns when resumed.
+    /// `wait` sleeps while the word it is given has the value it is given; `wake` wakes one that
+    /// sleeps on it. Async-signal-safe as far as these are.
+    pub(super) fn answer(
+        &self,
+        context: *mut (),
+        wait: impl Fn(&AtomicU32, u32),
+        wake: impl Fn(&AtomicU32),
+    ) {
+        // ORDERING: Relaxed: published by the exchange.
+        self.context.store(context, Relaxed);
+        // ORDERING: Release: what the thread did, to `has_stopped`. Weakened: preempt
+        // stopped_is_visible. Failure Relaxed: nothing is asked.
+        if self.word.compare_exchange(ASKED, STOPPED, Release, Relaxed).is_err() {
+            return;
+        }
+        wake(&self.word);
+        // ORDERING: Acquire: from `resume`: what was done to the thread. Weakened: preempt
+        // stopped_is_visible.
+        while self.word.load(Acquire) == STOPPED {
+            wait(&self.word, STOPPED);
+        }
+    }
+
+    /// By who asked: whether it has stopped by now.
+    pub fn has_stopped(&self) -> bool {
+        // ORDERING: Acquire: from `answer`. Weakened: preempt stopped_is_visible.
+        self.word.load(Acquire) == STOPPED
+    }
+
+    /// By who asked: waits until it has stopped, by `wait` as in a handler, which returns false when
+    /// there is no more time.
+    pub fn wait(&self, wait: impl Fn(&AtomicU32, u32) -> bool) -> Answer {
+        while !self.has_stopped() {
+            if !wait(&self.word, ASKED) {
+                return self.withdraw();
+            }
+        }
+        Answer::Stopped
+    }
+
+    /// By who asked: takes the question back.
+    pub fn withdraw(&self) -> Answer {
+        // ORDERING: Relaxed: nothing was done. Failure Acquire: as in `has_stopped`.
+        match self.word.compare_exchange(ASKED, RUN, Relaxed, Acquire) {
+            Ok(_) => Answer::Withdrawn,
+            Err(_) => Answer::Stopped,
+        }
+    }
+
+    /// By who asked, once it has stopped: what the handler was given.
+    pub fn context(&self) -> *mut () {
+        // ORDERING: Relaxed: ordered by `has_stopped`.
+        self.context.load(Relaxed)
+    }
+
+    /// By who asked, once it has stopped.
+    pub fn resume(&self, wake: impl Fn(&AtomicU32)) {
+        // ORDERING: Release: to `answer`. Weakened: preempt stopped_is_visible.
+        self.word.store(RUN, Release);
+        wake(&self.word);
+    }
+
+    #[cfg(all(test, loom))]
+    pub(crate) fn wake_for_nothing(&self) {
+        crate::sys::wake_one(&self.word);
+    }
+}

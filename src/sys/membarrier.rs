@@ -1,0 +1,48 @@
+//! A barrier on every processor that runs a thread of this process. man 2 membarrier (Linux 4.14);
+//! FlushProcessWriteBuffers (Windows).
+
+cfg_if::cfg_if! {
+    if #[cfg(any(target_os = "linux", target_os = "android"))] {
+        // linux/membarrier.h
+        const PRIVATE_EXPEDITED: i32 = 1 << 3;
+        const REGISTER_PRIVATE_EXPEDITED: i32 = 1 << 4;
+
+        fn membarrier(command: i32) -> bool {
+            // SAFETY: no memory is passed.
+            unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
+        }
+
+        /// Whether there is one; before the first `barrier`. Not async-signal-safe.
+        pub(crate) fn prepare_barrier() -> bool {
+            membarrier(REGISTER_PRIVATE_EXPEDITED)
+        }
+
+        /// Every other thread of the process runs a full barrier before this returns. Keeps errno.
+        /// Async-signal-safe.
+        pub(crate) fn barrier() {
+            // Once registered, which a child of a fork inherits, it does not fail.
+            super::errno::kept(|| membarrier(PRIVATE_EXPEDITED));
+        }
+    } else if #[cfg(windows)] {
+        use windows_sys::Win32::System::Threading::FlushProcessWriteBuffers;
+
+        /// Whether there is one.
+        pub(crate) fn prepare_barrier() -> bool {
+            true
+        }
+
+        /// Every other thread of the process runs a full barrier before this returns.
+        pub(crate) fn barrier() {
+            // SAFETY: no preconditions.
+            unsafe { FlushProcessWriteBuffers() };
+        }
+    } else {
+        /// There is none.
+        pub(crate) fn prepare_barrier() -> bool {
+            false
+        }
+
+        /// Never called: nothing that calls it can be made.
+        pub(crate) fn barrier() {}
+    }
+}
