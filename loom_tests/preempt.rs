@@ -15,6 +15,9 @@ use crate::model::{Handler, How, Kernel, Outcome, SigSet, sig, thread};
 use crate::note::{Note, Park};
 use crate::preempt::{Asymmetric, Backend, Barrier, Fenced, SuspendError, Target};
 
+/// The thread waits for who has claimed it.
+const CLAIMED_AND_WANTED: u32 = 3;
+
 /// Explores `body` for both ways of stopping a thread.
 fn both_ways(name: &str, actors: usize, bound: Option<usize>, body: fn(Way)) {
     for way in WAYS {
@@ -53,20 +56,20 @@ fn out_and_back<B: Barrier + 'static>(kernel: Kernel, way: Way, barrier: B) {
 
 /// Claim: a thread is suspended before it goes out or after it came back, never in between, and what
 /// it wrote is seen by who has it suspended, and the other way round (I1, E1 to E3).
-/// Actors: the thread, its handler, one that suspends. Bound 3. Fails if the look does not read the
+/// Actors: the thread, its handler, one that suspends. Bound 4. Fails if the look does not read the
 /// newest claim, or does not publish.
 #[test]
 fn enter_against_suspend() {
-    both_ways("enter_against_suspend", 3, Some(3), |way| {
+    both_ways("enter_against_suspend", 3, Some(4), |way| {
         out_and_back(Kernel::new().at_most(1), way, Fenced);
     });
 }
 
 /// Claim: the same where going out is plain accesses, and the suspender pays.
-/// Actors: the thread, its handler, one that suspends. Bound 3. Fails without the heavy barrier.
+/// Actors: the thread, its handler, one that suspends. Bound 4. Fails without the heavy barrier.
 #[test]
 fn asymmetric_enter_against_suspend() {
-    both_ways("asymmetric_enter_against_suspend", 3, Some(3), |way| {
+    both_ways("asymmetric_enter_against_suspend", 3, Some(4), |way| {
         let kernel = Kernel::new().at_most(2).prompt();
         out_and_back(kernel, way, Asymmetric::new().unwrap());
     });
@@ -74,11 +77,11 @@ fn asymmetric_enter_against_suspend() {
 
 /// Claim: one that comes back as a plain store is suspended only when it is back, and it goes out
 /// again unsuspended.
-/// Actors: the thread, its handler, one that suspends. Bound 3. Fails if coming back does not
+/// Actors: the thread, its handler, one that suspends. Bound 4. Fails if coming back does not
 /// publish what was done outside.
 #[test]
 fn asymmetric_exit_against_suspend() {
-    both_ways("asymmetric_exit_against_suspend", 3, Some(3), |way| {
+    both_ways("asymmetric_exit_against_suspend", 3, Some(4), |way| {
         let kernel = Kernel::new().at_most(2).prompt();
         let world = World::new(kernel, way, Asymmetric::new().unwrap());
         let mut member = world.register(0);
@@ -116,7 +119,7 @@ fn suspend_against_exit_process() {
 
 /// Claim: who goes out waits for the claim that it found, and is suspended no more after that (I3).
 /// Actors: the thread, its handler, two that suspend. Bound 2, prompt. Fails if later claims are let
-/// in while it waits.
+/// in while it waits, or do not see that it is outside then.
 #[test]
 fn enter_waits_for_one_suspension_only() {
     both_ways("enter_waits_for_one_suspension_only", 4, Some(2), |way| {
@@ -127,7 +130,8 @@ fn enter_waits_for_one_suspension_only() {
             let (theirs, entering) = (world.clone(), Rc::clone(&entering));
             thread::spawn(name, move || {
                 let Ok(suspended) = theirs.gates().try_suspend(target) else { return };
-                if theirs.gate(0).is_outside() {
+                assert!(!theirs.statics().shown[0].outside.get(), "suspended in external code");
+                if theirs.gate(0).claim_word().kernel_read() == CLAIMED_AND_WANTED {
                     entering.set(entering.get() + 1);
                 }
                 drop(suspended);
@@ -138,6 +142,54 @@ fn enter_waits_for_one_suspension_only() {
         world.call_out(0);
         drop(external);
         suspenders.into_iter().for_each(thread::JoinHandle::join);
+    });
+}
+
+/// Claim: who finds a thread outside sees what it did before it went.
+/// Actors: the thread, its handler, one that suspends. Bound 4, prompt. Fails, as an unordered
+/// access, if going out passes nothing on.
+#[test]
+fn external_is_published() {
+    both_ways("external_is_published", 3, Some(4), |way| {
+        let world = World::new(Kernel::new().at_most(1).prompt(), way, Fenced);
+        let mut member = world.register(0);
+        let (theirs, target) = (world.clone(), member.thread());
+        let suspender = thread::spawn("suspender", move || {
+            if theirs.suspend(0, target) == Err(SuspendError::External) {
+                assert_eq!(theirs.statics().shown[0].heap.get(), 1);
+            }
+        });
+        world.work(0);
+        let external = member.external();
+        suspender.join();
+        drop(external);
+    });
+}
+
+/// Claim: a gate changes hands, whoever tries to suspend the one and the other (I6).
+/// Actors: a thread that leaves, one that comes, one that suspends. Bound 3, prompt. Fails, as an
+/// unordered access, if the end passes nothing on.
+#[test]
+fn gate_changes_hands() {
+    both_ways("gate_changes_hands", 4, Some(3), |way| {
+        let world = World::new(Kernel::new().at_most(1).prompt(), way, Fenced);
+        let member = world.register(0);
+        let (theirs, target) = (world.clone(), member.thread());
+        let next = thread::spawn("next", move || {
+            let registered = theirs.gates().register(theirs.gate(0));
+            registered.is_ok_and(|member| member.thread() != target)
+        });
+        let theirs = world.clone();
+        let suspender = thread::spawn("suspender", move || {
+            let attempt = theirs.suspend(0, target);
+            let known = [SuspendError::External, SuspendError::Gone, SuspendError::Busy];
+            assert!(attempt.is_ok() || known.contains(&attempt.unwrap_err()), "{attempt:?}");
+        });
+        world.work(0);
+        drop(member);
+        let _changed = next.join();
+        suspender.join();
+        drop(world.register(0));
     });
 }
 
@@ -167,18 +219,23 @@ fn suspender_never_waits_for_external() {
 
 /// Claim: whichever call of the system fails, the thread goes out and back as if nothing had been,
 /// and can be suspended afterwards (I2).
-/// Actors: the thread, its handler, one that suspends. Bound 3, prompt. Fails, as no progress, if an
+/// Actors: the thread, its handler, one that suspends. Bound 4, prompt. Fails, as no progress, if an
 /// early return keeps the claim or the turn.
 #[test]
 fn early_returns_leave_gate_open() {
-    both_ways("early_returns_leave_gate_open: asking", 3, Some(3), |way| fails(way, Failing::Ask));
-    both_ways("early_returns_leave_gate_open: waiting", 3, Some(3), |way| {
-        fails(way, Failing::Confirm);
+    both_ways("early_returns_leave_gate_open: asking", 3, Some(4), |way| {
+        fails(way, Failing::Ask, Fenced);
+    });
+    both_ways("early_returns_leave_gate_open: waiting", 3, Some(4), |way| {
+        fails(way, Failing::Confirm, Fenced);
+    });
+    both_ways("early_returns_leave_gate_open: asymmetric", 3, Some(3), |way| {
+        fails(way, Failing::Confirm, Asymmetric::new().unwrap());
     });
 }
 
-fn fails(way: Way, failing: Failing) {
-    let world = World::new(Kernel::new().at_most(2).prompt(), way, Fenced);
+fn fails<B: Barrier + 'static>(way: Way, failing: Failing, barrier: B) {
+    let world = World::new(Kernel::new().at_most(4).prompt(), way, barrier);
     let mut member = world.register(0);
     world.backend().failing.set(Some(failing));
     let (theirs, target) = (world.clone(), member.thread());
@@ -202,7 +259,7 @@ fn fails(way: Way, failing: Failing) {
 /// up before the thread has stopped.
 #[test]
 fn mutual_suspend() {
-    both_ways("mutual_suspend", 4, Some(2), |way| {
+    both_ways("mutual_suspend", 4, Some(3), |way| {
         let world = World::new(Kernel::new().at_most(2).prompt(), way, Fenced);
         let member = world.register(0);
         let (theirs, first) = (world.clone(), member.thread());
@@ -228,11 +285,11 @@ fn mutual_suspend() {
 
 /// Claim: out, called back, out again and back: inside it may be suspended, outside not, at every
 /// depth.
-/// Actors: the thread, its handler, one that suspends. Bound 3, prompt. Fails if a callback's end
+/// Actors: the thread, its handler, one that suspends. Bound 4, prompt. Fails if a callback's end
 /// does not go out again.
 #[test]
 fn nested_callbacks_balance() {
-    both_ways("nested_callbacks_balance", 3, Some(3), |way| {
+    both_ways("nested_callbacks_balance", 3, Some(4), |way| {
         let world = World::new(Kernel::new().at_most(1).prompt(), way, Fenced);
         let mut member = world.register(0);
         let (theirs, target) = (world.clone(), member.thread());
@@ -254,11 +311,11 @@ fn nested_callbacks_balance() {
 
 /// Claim: a thread that ends is suspended before or not at all, the system is never asked for one
 /// that is gone, and the next one at its gate is not taken for it (I6).
-/// Actors: one that suspends, a thread, its handler. Bound 3. Fails if a thread may end while it is
+/// Actors: one that suspends, a thread, its handler. Bound 4. Fails if a thread may end while it is
 /// claimed.
 #[test]
 fn thread_gone_during_suspend() {
-    both_ways("thread_gone_during_suspend", 3, Some(3), |way| {
+    both_ways("thread_gone_during_suspend", 3, Some(4), |way| {
         let world = World::new(Kernel::new().at_most(1), way, Fenced);
         let (target, registered) = (Rc::new(Cell::new(None)), Arc::new(Note::new()));
         let (theirs, told, note) = (world.clone(), Rc::clone(&target), Arc::clone(&registered));
@@ -284,11 +341,11 @@ fn thread_gone_during_suspend() {
 }
 
 /// Claim: somebody else's signal, whose handler even wakes the stopped thread, does not let it go on.
-/// Actors: the thread, its handlers, one that suspends, a foreign sender. Bound 3, prompt. Fails if
+/// Actors: the thread, its handlers, one that suspends, a foreign sender. Bound 4, prompt. Fails if
 /// the stopped thread looks once.
 #[test]
 fn foreign_signal_during_suspend() {
-    Model::new("preempt::foreign_signal_during_suspend").actors(3).bound(Bound::At(3)).check(
+    Model::new("preempt::foreign_signal_during_suspend").actors(3).bound(Bound::At(4)).check(
         || {
             let kernel = Kernel::new().at_most(2).prompt();
             let world = World::new(kernel, Way::Signal, Fenced);
@@ -314,11 +371,11 @@ fn foreign_signal_during_suspend() {
 
 /// Claim: a thread that masks the signal is told as not answering when time is up, and the signal that
 /// lands later changes nothing.
-/// Actors: the thread, its handler, one that suspends, the clock. Bound 3, prompt. Fails if the
+/// Actors: the thread, its handler, one that suspends, the clock. Bound 4, prompt. Fails if the
 /// question is not taken back.
 #[test]
 fn masked_thread_is_reported() {
-    Model::new("preempt::masked_thread_is_reported").actors(3).bound(Bound::At(3)).check(|| {
+    Model::new("preempt::masked_thread_is_reported").actors(3).bound(Bound::At(4)).check(|| {
         let kernel = Kernel::new().at_most(1).prompt();
         let world = World::new(kernel, Way::Signal, Fenced);
         world.backend().patience.set(Some(Deadline::after(core::time::Duration::ZERO)));
@@ -344,7 +401,7 @@ fn masked_thread_is_reported() {
 /// could not be stopped is taken for stopped.
 #[test]
 fn stop_all_stops_all() {
-    both_ways("stop_all_stops_all", 4, Some(2), |way| {
+    both_ways("stop_all_stops_all", 4, Some(3), |way| {
         let world = World::new(Kernel::new().at_most(1).prompt(), way, Fenced);
         let member = world.register(0);
         let (theirs, first) = (world.clone(), member.thread());

@@ -33,7 +33,7 @@
 //! |---|---|
 //! | go out | `own` = EXTERNAL; look at `claim`; if it is not FREE: WANTED, wait while CLAIMED, FREE |
 //! | come back | `own` = INSIDE |
-//! | suspend | take the turn; `claim` FREE to CLAIMED; heavy barrier; unless `own` is INSIDE, release; ask the backend; wait until it has stopped; give the turn up |
+//! | suspend | take the turn; `claim` FREE to CLAIMED; heavy barrier; unless `own` is INSIDE or `claim` has become WANTED, release; ask the backend; wait until it has stopped; give the turn up |
 //! | release | `claim` without CLAIMED |
 //! | resume | ask the backend; release |
 //! | the thread ends | as go out; `own` = GONE |
@@ -44,7 +44,7 @@
 //! - I2: every failed attempt leaves `claim` as it found it, and a request acknowledged.
 //! - I3: who goes out waits for the claim that it found and no other: WANTED keeps later ones away,
 //!   and after it they see EXTERNAL.
-//! - I4: nobody waits for external code: who finds EXTERNAL says so.
+//! - I4: nobody waits for external code: who finds EXTERNAL, and nobody waiting, says so.
 //! - I5: one thread at a time asks and waits for stops, so of two that suspend each other one is
 //!   stopped, and the other comes back to resume it.
 //! - I6: what `register` stored is used by claimants that saw INSIDE, and changed only when there
@@ -79,9 +79,15 @@
 mod barrier;
 mod error;
 mod member;
+#[cfg(all(feature = "std", unix, not(all(loom, any(test, feature = "loom")))))]
+mod posix;
 mod request;
 mod stop;
 mod suspend;
+#[cfg(all(feature = "std", any(unix, windows), not(all(loom, any(test, feature = "loom")))))]
+mod system;
+#[cfg(all(feature = "std", windows, not(all(loom, any(test, feature = "loom")))))]
+mod windows;
 
 use core::fmt;
 
@@ -93,6 +99,8 @@ pub use request::Request;
 use request::Requests;
 pub use stop::{Answer, StopWord};
 pub use suspend::{Backend, Here, StopError, StoppedAll, Suspended, Target};
+#[cfg(all(feature = "std", any(unix, windows), not(all(loom, any(test, feature = "loom")))))]
+pub use system::{Checked, Hook, OsHandle, System};
 
 const GONE: u32 = 0;
 const INSIDE: u32 = 1;
@@ -116,6 +124,17 @@ pub struct Gate<K: Backend> {
 
 // SAFETY: the handle is written and read by turns (I6).
 unsafe impl<K: Backend> Sync for Gate<K> where K::Handle: Send + Sync {}
+
+/// What a signal handler met at the gate of its thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Met {
+    /// Nothing was asked for: somebody else's signal, or one that came late.
+    Nothing,
+    /// It was dealt with.
+    Something,
+    /// A request, and the runtime's code was interrupted: the thread is to be preempted.
+    Preempt,
+}
 
 /// A registered thread, named by others. It may have ended since: then it is told as gone.
 pub struct ThreadRef<K: Backend + 'static> {
@@ -167,6 +186,14 @@ impl<K: Backend> Gate<K> {
         self.claim.0.compare_exchange(0, CLAIMED, Acquire, Relaxed).map(|_| ())
     }
 
+    /// Whether the thread waits for the claim that the caller holds, on its way out: it may be
+    /// suspended, for it is not out yet.
+    fn is_waiting(&self) -> bool {
+        // ORDERING: Acquire: from `wait_for_claim`: what it did inside. Weakened: preempt
+        // enter_against_suspend.
+        self.claim.0.load(Acquire) & WANTED != 0
+    }
+
     fn release(&self) {
         // ORDERING: Release: E2 to `wait` and `claim`. Weakened: preempt enter_against_suspend.
         self.claim.0.fetch_and(!CLAIMED, Release);
@@ -175,8 +202,8 @@ impl<K: Backend> Gate<K> {
     /// In the thread: an announcement that is not FREE was found.
     #[cold]
     fn wait_for_claim(&self, pause: impl Fn(u32)) {
-        // ORDERING: Acquire: E2, if it is released by now; Release: the mark in `own`, to whoever
-        // claims after the one that is there.
+        // ORDERING: Acquire: E2, if it is released by now; Release: what the thread did inside, to
+        // `is_waiting`. Weakened: preempt enter_against_suspend.
         let mut seen = self.claim.0.fetch_or(WANTED, AcqRel);
         for turn in 0.. {
             if seen & CLAIMED == 0 {
@@ -194,13 +221,16 @@ impl<K: Backend> Gate<K> {
 
     /// To be called by the handler of the backend's signal, on the thread whose gate this is, with
     /// all signals masked: stops if that is asked for, until resumed; acknowledges a request.
-    /// `context` is for who has it stopped ([`Suspended::context`]). True if the thread is to be
-    /// preempted: a request was there, and it ran the runtime's code. Async-signal-safe.
-    pub fn on_signal(&self, backend: &K, context: *mut ()) -> bool {
+    /// `context` is for who has it stopped ([`Suspended::context`]). Async-signal-safe.
+    pub fn on_signal(&self, backend: &K, context: *mut ()) -> Met {
         let wait = |word: &AtomicU32, value| backend.wait_stopped(word, value);
-        self.stop.answer(context, wait, |word| backend.wake(word));
+        let stopped = self.stop.answer(context, wait, |word| backend.wake(word));
         // ORDERING: Relaxed: the thread's own.
-        self.requests.acknowledge() && self.own.load(Relaxed) & STATE == INSIDE
+        match self.requests.acknowledge() {
+            true if self.own.load(Relaxed) & STATE == INSIDE => Met::Preempt,
+            false if !stopped => Met::Nothing,
+            _ => Met::Something,
+        }
     }
 
     /// The word that says whether its thread is to stop, or has, for backends that ask by a signal.
@@ -287,7 +317,7 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
         // ORDERING: Acquire: E3: the last thread is done with the handle.
         let own = gate.own.load(Acquire);
         let handle = match own & STATE {
-            GONE => self.backend.open().map_err(RegisterError::System),
+            GONE => (&self.backend).open().map_err(RegisterError::System),
             _ => Err(RegisterError::GateInUse),
         };
         let generation = (own & !STATE).wrapping_add(GENERATION);

@@ -8,7 +8,7 @@ use crate::model::futex::{self, Deadline, Waited};
 use crate::model::thread::{self, ThreadId};
 use crate::model::{Handler, Kernel, SigSet, sig};
 use crate::preempt::{
-    Answer, Backend, Barrier, Gate, Gates, Here, Member, StopError, StopWord, SuspendError,
+    Answer, Backend, Barrier, Gate, Gates, Here, Member, Met, StopError, StopWord, SuspendError,
     ThreadRef,
 };
 use crate::sync::{AtomicU32, relax};
@@ -84,7 +84,7 @@ unsafe impl Backend for Simulated {
     fn here(&self) -> &Here {
         &self.here[thread::current().number() % MOST]
     }
-    fn open(&self) -> Result<ThreadId, Errno> {
+    fn open(&'static self) -> Result<ThreadId, Errno> {
         Ok(thread::current())
     }
     fn close(&self, _: ThreadId) {}
@@ -205,7 +205,7 @@ impl<B: Barrier + 'static> World<B> {
         // SAFETY: of this backend.
         let gate = unsafe { self.gates().backend().here().gate::<Simulated>() };
         let Some(gate) = gate else { return };
-        if gate.on_signal(self.gates().backend(), core::ptr::null_mut()) {
+        if gate.on_signal(self.gates().backend(), core::ptr::null_mut()) == Met::Preempt {
             let at = usize::from(core::ptr::eq(gate, &self.statics().each[1]));
             let shown = &self.statics().shown[at];
             assert!(!shown.outside.get(), "preempted in external code");

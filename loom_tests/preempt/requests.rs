@@ -11,13 +11,13 @@ use crate::preempt::{Fenced, SuspendError};
 /// Claim: a request is acknowledged by the time its thread has ended, wherever it was met: inside,
 /// outside, on the way, or not at all as it could not be sent; and then what the thread did before
 /// is seen.
-/// Actors: the thread, its handler, one that asks. Bound 3. Fails, as a request for ever under way, if
+/// Actors: the thread, its handler, one that asks. Bound 4. Fails, as a request for ever under way, if
 /// any way out of the handler, of an attempt or of the thread does not acknowledge.
 #[test]
 fn request_always_acknowledged() {
     for failing in [None, Some(Failing::Interrupt)] {
         let name = format!("preempt::request_always_acknowledged: fails {}", failing.is_some());
-        Model::new(name).actors(3).bound(Bound::At(3)).check(move || {
+        Model::new(name).actors(3).bound(Bound::At(4)).check(move || {
             let world = World::new(Kernel::new().at_most(2).prompt(), Way::Signal, Fenced);
             world.backend().failing.set(failing);
             let mut member = world.register(0);

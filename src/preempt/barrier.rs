@@ -15,7 +15,7 @@ use crate::sys;
 ///
 /// If `look`, called after a store of its thread, does not see what another thread wrote to `claim`
 /// by a read-modify-write before it called `heavy`, then that thread, after `heavy`, sees the store.
-pub unsafe trait Barrier {
+pub unsafe trait Barrier: Sync {
     /// What is in `claim`, 0 for free; the thread that enters.
     fn look(&self, claim: &Claim) -> u32;
     /// Between the claims of one who would suspend and what he reads then.

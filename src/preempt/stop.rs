@@ -47,7 +47,7 @@ impl StopWord {
         self.word.swap(ASKED, Relaxed);
     }
 
-    /// In the handler, all signals masked: stops if that is asked, and returns when resumed.
+    /// In the handler, all signals masked: stops if that is asked, and returns true when resumed.
     /// `wait` sleeps while the word it is given has the value it is given; `wake` wakes one that
     /// sleeps on it. Async-signal-safe as far as these are.
     pub(super) fn answer(
@@ -55,13 +55,13 @@ impl StopWord {
         context: *mut (),
         wait: impl Fn(&AtomicU32, u32),
         wake: impl Fn(&AtomicU32),
-    ) {
+    ) -> bool {
         // ORDERING: Relaxed: published by the exchange.
         self.context.store(context, Relaxed);
         // ORDERING: Release: what the thread did, to `has_stopped`. Weakened: preempt
         // stopped_is_visible. Failure Relaxed: nothing is asked.
         if self.word.compare_exchange(ASKED, STOPPED, Release, Relaxed).is_err() {
-            return;
+            return false;
         }
         wake(&self.word);
         // ORDERING: Acquire: from `resume`: what was done to the thread. Weakened: preempt
@@ -69,6 +69,7 @@ impl StopWord {
         while self.word.load(Acquire) == STOPPED {
             wait(&self.word, STOPPED);
         }
+        true
     }
 
     /// By who asked: whether it has stopped by now.

@@ -99,7 +99,7 @@ pub unsafe trait Backend: Sync + Sized {
     /// The calling thread's own. Async-signal-safe.
     fn here(&self) -> &Here;
     /// A handle of the calling thread.
-    fn open(&self) -> Result<Self::Handle, Errno>;
+    fn open(&'static self) -> Result<Self::Handle, Errno>;
     /// The calling thread's handle is of no use any more.
     fn close(&self, handle: Self::Handle);
     /// Asks the thread to stop.
@@ -283,6 +283,7 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
         match own & STATE {
             _ if own & !STATE != thread.generation => Err(SuspendError::Gone),
             INSIDE => Ok(()),
+            EXTERNAL if thread.gate.is_waiting() => Ok(()),
             EXTERNAL => Err(SuspendError::External),
             _ => Err(SuspendError::Gone),
         }

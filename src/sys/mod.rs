@@ -73,11 +73,13 @@ cfg_if::cfg_if! {
                 mod altstack;
                 mod origin;
                 mod process;
+                mod stop;
                 mod thread_end;
                 mod unix;
                 pub(crate) use altstack::{Altstack, Entered};
                 #[cfg(test)]
                 pub(crate) use altstack::needed;
+                pub(crate) use stop::{Handler as StopHandler, OsThread, handle, yield_now};
                 pub(crate) use thread_end::{InChild, ThreadEnd};
                 pub(crate) use process::{AllBlocked, at_fork, die_by, thread_id};
                 pub(crate) use unix::{install, is_ignored, restore, set_default, set_ignored};

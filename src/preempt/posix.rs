@@ -1,0 +1,178 @@
+//! Stopping threads by a signal: POSIX.
+
+use core::ffi::{c_int, c_void};
+use core::fmt;
+use core::ptr;
+use core::time::Duration;
+
+use super::system::{Hook, here};
+use super::{Answer, Backend, Here, Met, StopError, StopWord};
+use crate::sync::{AtomicPtr, AtomicU32, Ordering::*};
+use crate::sys::{self, Deadline, Errno, OsThread, Waited};
+
+/// Threads are stopped by a signal to each, and wait in its handler.
+///
+/// The signal is SIGURG unless another is named: its default is to be ignored, so that one under way
+/// when the process executes another program does nothing there. It must not be used for anything
+/// else that minds handlers being interrupted. A handler that was there before is called for
+/// signals that are not ours.
+///
+/// A thread that masks the signal for longer than the patience is told as
+/// [`NotAnswering`](super::SuspendError::NotAnswering).
+pub struct Posix {
+    signal: c_int,
+    patience: Duration,
+    hook: Hook,
+    /// The handler that was there before; taken over once.
+    before: AtomicPtr<c_void>,
+    taken: AtomicU32,
+}
+
+/// The handle of a registered thread.
+#[derive(Debug)]
+pub struct PosixThread {
+    thread: OsThread,
+    backend: &'static Posix,
+}
+
+/// As long as an attempt to suspend takes, about; after that its thread needs a processor.
+const SPINS: u32 = 300;
+
+const UNTAKEN: u32 = 0;
+const TAKEN: u32 = 1;
+
+impl Posix {
+    /// By SIGURG, with a second's patience. `hook` runs in the handler on a thread that is to be
+    /// preempted, and may change the context (a `ucontext_t`) that the thread goes on with. It must
+    /// be async-signal-safe.
+    #[must_use]
+    pub const fn new(hook: Hook) -> Self {
+        Self::with(libc::SIGURG, Duration::from_secs(1), hook)
+    }
+
+    /// By this signal, with this patience for a thread that is to stop.
+    #[must_use]
+    pub const fn with(signal: c_int, patience: Duration, hook: Hook) -> Self {
+        let before = AtomicPtr::new(ptr::null_mut());
+        Self { signal, patience, hook, before, taken: AtomicU32::new(UNTAKEN) }
+    }
+
+    /// Puts the handler in place, at the first registration.
+    fn take_signal(&self) -> Result<(), Errno> {
+        // ORDERING: Relaxed: sigaction orders the handler with what comes after it, and doing it twice
+        // does no harm.
+        if self.taken.load(Relaxed) == TAKEN {
+            return Ok(());
+        }
+        let old = sys::handle(self.signal, on_signal)?;
+        let ours = on_signal as *const () as usize;
+        if old.sa_sigaction != ours && old.sa_flags & libc::SA_SIGINFO != 0 {
+            // ORDERING: Relaxed: a signal that was there first and is missed in between is SIGURG's
+            // usual fate.
+            self.before.store(ptr::with_exposed_provenance_mut(old.sa_sigaction), Relaxed);
+        }
+        self.taken.store(TAKEN, Relaxed);
+        Ok(())
+    }
+
+    fn send(&self, thread: &PosixThread) -> Result<(), StopError> {
+        thread.thread.send(self.signal).map_err(|errno| match errno {
+            Errno(libc::ESRCH) => StopError::Gone,
+            other => StopError::Refused(other),
+        })
+    }
+}
+
+extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    // SAFETY: this handler serves threads of this backend alone.
+    let Some(gate) = (unsafe { here().gate::<Posix>() }) else { return };
+    // Its own thread, which is registered as long as `here` says so.
+    let Some(handle) = gate.handle() else { return };
+    let backend = handle.backend;
+    match gate.on_signal(backend, context.cast()) {
+        Met::Preempt => (backend.hook)(context.cast()),
+        Met::Something => {}
+        Met::Nothing => backend.chain(signal, info, context),
+    }
+}
+
+impl Posix {
+    fn chain(&self, signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+        // ORDERING: Relaxed: see `take_signal`.
+        let before = self.before.load(Relaxed);
+        if !before.is_null() {
+            // SAFETY: the address of such a handler, as sigaction returned it.
+            let handler = unsafe { core::mem::transmute::<*mut c_void, sys::StopHandler>(before) };
+            handler(signal, info, context);
+        }
+    }
+}
+
+// SAFETY: `here` is a thread-local; a stopped thread waits in its handler until resumed, with all
+// signals masked; the handshake is `StopWord`'s.
+unsafe impl Backend for Posix {
+    type Handle = PosixThread;
+    /// A `ucontext_t`, on the stopped thread's stack.
+    type Context = *mut c_void;
+    type Exited = core::convert::Infallible;
+
+    #[inline]
+    fn here(&self) -> &Here {
+        here()
+    }
+
+    fn open(&'static self) -> Result<PosixThread, Errno> {
+        self.take_signal()?;
+        Ok(PosixThread { thread: OsThread::current(), backend: self })
+    }
+
+    fn close(&self, _: PosixThread) {}
+
+    fn ask(&self, handle: &PosixThread, word: &StopWord) -> Result<(), StopError> {
+        word.ask();
+        self.send(handle).inspect_err(|_| _ = word.withdraw())
+    }
+
+    fn confirm(&self, _: &PosixThread, word: &StopWord) -> Result<(), StopError> {
+        let until = Deadline::after(self.patience);
+        let wait = |word: &AtomicU32, value| sys::wait(word, value, Some(&until)) == Waited::Woken;
+        match word.wait(wait) {
+            Answer::Stopped => Ok(()),
+            Answer::Withdrawn => Err(StopError::NotAnswering),
+        }
+    }
+
+    fn context(&self, _: &PosixThread, word: &StopWord) -> *mut c_void {
+        word.context().cast()
+    }
+
+    fn resume(&self, _: &PosixThread, word: &StopWord) {
+        word.resume(sys::wake_one);
+    }
+
+    fn interrupt(&self, handle: &PosixThread, _: &StopWord) -> Result<bool, StopError> {
+        self.send(handle).map(|()| false)
+    }
+
+    fn pause(&self, turn: u32) {
+        if turn < SPINS { core::hint::spin_loop() } else { sys::yield_now() }
+    }
+
+    fn wait_stopped(&self, word: &AtomicU32, value: u32) {
+        sys::wait(word, value, None);
+    }
+
+    fn wake(&self, word: &AtomicU32) {
+        sys::wake_one(word);
+    }
+
+    fn exit(&self, code: i32) -> core::convert::Infallible {
+        std::process::exit(code)
+    }
+}
+
+impl fmt::Debug for Posix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Posix").field("signal", &self.signal).finish_non_exhaustive()
+    }
+}
