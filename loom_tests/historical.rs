@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 mod needm;
+mod preempt;
 mod threads;
 
 use super::go::{FIXUP, IDLE, RECEIVING, Wait, delivered_or_defaulted, one_signal, queue};

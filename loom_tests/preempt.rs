@@ -39,7 +39,7 @@ fn done_or_external(attempt: Result<(), SuspendError>) {
 }
 
 /// A thread works, calls out, and works again, while another tries to suspend it.
-fn out_and_back<B: Barrier + 'static>(kernel: Kernel, way: Way, barrier: B) {
+pub(crate) fn out_and_back<B: Barrier + 'static>(kernel: Kernel, way: Way, barrier: B) {
     let world = World::new(kernel, way, barrier);
     let mut member = world.register(0);
     let (theirs, target) = (world.clone(), member.thread());
@@ -255,12 +255,12 @@ fn fails<B: Barrier + 'static>(way: Way, failing: Failing, barrier: B) {
 }
 
 /// Claim: of two threads that suspend each other both come back (I5).
-/// Actors: two threads, their handlers. Bound 2, prompt. Fails, as a deadlock, if the turn is given
+/// Actors: two threads, their handlers. Bound 3. Fails, as a deadlock, if the turn is given
 /// up before the thread has stopped.
 #[test]
 fn mutual_suspend() {
     both_ways("mutual_suspend", 4, Some(3), |way| {
-        let world = World::new(Kernel::new().at_most(2).prompt(), way, Fenced);
+        let world = World::new(Kernel::new().at_most(2), way, Fenced);
         let member = world.register(0);
         let (theirs, first) = (world.clone(), member.thread());
         let (second, registered) = (Rc::new(Cell::new(None)), Arc::new(Note::new()));

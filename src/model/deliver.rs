@@ -56,7 +56,7 @@ pub(super) fn unmasked(run: &Rc<Run>, words: &Words, me: usize, at: &'static Loc
 }
 
 /// Whether the thread may still be interrupted by something it has not noticed.
-fn listens(run: &Run, me: usize) -> bool {
+pub(super) fn listens(run: &Run, me: usize) -> bool {
     let mut inner = run.borrow();
     let most = inner.at_most.unwrap_or(u32::MAX);
     let thread = &inner.threads[me];
@@ -67,7 +67,7 @@ fn listens(run: &Run, me: usize) -> bool {
 }
 
 /// Whether something was posted to this thread that it has not noticed.
-fn unnoticed(run: &Run, me: usize) -> bool {
+pub(super) fn unnoticed(run: &Run, me: usize) -> bool {
     let thread = &run.borrow().threads[me];
     thread.posted > thread.noticed
 }

@@ -161,8 +161,7 @@ fn expired(run: &Run, deadline: Option<&Deadline>) -> bool {
     deadline.is_some_and(|deadline| run.borrow().deadlines[deadline.0])
 }
 
-/// Whether something was posted to this thread that it has not noticed.
+/// Whether something was posted to this thread that it has not noticed, and will.
 fn signalled(run: &Run, me: usize) -> bool {
-    let thread = &run.borrow().threads[me];
-    thread.posted > thread.noticed && thread.mask != super::signals::SigSet::ALL
+    deliver::unnoticed(run, me) && deliver::listens(run, me)
 }
