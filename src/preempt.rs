@@ -189,9 +189,8 @@ impl<K: Backend> Gate<K> {
     /// Whether the thread waits for the claim that the caller holds, on its way out: it may be
     /// suspended, for it is not out yet.
     fn is_waiting(&self) -> bool {
-        // ORDERING: Acquire: from `wait_for_claim`: what it did inside. Weakened: preempt
-        // enter_against_suspend.
-        self.claim.0.load(Acquire) & WANTED != 0
+        // ORDERING: Relaxed: what it did inside is published when it stops.
+        self.claim.0.load(Relaxed) & WANTED != 0
     }
 
     fn release(&self) {
@@ -202,9 +201,9 @@ impl<K: Backend> Gate<K> {
     /// In the thread: an announcement that is not FREE was found.
     #[cold]
     fn wait_for_claim(&self, pause: impl Fn(u32)) {
-        // ORDERING: Acquire: E2, if it is released by now; Release: what the thread did inside, to
-        // `is_waiting`. Weakened: preempt enter_against_suspend.
-        let mut seen = self.claim.0.fetch_or(WANTED, AcqRel);
+        // ORDERING: Acquire: E2, if it is released by now. Weakened: preempt
+        // early_returns_leave_gate_open.
+        let mut seen = self.claim.0.fetch_or(WANTED, Acquire);
         for turn in 0.. {
             if seen & CLAIMED == 0 {
                 break;

@@ -94,7 +94,7 @@ unsafe impl Backend for Simulated {
             Way::System if self.kernel.suspend(*handle) => Ok(()),
             Way::System => self.refuses(),
             Way::Signal => {
-                word.ask();
+                word.ask(|turn| self.pause(turn));
                 self.tgkill(*handle).inspect_err(|_| _ = word.withdraw())
             }
         }

@@ -7,7 +7,7 @@ use super::lanes::Detail;
 use super::state::{Run, touch};
 use super::thread::ThreadId;
 use core::panic::Location;
-use core::sync::atomic::Ordering::{AcqRel, SeqCst};
+use core::sync::atomic::Ordering;
 use loom::sync::atomic::{AtomicU32, fence};
 
 /// Where a suspended thread sleeps, and where those sleep who wait for it to stop. No object of
@@ -45,7 +45,7 @@ impl Kernel {
     #[track_caller]
     pub fn membarrier(self) {
         let call = Call::enter(Location::caller());
-        fence(SeqCst);
+        fence(Ordering::SeqCst);
         let others: Vec<usize> = {
             let inner = call.run.borrow();
             let there = |&slot: &usize| slot != call.me && !inner.threads[slot].exited;
@@ -63,7 +63,7 @@ impl Kernel {
                 pay_barrier(&call.run, call.me, call.at);
             }
         }
-        fence(SeqCst);
+        fence(Ordering::SeqCst);
         call.leave("membarrier", Detail::Nothing);
     }
 
@@ -142,7 +142,7 @@ pub(super) fn exchange(run: &Run, me: usize) {
 
 /// Two that do this know all of each other.
 fn meet(line: &AtomicU32) {
-    line.fetch_add(0, AcqRel);
+    line.fetch_add(0, Ordering::AcqRel);
 }
 
 /// A thread that goes to sleep while its suspension is under way has stopped.
@@ -159,7 +159,7 @@ pub(super) fn asleep(run: &Run, me: usize) {
 /// Runs the barrier that others wait for, if any do.
 fn pay_barrier(run: &Run, me: usize, at: &'static Location<'static>) {
     if core::mem::take(&mut run.borrow().threads[me].barrier) {
-        fence(SeqCst);
+        fence(Ordering::SeqCst);
         run.row(me, "= barrier", Detail::Nothing, at);
         rouse_all(run, barrier_address(me));
     }

@@ -129,7 +129,7 @@ unsafe impl Backend for Posix {
     fn close(&self, _: PosixThread) {}
 
     fn ask(&self, handle: &PosixThread, word: &StopWord) -> Result<(), StopError> {
-        word.ask();
+        word.ask(|turn| self.pause(turn));
         self.send(handle).inspect_err(|_| _ = word.withdraw())
     }
 

@@ -2,19 +2,23 @@
 //!
 //! | word | written by | then |
 //! |---|---|---|
-//! | RUN | who resumes or withdraws | nothing is asked |
+//! | RUN | the thread, as it leaves its handler; who withdraws | nothing is asked |
 //! | ASKED | who holds the thread's claim | the signal was sent, or will be |
 //! | STOPPED | the thread, in its handler | it waits there while this stands |
+//! | RESUMED | who resumes | the thread is about to leave its handler |
+//!
+//! Nobody asks before the thread has left: else the next signal would be there when it returns, and
+//! two that suspend it in turn would keep it from its next instruction for ever (golang/go b89b4623eb).
 //!
 //! A signal that comes when nothing is asked, late or somebody else's, changes nothing; one that ends
-//! the wait for no reason is waited out (bdwgc#633, #657). A handler that finds ASKED once more after
-//! RUN, as it leaves, is called again by the signal of that question.
+//! the wait for no reason is waited out (bdwgc#633, #657).
 
 use crate::sync::{AtomicPtr, AtomicU32, Ordering::*, model_const_fn};
 
 const RUN: u32 = 0;
 const ASKED: u32 = 1;
 const STOPPED: u32 = 2;
+const RESUMED: u32 = 3;
 
 /// Whether the thread is to stop, or has stopped.
 #[derive(Debug)]
@@ -40,11 +44,17 @@ impl StopWord {
         }
     }
 
-    /// Before the signal; by who holds the claim.
-    pub fn ask(&self) {
-        // ORDERING: Relaxed: the signal orders nothing either; if it is faster, `withdraw` and the
-        // patience of who asked settle it.
-        self.word.swap(ASKED, Relaxed);
+    /// Before the signal; by who holds the claim. Waits for the thread to leave its handler, if it was
+    /// resumed just now.
+    pub fn ask(&self, pause: impl Fn(u32)) {
+        for turn in 0.. {
+            // ORDERING: Relaxed: the signal orders nothing either; if it is faster, `withdraw` and the
+            // patience of who asked settle it.
+            if self.word.compare_exchange(RUN, ASKED, Relaxed, Relaxed).is_ok() {
+                break;
+            }
+            pause(turn);
+        }
     }
 
     /// In the handler, all signals masked: stops if that is asked, and returns true when resumed.
@@ -69,6 +79,8 @@ impl StopWord {
         while self.word.load(Acquire) == STOPPED {
             wait(&self.word, STOPPED);
         }
+        // ORDERING: Relaxed: passes nothing on.
+        self.word.store(RUN, Relaxed);
         true
     }
 
@@ -107,7 +119,7 @@ impl StopWord {
     /// By who asked, once it has stopped.
     pub fn resume(&self, wake: impl Fn(&AtomicU32)) {
         // ORDERING: Release: to `answer`. Weakened: preempt stopped_is_visible.
-        self.word.store(RUN, Release);
+        self.word.store(RESUMED, Release);
         wake(&self.word);
     }
 
