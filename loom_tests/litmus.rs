@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::support::Payload;
 use super::{Control, Model};
-use crate::model::thread;
+use crate::model::{Kernel, thread};
 use crate::sync::Ordering::{self, AcqRel, Acquire, Relaxed, Release};
 use crate::sync::{AtomicU32, AtomicU64};
 
@@ -203,6 +203,10 @@ fn store_then_exchange(release: Ordering, acquire: Ordering) {
     );
 }
 
+fn store_then_load(release: Ordering, acquire: Ordering) {
+    pass(move |word| word.store(1, release), move |word| word.load(acquire) == 1);
+}
+
 fn add_then_load(release: Ordering, acquire: Ordering) {
     pass(
         move |word| {
@@ -232,6 +236,71 @@ edge! {
 edge! {
     /// List E3: a record made and counted -> who reads the counts.
     count_publishes: exchange_then_load, right(Release, Acquire), reason "Causality violation"
+}
+
+/// Gate E1 without a fence: each side writes its own word, then reads the other's.
+fn look_against_claim(release: Ordering, acquire: Ordering) {
+    let own = Arc::new((AtomicU64::new(0), AtomicU64::new(0)));
+    let theirs = Arc::clone(&own);
+    let thread = thread::spawn("thread", move || {
+        theirs.0.store(1, Relaxed);
+        theirs.1.compare_exchange(0, 0, release, Relaxed).is_ok()
+    });
+    let claimed = own.1.compare_exchange(0, 1, acquire, Relaxed).is_ok();
+    let seen = own.0.load(Relaxed) == 1;
+    let out = thread.join();
+    assert!(!claimed || seen || !out, "out, and not seen to be out");
+}
+
+/// The same by plain accesses, where the one that claims runs a barrier on the other.
+fn look_against_barrier(heavy: bool) {
+    let kernel = Kernel::new().at_most(1);
+    let own = Arc::new((AtomicU64::new(0), AtomicU64::new(0)));
+    let theirs = Arc::clone(&own);
+    let claims = thread::spawn("claims", move || {
+        theirs.1.store(1, Relaxed);
+        if heavy {
+            kernel.membarrier();
+        }
+        theirs.0.load(Relaxed) == 1
+    });
+    own.0.store(1, Relaxed);
+    let out = own.1.load(Relaxed) == 0;
+    let seen = claims.join();
+    assert!(seen || !out, "out, and not seen to be out");
+}
+
+#[test]
+fn heavy_barrier() {
+    Model::new("litmus::heavy_barrier").actors(2).check(|| look_against_barrier(true));
+}
+
+#[test]
+fn no_heavy_barrier() {
+    Control::new("litmus::no_heavy_barrier", "not seen to be out")
+        .actors(2)
+        .check(|| look_against_barrier(false));
+}
+
+edge! {
+    /// Gate E1: going out -> who claims later, by read-modify-writes of one word.
+    look_then_claim: look_against_claim, right(Release, Acquire), reason "not seen to be out"
+}
+edge! {
+    /// Gate E2: release -> who claims next.
+    release_then_claim: exchange_then_exchange, right(Release, Acquire), reason "Causality violation"
+}
+edge! {
+    /// The handshake: a thread stops -> who asked it to.
+    stop_publishes: exchange_then_load, right(Release, Acquire), reason "Causality violation"
+}
+edge! {
+    /// The handshake: who resumes -> the thread.
+    resume_publishes: store_then_load, right(Release, Acquire), reason "Causality violation"
+}
+edge! {
+    /// Requests: acknowledged -> who asked.
+    acknowledged_publishes: exchange_then_load, right(Release, Acquire), reason "Causality violation"
 }
 
 /// Queue E1 for a coalesced send: the first makes the slot pending, the second is merged. The main
