@@ -316,7 +316,7 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
         // ORDERING: Acquire: E3: the last thread is done with the handle.
         let own = gate.own.load(Acquire);
         let handle = match own & STATE {
-            GONE => (&self.backend).open().map_err(RegisterError::System),
+            GONE => self.backend.open().map_err(RegisterError::System),
             _ => Err(RegisterError::GateInUse),
         };
         let generation = (own & !STATE).wrapping_add(GENERATION);

@@ -93,7 +93,8 @@ fn with_worker<R>(body: impl FnOnce(ThreadRef<System>, i32) -> R) -> R {
 /// One running thread: ours, and the same handshake without a gate.
 pub(crate) fn table(rounds: usize) -> Vec<String> {
     handle_by_hand();
-    (LazyLock::force(&STOPPED), LazyLock::force(&RESUME));
+    LazyLock::force(&STOPPED);
+    LazyLock::force(&RESUME);
     let samples: Vec<[u64; 2]> = with_worker(|thread, tid| {
         let ours = || drop(GATES.try_suspend(thread).expect("it runs"));
         let by_hand = || {
