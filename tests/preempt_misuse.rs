@@ -201,10 +201,10 @@ fn foreign_signals_of_the_same_number() {
     isolated("foreign_signals_of_the_same_number", || {
         let puppet = Puppet::new();
         puppet.does(|_| {
-            // SAFETY: the calling thread exists.
-            (0..100).for_each(|_| {
-                _ = unsafe { libc::pthread_kill(libc::pthread_self(), libc::SIGURG) }
-            });
+            for _ in 0..100 {
+                // SAFETY: the calling thread exists.
+                unsafe { libc::pthread_kill(libc::pthread_self(), libc::SIGURG) };
+            }
         });
         assert_eq!((MET.load(Relaxed), attempt(puppet.thread)), (0, Ok(())));
         puppet.does(|_| set_mask(1 << libc::SIGURG));

@@ -6,6 +6,7 @@ mod attach;
 mod extra_list;
 mod hub;
 mod models_ledger;
+mod preempt;
 mod queue;
 mod tidy;
 mod transitions;
