@@ -216,7 +216,7 @@ fn the_world_is_stopped_and_preempted() {
             PREEMPTED.load(Relaxed)
         );
         assert_eq!(asked, acknowledged);
-        assert!(account.suspended > 1000 && PREEMPTED.load(Relaxed) > 0);
+        assert!(account.suspended > 100 && PREEMPTED.load(Relaxed) > 0);
     });
 }
 
