@@ -155,7 +155,7 @@ unsafe impl Backend for Posix {
     }
 
     fn pause(&self, turn: u32) {
-        if turn < SPINS { core::hint::spin_loop() } else { sys::yield_now() }
+        if turn < SPINS { core::hint::spin_loop() } else { std::thread::yield_now() }
     }
 
     fn wait_stopped(&self, word: &AtomicU32, value: u32) {

@@ -160,8 +160,7 @@ unsafe impl Backend for Windows {
         if turn < 300 {
             core::hint::spin_loop();
         } else {
-            // SAFETY: no preconditions.
-            unsafe { win::SwitchToThread() };
+            std::thread::yield_now();
         }
     }
 

@@ -1,4 +1,4 @@
-//! Interrupting one thread. man 2 tgkill, sigaction, sched_yield.
+//! Interrupting one thread. man 2 tgkill, sigaction.
 
 use core::ffi::{c_int, c_void};
 use core::mem::zeroed;
@@ -72,10 +72,4 @@ pub(crate) fn handle(signal: c_int, handler: Handler) -> Result<libc::sigaction,
         0 => Ok(old),
         _ => Err(Errno(errno::get())),
     }
-}
-
-/// Others' turn on this processor. Async-signal-safe.
-pub(crate) fn yield_now() {
-    // SAFETY: no preconditions.
-    unsafe { libc::sched_yield() };
 }
