@@ -1,6 +1,6 @@
 //! The gate on Windows: threads suspended by the system, and processes that end meanwhile.
 //!
-//! Bounded: 20,000 suspensions; 100 ends of a process (or as many as PORTCULLIS_ENDS says), each
+//! Bounded: 2,000 suspensions; 100 ends of a process (or as many as PORTCULLIS_ENDS says), each
 //! within ten seconds, and until the first hang, at most 200, of those that end past the gate.
 #![cfg(all(windows, not(loom)))]
 
@@ -40,7 +40,7 @@ fn suspended_inside_and_never_outside() {
         let mut member = FENCED.register(&FIRST).unwrap();
         name.send(member.thread()).unwrap();
         while !OVER.load(Acquire) {
-            (0..50).for_each(|_| _ = HEAP.fetch_add(1, Relaxed));
+            (0..500).for_each(|_| _ = HEAP.fetch_add(1, Relaxed));
             let external = member.external();
             OUTSIDE.store(true, Relaxed);
             (0..20).for_each(|_| std::hint::spin_loop());
@@ -50,7 +50,10 @@ fn suspended_inside_and_never_outside() {
     });
     let target = named.recv().unwrap();
     let (mut suspended, mut external, mut acknowledged) = (0, 0, 0);
-    for round in 0..20_000 {
+    for round in 0.. {
+        if suspended == 2000 {
+            break;
+        }
         match FENCED.try_suspend(target) {
             Ok(guard) => {
                 stands_still();
@@ -73,7 +76,7 @@ fn suspended_inside_and_never_outside() {
     mutator.join().unwrap();
     assert_eq!(FENCED.try_suspend(target).map(drop), Err(SuspendError::Gone));
     println!("{suspended} suspended, {external} external, {acknowledged} preempted");
-    assert!(suspended > 100 && PREEMPTED.load(Relaxed) > 0);
+    assert!(acknowledged > 0 && PREEMPTED.load(Relaxed) >= acknowledged.into());
 }
 
 #[test]
