@@ -100,15 +100,18 @@ fn the_system_has_a_heavy_barrier() {
 
 const ROLE: &str = "PORTCULLIS_END";
 
-/// Ends while another thread suspends the one that ends it (golang/go#35775).
+/// Ends while another thread suspends the one that ends it (golang/go#35775), or all that there are,
+/// as one that patches code does (KNSoft.SlimDetours#31).
 fn end_of(role: &str) -> ! {
     let mut member = FENCED.register(&FIRST).unwrap();
     let target = member.thread();
     let go = std::sync::Arc::new(AtomicBool::new(false));
     let begun = go.clone();
     thread::spawn(move || {
+        let mut all = [Target::new(target)];
         loop {
             drop(FENCED.try_suspend(target));
+            drop(FENCED.stop_all(&mut all));
             begun.store(true, Release);
             thread::yield_now();
         }

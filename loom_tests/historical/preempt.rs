@@ -229,12 +229,6 @@ fn go80982_lock_between_suspend_and_resume() {
         });
 }
 
-/// A thread's handle, by a value that the next one to open a handle gets when it was closed.
-#[derive(Default)]
-struct Handles {
-    names: Cell<Option<ThreadId>>,
-}
-
 /// golang/go#50557 (C5), c216c3aa9f (C6): the handle is read, the thread ends its runtime life and
 /// closes it, another thread's has the same value.
 /// Passes: `preempt::thread_gone_during_suspend`.
@@ -243,17 +237,11 @@ fn go50557_suspend_after_unminit() {
     Control::new("historical::go50557_suspend_after_unminit", "the wrong thread").actors(2).check(
         || {
             let kernel = Kernel::new().at_most(1).prompt().suspending();
-            let handles = Rc::new(Handles::default());
-            let published = Arc::new(AtomicU32::new(0));
-            handles.names.set(Some(thread::main()));
-            published.store(1, Release);
-            let (table, handle) = (Rc::clone(&handles), Arc::clone(&published));
+            let published = Rc::new(Cell::new(Some(kernel.open_thread(thread::main()))));
+            let handle = Rc::clone(&published);
             let profiler = thread::spawn("profiler", move || {
-                if handle.load(Acquire) == 0 {
-                    return;
-                }
-                relax();
-                let Some(named) = table.names.get() else { return };
+                let Some(handle) = handle.get() else { return };
+                let Some(named) = kernel.thread_of(handle) else { return };
                 if named != thread::main() {
                     violation("suspended the wrong thread");
                 }
@@ -261,10 +249,12 @@ fn go50557_suspend_after_unminit() {
                 kernel.thread_context(named);
                 kernel.resume(named);
             });
-            // unminit closes the handle; the value is given to who opens one next.
-            published.store(0, Release);
-            handles.names.set(Some(profiler.id()));
+            let own = published.get().expect("it is registered");
             relax();
+            published.set(None);
+            // unminit
+            kernel.close_thread(own);
+            kernel.open_thread(profiler.id());
             profiler.join();
         },
     );

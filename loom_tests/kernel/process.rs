@@ -239,3 +239,32 @@ fn suspended_not_yet() {
         .actors(2)
         .check(|| suspend(false));
 }
+
+/// A handle is closed while another thread has read its value, and opened for a third.
+fn handle_reused(looks_again: bool) {
+    let kernel = Kernel::new().at_most(0);
+    let handle = kernel.open_thread(thread::main());
+    let other = thread::spawn("other", move || {
+        let named = kernel.thread_of(handle);
+        let right = !looks_again || kernel.thread_of(handle) == named;
+        (named, right)
+    });
+    kernel.close_thread(handle);
+    assert_eq!(kernel.open_thread(other.id()), handle, "the value is given out again");
+    let (id, (named, right)) = (other.id(), other.join());
+    assert!(right, "one value, two threads");
+    assert!(named.is_none_or(|named| named == thread::main() || named == id));
+}
+
+/// Claim: a closed handle's value names nobody, and then whoever gets it.
+#[test]
+fn handle_names_one_at_a_time() {
+    Model::new("kernel::handle_names_one_at_a_time").actors(2).check(|| handle_reused(false));
+}
+
+#[test]
+fn handle_names_another() {
+    Control::new("kernel::handle_names_another", "one value, two threads")
+        .actors(2)
+        .check(|| handle_reused(true));
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::support::Payload;
 use crate::model::futex::{self, Deadline, Waited};
 use crate::model::thread::{self, ThreadId};
-use crate::model::{Handler, Kernel, SigSet, sig};
+use crate::model::{Handler, Kernel, SigSet, ThreadHandle, sig};
 use crate::preempt::{
     Answer, Backend, Barrier, Gate, Gates, Here, Member, Met, StopError, StopWord, SuspendError,
     ThreadRef,
@@ -61,11 +61,16 @@ impl Simulated {
         Ok(())
     }
 
-    fn tgkill(&self, thread: ThreadId) -> Result<(), StopError> {
-        match self.kernel.try_tgkill(thread, sig::USR1) {
-            true => Ok(()),
-            false => self.refuses(),
+    fn tgkill(&self, handle: ThreadHandle) -> Result<(), StopError> {
+        match self.kernel.thread_of(handle) {
+            Some(thread) if self.kernel.try_tgkill(thread, sig::USR1) => Ok(()),
+            _ => self.refuses(),
         }
+    }
+
+    /// The thread of a handle that is open, as those of claimed gates are.
+    fn named(&self, handle: ThreadHandle) -> ThreadId {
+        self.kernel.thread_of(handle).expect("claimed, so it is open")
     }
 
     /// Asked for a thread that has ended.
@@ -77,37 +82,41 @@ impl Simulated {
 
 // SAFETY: stops are the simulated kernel's, or the handshake's.
 unsafe impl Backend for Simulated {
-    type Handle = ThreadId;
+    type Handle = ThreadHandle;
     type Context = ();
     type Exited = ();
 
     fn here(&self) -> &Here {
         &self.here[thread::current().number() % MOST]
     }
-    fn open(&'static self) -> Result<ThreadId, Errno> {
-        Ok(thread::current())
+    fn open(&'static self) -> Result<ThreadHandle, Errno> {
+        Ok(self.kernel.open_thread(thread::current()))
     }
-    fn close(&self, _: ThreadId) {}
-    fn ask(&self, handle: &ThreadId, word: &StopWord) -> Result<(), StopError> {
+    fn close(&self, handle: ThreadHandle) {
+        self.kernel.close_thread(handle);
+    }
+    fn ask(&self, handle: &ThreadHandle, word: &StopWord) -> Result<(), StopError> {
         self.fails(Failing::Ask)?;
         match self.way {
-            Way::System if self.kernel.suspend(*handle) => Ok(()),
-            Way::System => self.refuses(),
+            Way::System => match self.kernel.thread_of(*handle) {
+                Some(thread) if self.kernel.suspend(thread) => Ok(()),
+                _ => self.refuses(),
+            },
             Way::Signal => {
                 word.ask(|turn| self.pause(turn));
                 self.tgkill(*handle).inspect_err(|_| _ = word.withdraw())
             }
         }
     }
-    fn confirm(&self, handle: &ThreadId, word: &StopWord) -> Result<(), StopError> {
+    fn confirm(&self, handle: &ThreadHandle, word: &StopWord) -> Result<(), StopError> {
         let failed = self.fails(Failing::Confirm);
         let answer = match self.way {
             Way::System => {
                 if failed.is_err() {
-                    self.kernel.resume(*handle);
+                    self.kernel.resume(self.named(*handle));
                     return failed;
                 }
-                self.kernel.thread_context(*handle);
+                self.kernel.thread_context(self.named(*handle));
                 Answer::Stopped
             }
             Way::Signal if failed.is_err() => word.withdraw(),
@@ -123,14 +132,14 @@ unsafe impl Backend for Simulated {
             Answer::Withdrawn => Err(StopError::NotAnswering),
         }
     }
-    fn context(&self, _: &ThreadId, _: &StopWord) {}
-    fn resume(&self, handle: &ThreadId, word: &StopWord) {
+    fn context(&self, _: &ThreadHandle, _: &StopWord) {}
+    fn resume(&self, handle: &ThreadHandle, word: &StopWord) {
         match self.way {
-            Way::System => self.kernel.resume(*handle),
+            Way::System => self.kernel.resume(self.named(*handle)),
             Way::Signal => word.resume(futex::wake_one),
         }
     }
-    fn interrupt(&self, handle: &ThreadId, _: &StopWord) -> Result<bool, StopError> {
+    fn interrupt(&self, handle: &ThreadHandle, _: &StopWord) -> Result<bool, StopError> {
         self.fails(Failing::Interrupt)?;
         self.sent.set(self.sent.get() + 1);
         self.tgkill(*handle).map(|()| false)

@@ -120,6 +120,7 @@ pub use control::Control;
 pub use disposition::{Disposition, Handler};
 pub use kernel::{How, Kernel, Outcome};
 pub use signals::{SigSet, Signal, sig};
+pub use suspend::ThreadHandle;
 
 /// Atomics for a handler's own state, every operation a place where a signal may land.
 pub mod atomic {

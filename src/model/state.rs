@@ -58,6 +58,8 @@ pub(super) struct Inner {
     pub(super) processes: Vec<Process>,
     pub(super) sleepers: Vec<Sleeper>,
     pub(super) deadlines: Vec<bool>,
+    /// Open thread handles, by value.
+    pub(super) handles: Vec<Option<super::thread::ThreadId>>,
     pub(super) coins_used: usize,
     /// Nothing is ever in flight.
     pub(super) prompt: bool,
@@ -176,6 +178,7 @@ impl Run {
                 processes: Vec::new(),
                 sleepers: Vec::new(),
                 deadlines: Vec::new(),
+                handles: Vec::new(),
                 coins_used: 0,
                 prompt: false,
                 suspending: false,

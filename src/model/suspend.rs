@@ -22,7 +22,46 @@ fn barrier_address(slot: usize) -> usize {
     201 + slot
 }
 
+/// A handle of a thread: a value that is given out again once it was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadHandle(usize);
+
 impl Kernel {
+    /// A handle of `thread`: the lowest value that is not in use.
+    #[track_caller]
+    pub fn open_thread(self, thread: ThreadId) -> ThreadHandle {
+        let call = Call::enter(Location::caller());
+        touch(&call.words.shared);
+        let value = {
+            let handles = &mut call.run.borrow().handles;
+            let free = handles.iter().position(Option::is_none);
+            let value = free.unwrap_or(handles.len());
+            handles.resize(handles.len().max(value + 1), None);
+            handles[value] = Some(thread);
+            value
+        };
+        call.leave("open thread", Detail::Number(value as u64));
+        ThreadHandle(value)
+    }
+
+    /// Closes it: its value may come to name another thread.
+    #[track_caller]
+    pub fn close_thread(self, handle: ThreadHandle) {
+        let call = Call::enter(Location::caller());
+        touch(&call.words.shared);
+        call.run.borrow().handles[handle.0] = None;
+        call.leave("close handle", Detail::Number(handle.0 as u64));
+    }
+
+    /// The thread that the value names now.
+    #[must_use]
+    pub fn thread_of(self, handle: ThreadHandle) -> Option<ThreadId> {
+        let run = Run::expect();
+        touch(&run.words().expect("booted").shared);
+        let thread = run.borrow().handles[handle.0];
+        thread
+    }
+
     /// `SuspendThread`: asks for `thread` to stop, and returns. The thread may take some more
     /// steps; [`Kernel::thread_context`] waits until it has stopped. Suspensions are counted. False
     /// if the thread has ended.
