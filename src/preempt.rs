@@ -54,7 +54,7 @@
 //!
 //! - E1: going out -> who claims later: it sees EXTERNAL. By [`Barrier`].
 //! - E2: `release` -> who goes out and waited for it, and the next who claims.
-//! - E3: coming back, `register` -> who reads INSIDE.
+//! - E3: going out, the thread's end -> who reads so in `own`: what the thread did before.
 //!
 //! Registers and memory of a thread that has stopped are the backend's to publish.
 //!
@@ -214,7 +214,7 @@ impl<K: Backend> Gate<K> {
         }
         // Nobody else changes it while it is WANTED and not CLAIMED.
         // ORDERING: Release: E1, to the next who claims. Weakened: preempt
-        // enter_waits_for_one_suspension_only.
+        // early_returns_leave_gate_open.
         self.claim.0.store(0, Release);
     }
 
@@ -276,8 +276,7 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
     /// The calling thread goes out.
     #[inline]
     fn go_out(&self, gate: &Gate<K>, own: u32) {
-        // ORDERING: Release: what the thread did inside, to who finds it outside. Read by
-        // `claimed_state`.
+        // ORDERING: Release: E3 to `is_inside`. Weakened: preempt external_is_published.
         gate.own.store(own | EXTERNAL, Release);
         if self.barrier.look(&gate.claim) != 0 {
             gate.wait_for_claim(|turn| self.backend.pause(turn));
@@ -287,8 +286,8 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
     /// The calling thread comes back.
     #[inline]
     fn come_back(&self, gate: &Gate<K>, own: u32) {
-        // ORDERING: Release: E3 to `claimed_state`. Weakened: preempt enter_against_suspend.
-        gate.own.store(own | INSIDE, Release);
+        // ORDERING: Relaxed: who has it stopped learns by that what it did.
+        gate.own.store(own | INSIDE, Relaxed);
     }
 
     /// Registers the calling thread at this gate: it may be suspended from now on, until the member
@@ -313,7 +312,8 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
             }
             self.backend.pause(turn);
         }
-        // ORDERING: Acquire: E3: the last thread is done with the handle.
+        // ORDERING: Acquire: E3 from `unregister`: the last thread is done with the handle. Weakened:
+        // preempt gate_changes_hands.
         let own = gate.own.load(Acquire);
         let handle = match own & STATE {
             GONE => self.backend.open().map_err(RegisterError::System),
@@ -338,7 +338,7 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
         let handle = gate.handle.with_mut(|place| unsafe { (*place).take() });
         handle.into_iter().for_each(|handle| self.backend.close(handle));
         gate.requests.acknowledge();
-        // ORDERING: Release: E3 to the next `register`: the handle is gone.
+        // ORDERING: Release: E3 to the next `register`. Weakened: preempt gate_changes_hands.
         gate.own.store(generation | GONE, Release);
     }
 }

@@ -68,7 +68,7 @@ unsafe impl Barrier for Asymmetric {
     fn look(&self, claim: &Claim) -> u32 {
         // Keeps the compiler from moving the load before the store.
         compiler_fence(SeqCst);
-        // ORDERING: Acquire: E2 from `release`. Weakened: preempt asymmetric_enter_against_suspend.
+        // ORDERING: Acquire: E2 from `release`. Weakened: preempt early_returns_leave_gate_open.
         claim.0.load(Acquire)
     }
 

@@ -44,7 +44,7 @@ impl Requests {
         let done = self.acknowledged.load(Relaxed);
         let next = done.wrapping_add(1);
         // ORDERING: Release: what was done before a request, to the handler that meets it. Weakened:
-        // preempt request_always_acknowledged. Failure Relaxed: somebody else's is met.
+        // preempt request_publishes. Failure Relaxed: somebody else's is met.
         match self.asked.compare_exchange(done, next, Release, Relaxed) {
             Ok(_) => Asked::New(next),
             Err(under_way) => Asked::UnderWay(under_way),
@@ -53,17 +53,17 @@ impl Requests {
 
     /// Whatever is asked for is done, or will not be. True if something was.
     pub(super) fn acknowledge(&self) -> bool {
-        // ORDERING: Acquire: from `ask`. Weakened: preempt request_always_acknowledged.
+        // ORDERING: Acquire: from `ask`. Weakened: preempt request_publishes.
         let asked = self.asked.load(Acquire);
         // Not back: another thread may have acknowledged this one and more (a failed attempt).
         // ORDERING: Release: what the thread did until then, to `is`. Weakened: preempt
-        // request_always_acknowledged. Failure Relaxed: there was nothing.
+        // request_publishes. Failure Relaxed: there was nothing.
         let before = asked.wrapping_sub(1);
         self.acknowledged.compare_exchange(before, asked, Release, Relaxed).is_ok()
     }
 
     fn is_acknowledged(&self, generation: u32) -> bool {
-        // ORDERING: Acquire: from `acknowledge`. Weakened: preempt request_always_acknowledged.
+        // ORDERING: Acquire: from `acknowledge`. Weakened: preempt request_publishes.
         let done = self.acknowledged.load(Acquire);
         done.wrapping_sub(generation) < 1 << 31
     }

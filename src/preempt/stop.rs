@@ -69,13 +69,13 @@ impl StopWord {
         // ORDERING: Relaxed: published by the exchange.
         self.context.store(context, Relaxed);
         // ORDERING: Release: what the thread did, to `has_stopped`. Weakened: preempt
-        // stopped_is_visible. Failure Relaxed: nothing is asked.
+        // enter_against_suspend. Failure Relaxed: nothing is asked.
         if self.word.compare_exchange(ASKED, STOPPED, Release, Relaxed).is_err() {
             return false;
         }
         wake(&self.word);
         // ORDERING: Acquire: from `resume`: what was done to the thread. Weakened: preempt
-        // stopped_is_visible.
+        // enter_against_suspend.
         while self.word.load(Acquire) == STOPPED {
             wait(&self.word, STOPPED);
         }
@@ -86,7 +86,7 @@ impl StopWord {
 
     /// By who asked: whether it has stopped by now.
     pub fn has_stopped(&self) -> bool {
-        // ORDERING: Acquire: from `answer`. Weakened: preempt stopped_is_visible.
+        // ORDERING: Acquire: from `answer`. Weakened: preempt enter_against_suspend.
         self.word.load(Acquire) == STOPPED
     }
 
@@ -118,7 +118,7 @@ impl StopWord {
 
     /// By who asked, once it has stopped.
     pub fn resume(&self, wake: impl Fn(&AtomicU32)) {
-        // ORDERING: Release: to `answer`. Weakened: preempt stopped_is_visible.
+        // ORDERING: Release: to `answer`. Weakened: preempt enter_against_suspend.
         self.word.store(RESUMED, Release);
         wake(&self.word);
     }

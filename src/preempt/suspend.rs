@@ -278,7 +278,7 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
 
     /// By who has claimed it, after the barrier.
     fn is_inside(&self, thread: ThreadRef<K>) -> Result<(), SuspendError> {
-        // ORDERING: Acquire: E3. Weakened: preempt stopped_is_visible.
+        // ORDERING: Acquire: E3 from `go_out`. Weakened: preempt external_is_published.
         let own = thread.gate.own.load(Acquire);
         match own & STATE {
             _ if own & !STATE != thread.generation => Err(SuspendError::Gone),
