@@ -58,8 +58,7 @@ impl Kernel {
     pub fn thread_of(self, handle: ThreadHandle) -> Option<ThreadId> {
         let run = Run::expect();
         touch(&run.words().expect("booted").shared);
-        let thread = run.borrow().handles[handle.0];
-        thread
+        run.borrow().handles[handle.0]
     }
 
     /// `SuspendThread`: asks for `thread` to stop, and returns. The thread may take some more
