@@ -319,9 +319,11 @@ fn cancelled_while_attached() {
     });
 }
 
+/// How many threads came to `setgid_and_end`.
+static CAME: AtomicU32 = AtomicU32::new(0);
+
 extern "C" fn setgid_and_end(_: *mut c_void) -> c_long {
-    static TURN: AtomicU32 = AtomicU32::new(0);
-    let even = TURN.fetch_add(1, Relaxed) % 2 == 0;
+    let even = CAME.fetch_add(1, Relaxed) % 2 == 0;
     visit(&attach(if even { Binding::Bound } else { Binding::Unbound }));
     1 + c_long::from((foreign().setgid)(1))
 }
@@ -336,8 +338,14 @@ fn setgid_stress() {
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
+                // The library's lock is not fair: without a pause for whoever creates a thread,
+                // none would be created for seconds.
                 while !over.load(Acquire) {
-                    assert_eq!((foreign().setgid)(1), 0);
+                    let came = CAME.load(Relaxed);
+                    assert_eq!((foreign().setgid)(4), 0);
+                    while CAME.load(Relaxed) == came && !over.load(Acquire) {
+                        std::thread::yield_now();
+                    }
                 }
             });
             for _ in 0..10 {
