@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | a thread that is to be suspended | [`Gates::register`], once; then by its [`Member`] go out and come back | end registered |
 //! | any thread, registered or not | [`Gates::try_suspend`], [`Gates::stop_all`], [`Gates::request`] | suspend itself; block, allocate or log while it has a thread suspended |
+//! | the child of a fork | [`Gates::reset_after_fork`], first of all | |
 //! | the system, on a thread | [`Gate::on_signal`] from the handler of the backend's signal | |
 //!
 //! # States
@@ -37,6 +38,7 @@
 //! | release | `claim` without CLAIMED |
 //! | resume | ask the backend; release |
 //! | the thread ends | as go out; `own` = GONE |
+//! | fork, in the child | `claim` FREE; `own` GONE but for the thread that lives on; no turn |
 //!
 //! # Invariants
 //!
@@ -78,6 +80,7 @@
 
 mod barrier;
 mod error;
+mod fork;
 mod member;
 #[cfg(all(feature = "std", unix, not(all(loom, any(test, feature = "loom")))))]
 mod posix;
@@ -180,7 +183,7 @@ impl<K: Backend> Gate<K> {
 
     /// The claim, if it was free. Who holds it sees what its thread did before it last went out or
     /// came back, once the barrier is through.
-    fn claim(&self) -> Result<(), u32> {
+    pub(crate) fn claim(&self) -> Result<(), u32> {
         // ORDERING: Acquire: E1 from a look by read-modify-write, E2 from `release`. Weakened:
         // preempt enter_against_suspend. Failure Relaxed: whoever is told does nothing.
         self.claim.0.compare_exchange(0, CLAIMED, Acquire, Relaxed).map(|_| ())

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use common::*;
 use portcullis::preempt::{
     Asymmetric, Backend, Checked, Either, ExitError, Fenced, Gate, Gates, Member, RegisterError,
-    SuspendError, System, ThreadRef,
+    SuspendError, System, Target, ThreadRef,
 };
 
 #[global_allocator]
@@ -26,6 +26,8 @@ static MET: AtomicU32 = AtomicU32::new(0);
 
 fn met(_: *mut ()) {
     MET.fetch_add(1, Relaxed);
+    // SAFETY: the thread's own.
+    unsafe { *libc::__errno_location() = libc::EXDEV };
 }
 
 static GATES: LazyLock<Gates<Either, System>> = LazyLock::new(|| {
@@ -70,6 +72,12 @@ impl Puppet {
         self.handle.join().unwrap();
         self.thread
     }
+}
+
+/// To the calling thread.
+fn raise() {
+    // SAFETY: the calling thread exists.
+    unsafe { libc::pthread_kill(libc::pthread_self(), libc::SIGURG) };
 }
 
 fn attempt(thread: Thread) -> Result<(), SuspendError> {
@@ -201,10 +209,7 @@ fn foreign_signals_of_the_same_number() {
     isolated("foreign_signals_of_the_same_number", || {
         let puppet = Puppet::new();
         puppet.does(|_| {
-            for _ in 0..100 {
-                // SAFETY: the calling thread exists.
-                unsafe { libc::pthread_kill(libc::pthread_self(), libc::SIGURG) };
-            }
+            (0..100).for_each(|_| raise());
         });
         assert_eq!((MET.load(Relaxed), attempt(puppet.thread)), (0, Ok(())));
         puppet.does(|_| set_mask(1 << libc::SIGURG));
@@ -227,6 +232,96 @@ fn foreign_signals_of_the_same_number() {
         }
         assert_eq!(MET.load(Relaxed), 1);
         puppet.end();
+    });
+}
+
+static OURS: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn plain(signal: i32) {
+    assert_eq!(signal, libc::SIGURG);
+    OURS.fetch_add(1, Relaxed);
+}
+
+/// What had the signal before has what is not the gate's: on any thread.
+#[test]
+fn a_handler_that_was_there_before() {
+    isolated("a_handler_that_was_there_before", || {
+        set_disposition(libc::SIGURG, Disposition::simple(plain as *const () as usize));
+        let puppet = Puppet::new();
+        // This thread is not registered.
+        kill_self(libc::SIGURG);
+        assert_eq!(OURS.load(Relaxed), 1);
+        puppet.does(|_| raise());
+        assert_eq!((OURS.load(Relaxed), MET.load(Relaxed)), (2, 0));
+        GATES.request(puppet.thread).unwrap();
+        assert_eq!(attempt(puppet.thread), Ok(()));
+        while MET.load(Relaxed) == 0 {
+            thread::yield_now();
+        }
+        assert_eq!(OURS.load(Relaxed), 2, "the gate's own are not handed on");
+        puppet.end();
+    });
+}
+
+/// The interrupted code finds its errno as it was, whatever the hook does to it.
+#[test]
+fn errno_stays_as_it_was() {
+    isolated("errno_stays_as_it_was", || {
+        static READY: AtomicBool = AtomicBool::new(false);
+        let puppet = Puppet::new();
+        puppet
+            .tell
+            .send(|_| {
+                // SAFETY: the thread's own.
+                let errno = || unsafe { libc::__errno_location() };
+                // SAFETY: as above, here and below.
+                unsafe { *errno() = libc::EDOM };
+                READY.store(true, Release);
+                while MET.load(Relaxed) == 0 {
+                    std::hint::spin_loop();
+                }
+                // SAFETY: as above.
+                assert_eq!(unsafe { *errno() }, libc::EDOM);
+            })
+            .unwrap();
+        while !READY.load(Acquire) {
+            thread::yield_now();
+        }
+        (0..1000).for_each(|_| assert_eq!(attempt(puppet.thread), Ok(())));
+        GATES.request(puppet.thread).unwrap();
+        puppet.done.recv().unwrap();
+        puppet.end();
+    });
+}
+
+/// Threads that are stopped together have one patience.
+#[test]
+fn all_have_one_patience() {
+    const MANY: usize = 20;
+    static EACH: [Gate<System>; MANY] = [const { Gate::new() }; MANY];
+    isolated("all_have_one_patience", || {
+        let (name, named) = channel();
+        let (over, end) = channel::<()>();
+        let end = std::sync::Arc::new(std::sync::Mutex::new(end));
+        let masked = EACH.each_ref().map(|gate| {
+            let (name, end) = (name.clone(), std::sync::Arc::clone(&end));
+            thread::spawn(move || {
+                set_mask(1 << libc::SIGURG);
+                let member = GATES.register(gate).unwrap();
+                name.send(member.thread()).unwrap();
+                let _ = end.lock().unwrap().recv();
+            })
+        });
+        let mut targets: Vec<Target<System>> = named.iter().take(MANY).map(Target::new).collect();
+        let start = Instant::now();
+        let stopped = GATES.stop_all(&mut targets).stopped().count();
+        let took = start.elapsed();
+        assert_eq!(stopped, 0);
+        assert!(targets.iter().all(|t| t.outcome() == Err(SuspendError::NotAnswering)));
+        let each = Duration::from_millis(50);
+        assert!(took >= each && took < each * MANY as u32, "{took:?}");
+        drop(over);
+        masked.into_iter().for_each(|thread| thread.join().unwrap());
     });
 }
 

@@ -313,3 +313,55 @@ fn exec_while_preempted() {
         _ => assert_eq!(mask(), 0),
     });
 }
+
+/// A child is taken while other threads have the turn and this one's claim: after the reset it goes
+/// out and back, its thread is suspended, and the gate of a thread that is not in it can be used.
+/// Without the reset its own thread has the name of the parent's.
+#[test]
+fn fork_during_suspensions() {
+    fn child(reset: bool, member: &mut Member<Either, System>) -> i32 {
+        alarm(10);
+        if reset {
+            // SAFETY: in the child of a fork, which was taken with no thread suspended.
+            unsafe { GATES.reset_after_fork(&EACH) }.expect("this thread has a handle");
+            drop(member.external());
+            let name = member.thread();
+            let others = thread::spawn(move || {
+                let own = GATES.register(&EACH[1]).expect("nobody is there");
+                let attempt = GATES.try_suspend(name).map(drop);
+                drop(own);
+                attempt
+            });
+            return i32::from(others.join().unwrap() != Ok(()));
+        }
+        let name = member.thread();
+        let attempt = thread::spawn(move || GATES.try_suspend(name).map(drop)).join().unwrap();
+        i32::from(attempt != Err(SuspendError::Gone))
+    }
+    isolated_within("fork_during_suspensions", 120, || {
+        let mut member = register(0);
+        {
+            let target = member.thread();
+            let quiet = fork(|| child(false, &mut member));
+            assert_eq!(wait_for(quiet), Ended::Exited(0), "the control");
+            thread::scope(|scope| {
+                let over = Over;
+                scope.spawn(|| mutator(1));
+                scope.spawn(move || {
+                    while !OVER.load(Acquire) {
+                        let mut account = Account::default();
+                        account.add(GATES.try_suspend(target).map(drop));
+                        if let Some(other) = known(1) {
+                            account.add(GATES.try_suspend(other).map(drop));
+                        }
+                    }
+                });
+                for _ in 0..200 {
+                    let copy = fork(|| child(true, &mut member));
+                    assert_eq!(wait_for(copy), Ended::Exited(0));
+                }
+                drop(over);
+            });
+        }
+    });
+}

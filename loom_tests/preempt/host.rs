@@ -85,6 +85,7 @@ unsafe impl Backend for Simulated {
     type Handle = ThreadHandle;
     type Context = ();
     type Exited = ();
+    type Patience = Option<Deadline>;
 
     fn here(&self) -> &Here {
         &self.here[thread::current().number() % MOST]
@@ -95,7 +96,15 @@ unsafe impl Backend for Simulated {
     fn close(&self, handle: ThreadHandle) {
         self.kernel.close_thread(handle);
     }
-    fn ask(&self, handle: &ThreadHandle, word: &StopWord) -> Result<(), StopError> {
+    fn patience(&self) -> Option<Deadline> {
+        self.patience.get()
+    }
+    fn ask(
+        &self,
+        handle: &ThreadHandle,
+        word: &StopWord,
+        _: &Option<Deadline>,
+    ) -> Result<(), StopError> {
         self.fails(Failing::Ask)?;
         match self.way {
             Way::System => match self.kernel.thread_of(*handle) {
@@ -103,12 +112,21 @@ unsafe impl Backend for Simulated {
                 _ => self.refuses(),
             },
             Way::Signal => {
-                word.ask(|turn| self.pause(turn));
+                let asked = word.ask(|turn| {
+                    self.pause(turn);
+                    true
+                });
+                assert!(asked, "waited for as long as it took");
                 self.tgkill(*handle).inspect_err(|_| _ = word.withdraw())
             }
         }
     }
-    fn confirm(&self, handle: &ThreadHandle, word: &StopWord) -> Result<(), StopError> {
+    fn confirm(
+        &self,
+        handle: &ThreadHandle,
+        word: &StopWord,
+        until: &Option<Deadline>,
+    ) -> Result<(), StopError> {
         let failed = self.fails(Failing::Confirm);
         let answer = match self.way {
             Way::System => {
@@ -120,12 +138,8 @@ unsafe impl Backend for Simulated {
                 Answer::Stopped
             }
             Way::Signal if failed.is_err() => word.withdraw(),
-            Way::Signal => {
-                let until = self.patience.get();
-                word.wait(|word, value| {
-                    futex::wait(word, value, until.as_ref()) != Waited::TimedOut
-                })
-            }
+            Way::Signal => word
+                .wait(|word, value| futex::wait(word, value, until.as_ref()) != Waited::TimedOut),
         };
         match answer {
             Answer::Stopped => Ok(()),

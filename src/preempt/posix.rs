@@ -2,30 +2,30 @@
 
 use core::ffi::{c_int, c_void};
 use core::fmt;
-use core::ptr;
 use core::time::Duration;
 
 use super::system::{Hook, here};
 use super::{Answer, Backend, Here, Met, StopError, StopWord};
-use crate::sync::{AtomicPtr, AtomicU32, Ordering::*};
-use crate::sys::{self, Deadline, Errno, OsThread, Waited};
+use crate::sync::{AtomicBool, AtomicU32, Ordering::*};
+use crate::sys::{self, Before, Deadline, Errno, OsThread, Waited};
 
 /// Threads are stopped by a signal to each, and wait in its handler.
 ///
 /// The signal is SIGURG unless another is named: its default is to be ignored, so that one under way
 /// when the process executes another program does nothing there. It must not be used for anything
 /// else that minds handlers being interrupted. A handler that was there before is called for
-/// signals that are not ours.
+/// signals that are not ours, on threads that are not registered too. `errno` is as it was for the
+/// interrupted code, whatever the hook does.
 ///
 /// A thread that masks the signal for longer than the patience is told as
-/// [`NotAnswering`](super::SuspendError::NotAnswering).
+/// [`NotAnswering`](super::SuspendError::NotAnswering). It is one patience for all threads that are
+/// stopped together.
 pub struct Posix {
     signal: c_int,
     patience: Duration,
     hook: Hook,
-    /// The handler that was there before; taken over once.
-    before: AtomicPtr<c_void>,
-    taken: AtomicU32,
+    /// Whether the handler is in place.
+    taken: AtomicBool,
 }
 
 /// The handle of a registered thread.
@@ -38,8 +38,10 @@ pub struct PosixThread {
 /// As long as an attempt to suspend takes, about; after that its thread needs a processor.
 const SPINS: u32 = 300;
 
-const UNTAKEN: u32 = 0;
-const TAKEN: u32 = 1;
+/// A wait looks at the clock once in so many turns.
+const TURNS: u32 = 256;
+
+static BEFORE: Before = Before::new();
 
 impl Posix {
     /// By SIGURG, with a second's patience. `hook` runs in the handler on a thread that is to be
@@ -53,25 +55,17 @@ impl Posix {
     /// By this signal, with this patience for a thread that is to stop.
     #[must_use]
     pub const fn with(signal: c_int, patience: Duration, hook: Hook) -> Self {
-        let before = AtomicPtr::new(ptr::null_mut());
-        Self { signal, patience, hook, before, taken: AtomicU32::new(UNTAKEN) }
+        Self { signal, patience, hook, taken: AtomicBool::new(false) }
     }
 
     /// Puts the handler in place, at the first registration.
     fn take_signal(&self) -> Result<(), Errno> {
         // ORDERING: Relaxed: sigaction orders the handler with what comes after it, and doing it twice
         // does no harm.
-        if self.taken.load(Relaxed) == TAKEN {
-            return Ok(());
+        if !self.taken.load(Relaxed) {
+            BEFORE.handle(self.signal, on_signal)?;
+            self.taken.store(true, Relaxed);
         }
-        let old = sys::handle(self.signal, on_signal)?;
-        let ours = on_signal as *const () as usize;
-        if old.sa_sigaction != ours && old.sa_flags & libc::SA_SIGINFO != 0 {
-            // ORDERING: Relaxed: a signal that was there first and is missed in between is SIGURG's
-            // usual fate.
-            self.before.store(ptr::with_exposed_provenance_mut(old.sa_sigaction), Relaxed);
-        }
-        self.taken.store(TAKEN, Relaxed);
         Ok(())
     }
 
@@ -84,28 +78,20 @@ impl Posix {
 }
 
 extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    // SAFETY: this handler serves threads of this backend alone.
-    let Some(gate) = (unsafe { here().gate::<Posix>() }) else { return };
-    // Its own thread, which is registered as long as `here` says so.
-    let Some(handle) = gate.handle() else { return };
-    let backend = handle.backend;
-    match gate.on_signal(backend, context.cast()) {
-        Met::Preempt => (backend.hook)(context.cast()),
-        Met::Something => {}
-        Met::Nothing => backend.chain(signal, info, context),
-    }
+    sys::errno_kept(|| match meet(signal, context) {
+        Some((Met::Preempt, backend)) => (backend.hook)(context.cast()),
+        Some((Met::Something, _)) => {}
+        Some((Met::Nothing, _)) | None => BEFORE.chain(signal, info, context),
+    });
 }
 
-impl Posix {
-    fn chain(&self, signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-        // ORDERING: Relaxed: see `take_signal`.
-        let before = self.before.load(Relaxed);
-        if !before.is_null() {
-            // SAFETY: the address of such a handler, as sigaction returned it.
-            let handler = unsafe { core::mem::transmute::<*mut c_void, sys::StopHandler>(before) };
-            handler(signal, info, context);
-        }
-    }
+/// `None` if the thread is not registered, or by another signal.
+fn meet(signal: c_int, context: *mut c_void) -> Option<(Met, &'static Posix)> {
+    // SAFETY: this handler serves threads of this backend alone.
+    let gate = unsafe { here().gate::<Posix>() }?;
+    // Its own thread's, which is registered as long as `here` says so.
+    let backend = gate.handle()?.backend;
+    (backend.signal == signal).then(|| (gate.on_signal(backend, context.cast()), backend))
 }
 
 // SAFETY: `here` is a thread-local; a stopped thread waits in its handler until resumed, with all
@@ -115,6 +101,7 @@ unsafe impl Backend for Posix {
     /// A `ucontext_t`, on the stopped thread's stack.
     type Context = *mut c_void;
     type Exited = core::convert::Infallible;
+    type Patience = Deadline;
 
     #[inline]
     fn here(&self) -> &Here {
@@ -128,14 +115,28 @@ unsafe impl Backend for Posix {
 
     fn close(&self, _: PosixThread) {}
 
-    fn ask(&self, handle: &PosixThread, word: &StopWord) -> Result<(), StopError> {
-        word.ask(|turn| self.pause(turn));
+    fn patience(&self) -> Deadline {
+        Deadline::after(self.patience)
+    }
+
+    fn ask(
+        &self,
+        handle: &PosixThread,
+        word: &StopWord,
+        until: &Deadline,
+    ) -> Result<(), StopError> {
+        let pause = |turn| {
+            self.pause(turn);
+            turn % TURNS != TURNS - 1 || !until.has_passed()
+        };
+        if !word.ask(pause) {
+            return Err(StopError::NotAnswering);
+        }
         self.send(handle).inspect_err(|_| _ = word.withdraw())
     }
 
-    fn confirm(&self, _: &PosixThread, word: &StopWord) -> Result<(), StopError> {
-        let until = Deadline::after(self.patience);
-        let wait = |word: &AtomicU32, value| sys::wait(word, value, Some(&until)) == Waited::Woken;
+    fn confirm(&self, _: &PosixThread, word: &StopWord, until: &Deadline) -> Result<(), StopError> {
+        let wait = |word: &AtomicU32, value| sys::wait(word, value, Some(until)) == Waited::Woken;
         match word.wait(wait) {
             Answer::Stopped => Ok(()),
             Answer::Withdrawn => Err(StopError::NotAnswering),

@@ -45,16 +45,21 @@ impl StopWord {
     }
 
     /// Before the signal; by who holds the claim. Waits for the thread to leave its handler, if it was
-    /// resumed just now.
-    pub fn ask(&self, pause: impl Fn(u32)) {
-        for turn in 0.. {
-            // ORDERING: Relaxed: the signal orders nothing either; if it is faster, `withdraw` and the
-            // patience of who asked settle it.
-            if self.word.compare_exchange(RUN, ASKED, Relaxed, Relaxed).is_ok() {
-                break;
+    /// resumed just now, for as long as `pause` returns true; else nothing is asked, and this returns
+    /// false.
+    #[must_use]
+    pub fn ask(&self, pause: impl Fn(u32) -> bool) -> bool {
+        // ORDERING: Relaxed: the signal orders nothing either; if it is faster, `withdraw` and the
+        // patience of who asked settle it.
+        let asked = || self.word.compare_exchange(RUN, ASKED, Relaxed, Relaxed).is_ok();
+        let mut turn = 0;
+        while !asked() {
+            if !pause(turn) {
+                return false;
             }
-            pause(turn);
+            turn = turn.wrapping_add(1);
         }
+        true
     }
 
     /// In the handler, all signals masked: stops if that is asked, and returns true when resumed.
@@ -121,6 +126,12 @@ impl StopWord {
         // ORDERING: Release: to `answer`. Weakened: preempt enter_against_suspend.
         self.word.store(RESUMED, Release);
         wake(&self.word);
+    }
+
+    /// In the child of a fork.
+    pub(super) fn reset(&self) {
+        // ORDERING: Relaxed: there is one thread.
+        self.word.store(RUN, Relaxed);
     }
 
     #[cfg(all(test, loom))]

@@ -39,7 +39,7 @@ impl Here {
     pub(super) fn is_at<K: Backend>(&self, gate: &Gate<K>) -> bool {
         ptr::eq(self.gate.load(Relaxed).cast_const().cast(), gate)
     }
-    pub(super) fn unregister(&self) {
+    pub(crate) fn unregister(&self) {
         self.gate.store(ptr::null_mut(), Relaxed);
     }
     /// The gate of the calling thread, for the handler of the backend's signal.
@@ -95,6 +95,8 @@ pub unsafe trait Backend: Sync + Sized {
     type Context;
     /// What there is after the process's end: nothing, but in a model.
     type Exited;
+    /// How long a wait for threads may be.
+    type Patience;
 
     /// The calling thread's own. Async-signal-safe.
     fn here(&self) -> &Here;
@@ -102,10 +104,22 @@ pub unsafe trait Backend: Sync + Sized {
     fn open(&'static self) -> Result<Self::Handle, Errno>;
     /// The calling thread's handle is of no use any more.
     fn close(&self, handle: Self::Handle);
+    /// Until when threads may take to stop: asked once for all that are stopped together.
+    fn patience(&self) -> Self::Patience;
     /// Asks the thread to stop.
-    fn ask(&self, handle: &Self::Handle, word: &StopWord) -> Result<(), StopError>;
+    fn ask(
+        &self,
+        handle: &Self::Handle,
+        word: &StopWord,
+        patience: &Self::Patience,
+    ) -> Result<(), StopError>;
     /// Waits until it has.
-    fn confirm(&self, handle: &Self::Handle, word: &StopWord) -> Result<(), StopError>;
+    fn confirm(
+        &self,
+        handle: &Self::Handle,
+        word: &StopWord,
+        patience: &Self::Patience,
+    ) -> Result<(), StopError>;
     /// What the stopped thread was doing.
     fn context(&self, handle: &Self::Handle, word: &StopWord) -> Self::Context;
     /// Lets it go on.
@@ -181,8 +195,9 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
         self.take_turn();
         let done = self.claim(thread).and_then(|()| {
             self.barrier.heavy();
-            self.ask(thread)?;
-            self.confirm(thread)
+            let patience = self.backend.patience();
+            self.ask(thread, &patience)?;
+            self.confirm(thread, &patience)
         });
         self.give_turn();
         done?;
@@ -196,16 +211,16 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
         self.take_turn();
         targets.iter_mut().for_each(|target| target.outcome = self.claim(target.thread));
         self.barrier.heavy();
+        let patience = self.backend.patience();
         for step in [Self::ask, Self::confirm] {
             for Target { thread, outcome } in targets.iter_mut() {
-                *outcome = outcome.and_then(|()| step(self, *thread));
+                *outcome = outcome.and_then(|()| step(self, *thread, &patience));
             }
         }
         self.give_turn();
-        let all = StoppedAll { gates: self, targets, own: PhantomData };
-        let count = all.stopped().count() as u32;
-        self.backend.here().hold(|held| held + count);
-        all
+        let stopped = targets.iter().filter(|target| target.outcome.is_ok()).count();
+        self.backend.here().hold(|held| held + stopped as u32);
+        StoppedAll { gates: self, targets, own: PhantomData }
     }
 
     /// Asks a thread to be preempted: where it runs the runtime's code next, or has since, its
@@ -290,20 +305,20 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
     }
 
     /// Releases the claim unless it succeeds (I2).
-    fn ask(&self, thread: ThreadRef<K>) -> Result<(), SuspendError> {
+    fn ask(&self, thread: ThreadRef<K>, patience: &K::Patience) -> Result<(), SuspendError> {
         let gate = thread.gate;
         let asked = self.is_inside(thread).and_then(|()| {
             let handle = gate.handle().ok_or(SuspendError::Gone)?;
-            self.backend.ask(handle, &gate.stop).map_err(refused)
+            self.backend.ask(handle, &gate.stop, patience).map_err(refused)
         });
         asked.inspect_err(|_| gate.release())
     }
 
     /// Releases the claim unless it succeeds (I2).
-    fn confirm(&self, thread: ThreadRef<K>) -> Result<(), SuspendError> {
+    fn confirm(&self, thread: ThreadRef<K>, patience: &K::Patience) -> Result<(), SuspendError> {
         let gate = thread.gate;
         let confirmed = match gate.handle() {
-            Some(handle) => self.backend.confirm(handle, &gate.stop).map_err(refused),
+            Some(handle) => self.backend.confirm(handle, &gate.stop, patience).map_err(refused),
             None => Err(SuspendError::Gone),
         };
         confirmed.inspect_err(|_| gate.release())
@@ -318,7 +333,7 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
     }
 
     /// Spins: a sleep would take locks of the system's, which a stopped thread may have.
-    fn take_turn(&self) {
+    pub(crate) fn take_turn(&self) {
         // ORDERING: Acquire: from `give_turn`. Failure Relaxed: it goes on. No model can see it: who
         // has the turn passes nothing on but claims, which carry their own.
         for turn in 0.. {

@@ -59,4 +59,16 @@ unsafe impl<A: std::alloc::GlobalAlloc> std::alloc::GlobalAlloc for Checked<A> {
         // SAFETY: as the caller promises.
         unsafe { self.0.dealloc(memory, layout) };
     }
+
+    unsafe fn alloc_zeroed(&self, layout: std::alloc::Layout) -> *mut u8 {
+        check();
+        // SAFETY: as the caller promises.
+        unsafe { self.0.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, old: *mut u8, layout: std::alloc::Layout, size: usize) -> *mut u8 {
+        check();
+        // SAFETY: as the caller promises.
+        unsafe { self.0.realloc(old, layout, size) }
+    }
 }

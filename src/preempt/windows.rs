@@ -111,6 +111,7 @@ unsafe impl Backend for Windows {
     type Handle = WindowsThread;
     type Context = Option<Registers>;
     type Exited = core::convert::Infallible;
+    type Patience = ();
 
     #[inline]
     fn here(&self) -> &Here {
@@ -133,11 +134,13 @@ unsafe impl Backend for Windows {
         unsafe { CloseHandle(handle.0) };
     }
 
-    fn ask(&self, handle: &WindowsThread, _: &StopWord) -> Result<(), StopError> {
+    fn patience(&self) {}
+
+    fn ask(&self, handle: &WindowsThread, _: &StopWord, (): &()) -> Result<(), StopError> {
         handle.suspend()
     }
 
-    fn confirm(&self, handle: &WindowsThread, _: &StopWord) -> Result<(), StopError> {
+    fn confirm(&self, handle: &WindowsThread, _: &StopWord, (): &()) -> Result<(), StopError> {
         handle.registers().map(drop).inspect_err(|_| handle.resume())
     }
 

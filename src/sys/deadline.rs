@@ -38,6 +38,11 @@ impl Deadline {
         }))
     }
 
+    /// Whether it is over.
+    pub(crate) fn has_passed(&self) -> bool {
+        self.left() == Some(Duration::ZERO)
+    }
+
     /// The point itself; `None` is for ever.
     #[allow(dead_code, reason = "for mechanisms with absolute timeouts")]
     pub(super) fn at(&self) -> Option<&libc::timespec> {
@@ -45,7 +50,6 @@ impl Deadline {
     }
 
     /// What is left until then, zero if it has passed; `None` is for ever.
-    #[allow(dead_code, reason = "for mechanisms with relative timeouts")]
     pub(super) fn left(&self) -> Option<Duration> {
         let until = self.0?;
         let now = now();

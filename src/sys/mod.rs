@@ -79,7 +79,8 @@ cfg_if::cfg_if! {
                 pub(crate) use altstack::{Altstack, Entered};
                 #[cfg(test)]
                 pub(crate) use altstack::needed;
-                pub(crate) use stop::{Handler as StopHandler, OsThread, handle};
+                pub(crate) use stop::{Before, OsThread};
+                pub(crate) use errno::kept as errno_kept;
                 pub(crate) use thread_end::{InChild, ThreadEnd};
                 pub(crate) use process::{AllBlocked, at_fork, die_by, thread_id};
                 pub(crate) use unix::{install, is_ignored, restore, set_default, set_ignored};

@@ -46,7 +46,7 @@ fn check(result: c_int) -> Result<(), Errno> {
     if result == -1 { Err(Errno(errno::get())) } else { Ok(()) }
 }
 
-fn query(signal: c_int) -> Result<libc::sigaction, Errno> {
+pub(super) fn query(signal: c_int) -> Result<libc::sigaction, Errno> {
     // SAFETY: all zeros is a valid sigaction.
     let mut now: libc::sigaction = unsafe { zeroed() };
     // SAFETY: a null new action only asks.
@@ -54,7 +54,7 @@ fn query(signal: c_int) -> Result<libc::sigaction, Errno> {
     Ok(now)
 }
 
-fn change(signal: c_int, new: &libc::sigaction) -> Result<libc::sigaction, Errno> {
+pub(super) fn change(signal: c_int, new: &libc::sigaction) -> Result<libc::sigaction, Errno> {
     // SAFETY: all zeros is a valid sigaction.
     let mut old: libc::sigaction = unsafe { zeroed() };
     // SAFETY: both point to sigactions, and the new one's function is ours, SIG_DFL, SIG_IGN or
@@ -242,7 +242,7 @@ fn recorded(signal: c_int) -> Option<(usize, u64)> {
 }
 
 /// Calls a handler that the system held with these flags.
-fn call(
+pub(super) fn call(
     action: usize,
     flags: u64,
     signal: c_int,

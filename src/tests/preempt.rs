@@ -51,6 +51,7 @@ unsafe impl Backend for Told {
     type Handle = ();
     type Context = bool;
     type Exited = i32;
+    type Patience = ();
 
     fn here(&self) -> &Here {
         &self.here[self.now.get()]
@@ -59,10 +60,11 @@ unsafe impl Backend for Told {
         self.fails(Failing::Open).map_err(|_| Errno(5))
     }
     fn close(&self, (): ()) {}
-    fn ask(&self, (): &(), _: &StopWord) -> Result<(), StopError> {
+    fn patience(&self) {}
+    fn ask(&self, (): &(), _: &StopWord, (): &()) -> Result<(), StopError> {
         self.fails(Failing::Ask)
     }
-    fn confirm(&self, (): &(), _: &StopWord) -> Result<(), StopError> {
+    fn confirm(&self, (): &(), _: &StopWord, (): &()) -> Result<(), StopError> {
         self.fails(Failing::Confirm)?;
         assert!(self.runs.replace(false), "suspended twice");
         Ok(())
@@ -209,6 +211,37 @@ fn who_has_others_suspended_does_not_exit() {
     // From outside.
     let other = world.gates.backend();
     assert_eq!(other.here().holds(), 0);
+}
+
+/// What others held is held by nobody; who forked goes on under a new name, the others are gone.
+#[test]
+fn the_child_of_a_fork_begins_anew() {
+    let world = world();
+    let mut member = world.member();
+    let lost: &'static Gate<Told> = Box::leak(Box::default());
+    let theirs = world.other(|| world.gates.register(lost)).unwrap();
+    let (own, lost_thread) = (member.thread(), theirs.thread());
+    // Two that live no more: one has this thread claimed, one the other, and the turn.
+    world.other(|| std::mem::forget(world.gates.request(own)));
+    world.gate.claim().unwrap();
+    lost.claim().unwrap();
+    world.gates.take_turn();
+    // SAFETY: there is one thread, that of the test.
+    let reset = || unsafe { world.gates.reset_after_fork([world.gate, lost]) };
+    world.fail(Some(Failing::Open));
+    assert_eq!(reset(), Err(Errno(5)));
+    world.fail(None);
+    assert_eq!(world.suspend(own), Err(SuspendError::Gone), "no handle");
+    // SAFETY: as above.
+    assert_eq!(reset(), Ok(()));
+    assert_eq!(world.met(), Met::Nothing, "a request of the parent");
+    drop(member.external());
+    assert_eq!((world.suspend(own), world.suspend(lost_thread)), (Ok(()), Err(SuspendError::Gone)));
+    std::mem::forget(theirs);
+    world.gates.backend().here[1].unregister();
+    let next = world.other(|| world.gates.register(lost)).unwrap();
+    assert!(next.thread() != lost_thread);
+    world.other(|| drop(next));
 }
 
 #[derive(Debug, Clone, Copy)]
