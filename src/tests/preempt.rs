@@ -226,6 +226,8 @@ fn the_child_of_a_fork_begins_anew() {
     world.gate.claim().unwrap();
     lost.claim().unwrap();
     world.gates.take_turn();
+    std::mem::forget(theirs);
+    world.gates.backend().here[1].unregister();
     // SAFETY: there is one thread, that of the test.
     let reset = || unsafe { world.gates.reset_after_fork([world.gate, lost]) };
     world.fail(Some(Failing::Open));
@@ -237,8 +239,6 @@ fn the_child_of_a_fork_begins_anew() {
     assert_eq!(world.met(), Met::Nothing, "a request of the parent");
     drop(member.external());
     assert_eq!((world.suspend(own), world.suspend(lost_thread)), (Ok(()), Err(SuspendError::Gone)));
-    std::mem::forget(theirs);
-    world.gates.backend().here[1].unregister();
     let next = world.other(|| world.gates.register(lost)).unwrap();
     assert!(next.thread() != lost_thread);
     world.other(|| drop(next));
