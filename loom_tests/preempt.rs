@@ -77,8 +77,8 @@ fn asymmetric_enter_against_suspend() {
 
 /// Claim: one that comes back as a plain store is suspended only when it is back, and it goes out
 /// again unsuspended.
-/// Actors: the thread, its handler, one that suspends. Bound 4. Fails if coming back does not
-/// publish what was done outside.
+/// Actors: the thread, its handler, one that suspends. Bound 4. Fails if one that finds it outside
+/// suspends it all the same.
 #[test]
 fn asymmetric_exit_against_suspend() {
     both_ways("asymmetric_exit_against_suspend", 3, Some(4), |way| {
@@ -219,8 +219,8 @@ fn suspender_never_waits_for_external() {
 
 /// Claim: whichever call of the system fails, the thread goes out and back as if nothing had been,
 /// and can be suspended afterwards (I2).
-/// Actors: the thread, its handler, one that suspends. Bound 4, prompt. Fails, as no progress, if an
-/// early return keeps the claim or the turn.
+/// Actors: the thread, its handler, one that suspends. Bound 4, asymmetric 3, prompt. Fails, as no
+/// progress, if an early return keeps the claim or the turn.
 #[test]
 fn early_returns_leave_gate_open() {
     both_ways("early_returns_leave_gate_open: asking", 3, Some(4), |way| {
@@ -400,7 +400,7 @@ fn masked_thread_is_reported() {
 }
 
 /// Claim: all are asked before any is waited for, each stands still, and those outside are left alone.
-/// Actors: one that stops the world, two threads, their handlers. Bound 2, prompt. Fails if one that
+/// Actors: one that stops the world, two threads, their handlers. Bound 3, prompt. Fails if one that
 /// could not be stopped is taken for stopped.
 #[test]
 fn stop_all_stops_all() {

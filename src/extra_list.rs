@@ -87,15 +87,18 @@
 //! priority is higher) and nothing is linked (no ABA: `historical::untagged_list_aba`).
 
 mod creation;
+mod error;
+mod permit;
 mod word;
 
 use core::convert::Infallible;
-use core::fmt;
 
 use crate::note::{Deadline, Waited};
-use crate::sync::{AtomicU32, AtomicU64, Ordering::*, back_off, filled, model_const_fn, relax};
+use crate::sync::{AtomicU32, AtomicU64, Ordering::*, back_off, filled, model_const_fn};
 use crate::sys;
 pub use creation::Replenish;
+pub use error::{NotInUse, TakeError};
+pub use permit::Permit;
 pub use word::Counts;
 use word::Word;
 
@@ -111,32 +114,6 @@ pub enum Taker {
     Handler,
 }
 
-/// Why no record was had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TakeError {
-    /// All are in use, or kept for handlers; or so many threads wait that they cannot be counted.
-    Empty,
-    /// None was created yet.
-    NoRecords,
-    /// The deadline passed.
-    TimedOut,
-    /// [`ExtraList::close`] was called.
-    Closed,
-}
-
-impl fmt::Display for TakeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Empty => "every record is in use: wait, or have more created",
-            Self::NoRecords => "there are no records: create some first",
-            Self::TimedOut => "no record was given back in time",
-            Self::Closed => "the list was closed",
-        })
-    }
-}
-
-impl core::error::Error for TakeError {}
-
 /// Why a wait goes on.
 enum Stay {
     Asleep,
@@ -150,32 +127,6 @@ pub struct Ticket {
     pub index: usize,
     /// How many stays there were before this one, modulo 2^31.
     pub generation: u32,
-}
-
-/// A ticket given back that is not in use. Nothing has changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotInUse(pub Ticket);
-
-impl fmt::Display for NotInUse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Ticket { index, generation } = self.0;
-        write!(
-            f,
-            "record {index} is not in use by ticket {generation}: it was given back already, or \
-             never taken"
-        )
-    }
-}
-
-impl core::error::Error for NotInUse {}
-
-/// The right to one record, not yet a certain one. Given back if dropped.
-#[derive(Debug)]
-#[must_use = "redeem it"]
-pub struct Permit<'a, const N: usize> {
-    list: &'a ExtraList<N>,
-    /// The list after it was had.
-    word: Word,
 }
 
 /// The list. Up to `N` records, no more than [`MAX_RECORDS`].
@@ -434,48 +385,5 @@ impl<const N: usize> ExtraList<N> {
             theirs.swap(ours.fetch_or(0, Relaxed), Relaxed);
         }
         copy
-    }
-}
-
-impl<const N: usize> Permit<'_, N> {
-    /// Settles which record it is; `None` in the child of a fork made since, whose list knows of no
-    /// permits. Async-signal-safe; with signals masked, if their handlers may fork.
-    #[must_use]
-    pub fn redeem(self) -> Option<Ticket> {
-        let list = self.list;
-        let own = self.is_of_this_process();
-        core::mem::forget(self);
-        if !own {
-            return None;
-        }
-        loop {
-            // There is one (see Transitions); others may take it from under the search, and leave
-            // another behind it, or it is not seen yet (E1).
-            match list.find() {
-                None => relax(),
-                ticket => return ticket,
-            }
-        }
-    }
-
-    /// Whether the list has fewer spare records now than it should: time to
-    /// [`replenish`](ExtraList::replenish).
-    #[must_use]
-    pub fn short(&self) -> bool {
-        self.word.wanted(self.list.reserve, ExtraList::<N>::CAPACITY) > 0
-    }
-
-    fn is_of_this_process(&self) -> bool {
-        // ORDERING: Relaxed: changed by this thread, in a handler, or not at all.
-        Word(self.list.word.load(Relaxed)).forks() == self.word.forks()
-    }
-}
-
-impl<const N: usize> Drop for Permit<'_, N> {
-    fn drop(&mut self) {
-        if self.is_of_this_process() {
-            // No number was taken.
-            let Ok(_) = self.list.put(Ok::<_, Infallible>);
-        }
     }
 }

@@ -206,7 +206,8 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
     }
 
     /// Suspends threads: asks all of them before it waits for any. Those that could not be are
-    /// left alone and say why.
+    /// left alone and say why. One that was outside comes back when it likes: a runtime whose world
+    /// it must not find running asks a word of its own there, as after every callback.
     pub fn stop_all<'a>(&'a self, targets: &'a mut [Target<K>]) -> StoppedAll<'a, B, K> {
         self.take_turn();
         targets.iter_mut().for_each(|target| target.outcome = self.claim(target.thread));

@@ -1,0 +1,48 @@
+//! Why no record was had, or taken back.
+
+use core::fmt;
+
+use super::Ticket;
+
+/// Why no record was had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TakeError {
+    /// All are in use, or kept for handlers; or so many threads wait that they cannot be counted.
+    Empty,
+    /// None was created yet.
+    NoRecords,
+    /// The deadline passed.
+    TimedOut,
+    /// [`ExtraList::close`] was called.
+    Closed,
+}
+
+impl fmt::Display for TakeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "every record is in use: wait, or have more created",
+            Self::NoRecords => "there are no records: create some first",
+            Self::TimedOut => "no record was given back in time",
+            Self::Closed => "the list was closed",
+        })
+    }
+}
+
+impl core::error::Error for TakeError {}
+
+/// A ticket given back that is not in use. Nothing has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotInUse(pub Ticket);
+
+impl fmt::Display for NotInUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Ticket { index, generation } = self.0;
+        write!(
+            f,
+            "record {index} is not in use by ticket {generation}: it was given back already, or \
+             never taken"
+        )
+    }
+}
+
+impl core::error::Error for NotInUse {}
