@@ -175,6 +175,8 @@ unsafe impl Backend for Simulated {
 /// What a thread of the model shows of itself. Cells: what is true, not what others may see.
 pub(crate) struct Shown {
     pub(crate) outside: Cell<bool>,
+    /// How often its handler has run.
+    pub(crate) handled: Cell<u32>,
     /// Requests met while inside.
     pub(crate) preempted: Cell<u32>,
     /// Written inside by its thread, and by who has it stopped.
@@ -211,8 +213,12 @@ impl<B: Barrier + 'static> World<B> {
             sent: Cell::new(0),
             refused: Cell::new(0),
         };
-        let shown =
-            || Shown { outside: Cell::new(false), preempted: Cell::new(0), heap: Payload::new() };
+        let shown = || Shown {
+            outside: Cell::new(false),
+            handled: Cell::new(0),
+            preempted: Cell::new(0),
+            heap: Payload::new(),
+        };
         let world = Self(Arc::new(Statics {
             gates: Gates::new(barrier, simulated),
             each: core::array::from_fn(|_| Gate::new()),
@@ -228,9 +234,11 @@ impl<B: Barrier + 'static> World<B> {
         // SAFETY: of this backend.
         let gate = unsafe { self.gates().backend().here().gate::<Simulated>() };
         let Some(gate) = gate else { return };
-        if gate.on_signal(self.gates().backend(), core::ptr::null_mut()) == Met::Preempt {
-            let at = usize::from(core::ptr::eq(gate, &self.statics().each[1]));
-            let shown = &self.statics().shown[at];
+        let at = usize::from(core::ptr::eq(gate, &self.statics().each[1]));
+        let shown = &self.statics().shown[at];
+        let met = gate.on_signal(self.gates().backend(), core::ptr::null_mut());
+        shown.handled.set(shown.handled.get() + 1);
+        if met == Met::Preempt {
             assert!(!shown.outside.get(), "preempted in external code");
             shown.preempted.set(shown.preempted.get() + 1);
         }

@@ -26,7 +26,14 @@ fn request_always_acknowledged() {
             let told = Rc::clone(&asked);
             let asks = thread::spawn("asks", move || match theirs.gates().request(target) {
                 Ok(request) => told.set(Some(request)),
-                Err(SuspendError::External | SuspendError::Gone | SuspendError::Refused(_)) => {}
+                Err(SuspendError::External | SuspendError::Gone) => {}
+                Err(SuspendError::Refused(_)) => {
+                    // The next one is not taken to be under way.
+                    let sent = theirs.backend().sent.get();
+                    if theirs.gates().request(target).is_ok() {
+                        assert_eq!(theirs.backend().sent.get(), sent + 1, "not sent");
+                    }
+                }
                 Err(other) => panic!("{other:?}"),
             });
             world.work(0);
@@ -49,6 +56,27 @@ fn request_always_acknowledged() {
             assert_eq!(again.join(), before + 1, "not sent");
         });
     }
+}
+
+/// Claim: a request that is met outside is acknowledged there, and the next one is sent.
+/// Actors: the thread, its handler, one that asks. Bound 4, prompt. Fails if the handler acknowledges
+/// inside only.
+#[test]
+fn request_met_outside() {
+    Model::new("preempt::request_met_outside").actors(3).bound(Bound::At(4)).check(|| {
+        let world = World::new(Kernel::new().at_most(2).prompt(), Way::Signal, Fenced);
+        let mut member = world.register(0);
+        let (theirs, target) = (world.clone(), member.thread());
+        let asks = thread::spawn("asks", move || theirs.gates().request(target).ok());
+        let external = member.external();
+        let request = asks.join();
+        // A place for the signal to land at.
+        world.call_out(0);
+        let handled = world.statics().shown[0].handled.get() > 0;
+        let acknowledged = request.is_none_or(|request| request.is_acknowledged());
+        assert!(acknowledged || !handled, "still under way");
+        drop(external);
+    });
 }
 
 /// Claim: what was done before a request is seen by the thread that it preempts, and what the thread

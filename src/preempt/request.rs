@@ -53,8 +53,11 @@ impl Requests {
 
     /// Whatever is asked for is done, or will not be. True if something was.
     pub(super) fn acknowledge(&self) -> bool {
-        // ORDERING: Acquire: from `ask`. Weakened: preempt request_publishes.
-        let asked = self.asked.load(Acquire);
+        // By a read-modify-write: a load might find what there was before the request that sent the
+        // signal, as nothing says that a signal orders memory.
+        // ORDERING: Acquire: from `ask`. Weakened: preempt request_publishes; a load: preempt
+        // request_met_outside.
+        let asked = self.asked.fetch_or(0, Acquire);
         // Not back: another thread may have acknowledged this one and more (a failed attempt).
         // ORDERING: Release: what the thread did until then, to `is`. Weakened: preempt
         // request_publishes. Failure Relaxed: there was nothing.
