@@ -2,6 +2,7 @@
 
 pub(crate) use crate::model::{Bound, Control, Model};
 
+pub(crate) mod all_threads;
 mod attach;
 mod extra_list;
 mod fork;

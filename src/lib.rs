@@ -1,6 +1,7 @@
 #![cfg_attr(not(feature = "std"), no_std)]
 #![doc = include_str!("../README.md")]
 
+pub mod all_threads;
 pub mod attach;
 mod records;
 mod sync;

@@ -1,0 +1,117 @@
+//! Several callers, callers in handlers, and forks.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::super::{Bound, Model};
+use super::host::World;
+use crate::all_threads::{Answer, CallError};
+use crate::model::{Handler, How, Kernel, Outcome, SigSet, sig, thread};
+use crate::note::{Note, Park};
+
+/// Claim: of two threads that call each runs the other's operation, and both calls end (I5).
+/// Actors: two callers, their handlers. Bound 2, prompt. Fails, as a deadlock, if one that waits for the
+/// other does not run what he is asked.
+#[test]
+fn two_callers() {
+    Model::new("all_threads::two_callers").actors(4).bound(Bound::At(2)).check(|| {
+        let world = World::new(Kernel::new().at_most(2).prompt());
+        let own = world.join(0);
+        let joined = Arc::new(Note::new());
+        let note = Arc::clone(&joined);
+        let other = world.thread("other", 1, move |world, _| {
+            note.wake();
+            world.call(1).others
+        });
+        joined.sleep(None);
+        let report = world.call(0);
+        let theirs = other.join();
+        drop(own);
+        assert!(report.others <= 1 && theirs <= 1);
+        // Its own and the other's, if it was there.
+        assert_eq!(world.kept(0), 1 + theirs);
+        assert_eq!(world.kept(1), 1 + report.others);
+    });
+}
+
+/// Claim: the same if one of them has all signals masked: he looks by himself.
+/// Actors: two callers. Bound 3, prompt. Fails, as a deadlock, if who waits for the turn is not told that he is
+/// asked.
+#[test]
+fn masked_caller_is_asked() {
+    Model::new("all_threads::masked_caller_is_asked").actors(2).bound(Bound::At(3)).check(|| {
+        let kernel = Kernel::new().at_most(1).prompt();
+        let world = World::new(kernel);
+        kernel.sigmask(How::Block, SigSet::ALL);
+        let own = world.join(0);
+        let joined = Arc::new(Note::new());
+        let note = Arc::clone(&joined);
+        let other = world.thread("other", 1, move |world, _| {
+            note.wake();
+            world.call(1).others
+        });
+        joined.sleep(None);
+        let report = world.call(0);
+        // All that it still has to run it runs as it leaves.
+        drop(own);
+        let theirs = other.join();
+        assert_eq!(world.kept(0), 1 + theirs);
+        assert_eq!(world.kept(1), 1 + report.others);
+    });
+}
+
+/// Claim: a call from a handler works, whatever it interrupted: a call of its own thread only as far as
+/// that has not begun or is over, as it masks; and one from inside an operation is refused.
+/// Actors: the caller, its handler, which calls, another thread, its handler. Bound 2, prompt. Fails, as
+/// a deadlock, if the handler waits for the turn that its own thread has.
+#[test]
+fn caller_in_handler() {
+    Model::new("all_threads::caller_in_handler").actors(4).bound(Bound::At(2)).check(|| {
+        let kernel = Kernel::new().at_most(2).prompt();
+        let world = World::new(kernel);
+        let (theirs, calls) = (world.clone(), Rc::new(Cell::new(0)));
+        let made = Rc::clone(&calls);
+        let handler = move |_| {
+            theirs.call_until(1, None, |answer| match answer {
+                Ok(Answer::Complete(_)) => made.set(made.get() + 1),
+                Err(CallError::Engaged) => {}
+                other => panic!("{other:?}"),
+            });
+        };
+        kernel.sigaction(sig::USR2, Handler::new(handler).mask(SigSet::ALL));
+        let own = world.join(0);
+        let sender = thread::spawn("sender", move || kernel.tgkill(thread::main(), sig::USR2));
+        let other = world.thread("other", 1, |_, _| {});
+        world.call(0);
+        sender.join();
+        drop(own);
+        other.join();
+        assert_eq!(world.kept(0), 1 + calls.get());
+    });
+}
+
+/// Claim: the child of a fork that was taken in the middle of another thread's call calls for itself.
+/// Actors: the caller, a thread that forks, its handler. Bound 1, prompt. Fails, as a deadlock, if the
+/// child finds the turn taken.
+#[test]
+fn fork_during_call() {
+    Model::new("all_threads::fork_during_call").actors(3).bound(Bound::At(1)).check(|| {
+        let kernel = Kernel::new().at_most(1).prompt();
+        let world = World::new(kernel);
+        let own = world.join(0);
+        let other = world.thread("forks", 1, move |world, _| {
+            let copy = world.copied(kernel, 1);
+            let outcome = kernel.fork(move || {
+                copy.begin_in_child(kernel);
+                let report = copy.call(0);
+                assert_eq!((report.others, report.missed), (0, 0));
+            });
+            assert_eq!(outcome, Outcome::Running);
+        });
+        world.call(0);
+        other.join();
+        drop(own);
+        assert_eq!(world.kept(0), 1);
+    });
+}

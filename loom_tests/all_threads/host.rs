@@ -1,0 +1,232 @@
+//! Threads of the simulated kernel that have seats, and something that the kernel keeps for each.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use super::super::support::Payload;
+use crate::all_threads::{
+    AllThreads, Answer, Call, CallError, Here, Member, Reach, Report, Seat, Waker,
+};
+use crate::model::thread::{self, ThreadId};
+use crate::model::{Handler, How, Kernel, SigSet, sig, violation};
+use crate::note::Deadline;
+use crate::sys::Errno;
+
+/// Threads that a model may have.
+pub(crate) const MOST: usize = 4;
+
+pub(crate) struct Simulated {
+    kernel: Kernel,
+    here: [Here; MOST],
+    names: [Cell<Option<ThreadId>>; MOST],
+    /// Signals sent.
+    pub(crate) sent: Cell<u32>,
+}
+
+// SAFETY: for loom's single system thread.
+unsafe impl Sync for Simulated {}
+
+/// All signals masked.
+pub(crate) struct Masked(Kernel, SigSet);
+
+impl Drop for Masked {
+    fn drop(&mut self) {
+        self.0.sigmask(How::Set, self.1);
+    }
+}
+
+fn number() -> usize {
+    thread::current().number() % MOST
+}
+
+// SAFETY: each thread has a `here` of its own.
+unsafe impl Reach for Simulated {
+    type Masked = Masked;
+
+    fn here(&self) -> &Here {
+        &self.here[number()]
+    }
+    fn current(&self) -> usize {
+        self.names[number()].set(Some(thread::current()));
+        number() + 1
+    }
+    fn prepare(&self) -> Result<(), Errno> {
+        Ok(())
+    }
+    fn interrupt(&self, name: usize) -> Result<bool, Errno> {
+        self.sent.set(self.sent.get() + 1);
+        let thread = self.names[name - 1].get().expect("it named itself");
+        Ok(self.kernel.try_tgkill(thread, sig::USR1))
+    }
+    fn mask(&self) -> Masked {
+        Masked(self.kernel, self.kernel.sigmask(How::Set, SigSet::ALL))
+    }
+    fn abort(&self) {
+        violation("aborted");
+    }
+}
+
+/// `static`s of one execution.
+pub(crate) struct Statics {
+    pub(crate) all: AllThreads<Simulated>,
+    pub(crate) seats: [Seat; 3],
+    /// What the kernel keeps for each thread, inherited by those that it creates. Cells: what is true,
+    /// not what others may see.
+    pub(crate) kept: [Cell<u32>; MOST],
+    /// Written by each caller before its call, read by the operation.
+    told: [Payload; 2],
+    /// Written by each thread in the operation, read by the caller after it.
+    wrote: [Payload; MOST],
+}
+
+// SAFETY: for loom's single system thread.
+unsafe impl Sync for Statics {}
+// SAFETY: as above.
+unsafe impl Send for Statics {}
+
+#[derive(Clone)]
+pub(crate) struct World(Arc<Statics>);
+
+pub(crate) type Ours = Member<Simulated>;
+
+impl World {
+    pub(crate) fn new(kernel: Kernel) -> Self {
+        let simulated = Simulated {
+            kernel,
+            here: core::array::from_fn(|_| Here::new()),
+            names: core::array::from_fn(|_| Cell::new(None)),
+            sent: Cell::new(0),
+        };
+        let world = Self(Arc::new(Statics {
+            all: AllThreads::new(simulated),
+            seats: core::array::from_fn(|_| Seat::new()),
+            kept: core::array::from_fn(|_| Cell::new(0)),
+            told: core::array::from_fn(|_| Payload::new()),
+            wrote: core::array::from_fn(|_| Payload::new()),
+        }));
+        world.handle(kernel);
+        world
+    }
+
+    fn handle(&self, kernel: Kernel) {
+        let theirs = self.clone();
+        let handler = Handler::new(move |_| _ = theirs.statics().all.on_signal());
+        kernel.sigaction(sig::USR1, handler.mask(SigSet::ALL));
+    }
+
+    /// What the child of a fork by the calling thread, which has seat `at`, finds.
+    pub(crate) fn copied(&self, kernel: Kernel, at: usize) -> Self {
+        let ours = self.statics();
+        let reach = Simulated {
+            kernel,
+            here: core::array::from_fn(|_| Here::new()),
+            names: core::array::from_fn(|_| Cell::new(None)),
+            sent: Cell::new(0),
+        };
+        // A fork copies all at one moment. Here the round last: no seat's is newer.
+        let seats = ours.seats.each_ref().map(Seat::copied);
+        let copy = Self(Arc::new(Statics {
+            all: ours.all.copied(reach),
+            seats,
+            kept: core::array::from_fn(|_| Cell::new(0)),
+            told: core::array::from_fn(|_| Payload::new()),
+            wrote: core::array::from_fn(|_| Payload::new()),
+        }));
+        copy.statics().all.reach().here().set(Some(&copy.statics().seats[at]));
+        copy
+    }
+
+    /// In the child of a fork.
+    pub(crate) fn begin_in_child(&self, kernel: Kernel) {
+        self.handle(kernel);
+        let statics = self.statics();
+        // SAFETY: in the child, whose only thread this is.
+        unsafe { statics.all.reset_after_fork(statics.seats.iter()) };
+    }
+
+    pub(crate) fn statics(&self) -> &'static Statics {
+        // SAFETY: longer than true: whoever uses it has a clone, and members go before that.
+        unsafe { &*Arc::as_ptr(&self.0) }
+    }
+
+    pub(crate) fn join(&self, at: usize) -> Ours {
+        let statics = self.statics();
+        statics.all.join(&statics.seats[at]).unwrap()
+    }
+
+    /// What the kernel keeps for a thread, by its number.
+    pub(crate) fn kept(&self, thread: usize) -> u32 {
+        self.statics().kept[thread].get()
+    }
+
+    /// One operation, as the caller of this number.
+    fn perform(&self, caller: usize) -> Result<i32, Errno> {
+        let statics = self.statics();
+        assert_eq!(statics.told[caller].get(), 7, "the caller's preparations");
+        let kept = &statics.kept[number()];
+        kept.set(kept.get() + 1);
+        statics.wrote[number()].set(kept.get());
+        Ok(0)
+    }
+
+    /// Adds one to what is kept for each thread; `then` is given the answer.
+    pub(crate) fn call_until<T>(
+        &self,
+        caller: usize,
+        deadline: Option<&Deadline>,
+        then: impl FnOnce(Result<Answer<'_, Simulated, [Seat; 3]>, CallError>) -> T,
+    ) -> T {
+        let statics = self.statics();
+        statics.told[caller].set(7);
+        let operation = || self.perform(caller);
+        let hear = |_: &Seat, result| assert_eq!(result, Ok(0));
+        let call = Call::new(&operation).each(&hear);
+        let call = match deadline {
+            Some(deadline) => call.until(deadline),
+            None => call,
+        };
+        let done = then(statics.all.call(&statics.seats, call));
+        // Nobody runs it any more.
+        statics.told[caller].set(0);
+        done
+    }
+
+    pub(crate) fn call(&self, caller: usize) -> Report {
+        self.call_until(caller, None, |answer| match answer {
+            Ok(Answer::Complete(report)) => report,
+            other => panic!("{other:?}"),
+        })
+    }
+
+    /// What these threads wrote in the operation is seen.
+    pub(crate) fn see(&self, threads: &[usize]) {
+        for thread in threads {
+            let written = self.statics().wrote[*thread].get();
+            assert_eq!(written, self.kept(*thread), "thread {thread}");
+        }
+    }
+
+    /// A registered thread that does this.
+    pub(crate) fn thread<T: 'static>(
+        &self,
+        name: &str,
+        at: usize,
+        body: impl FnOnce(&World, &mut Ours) -> T + 'static,
+    ) -> thread::JoinHandle<T> {
+        let world = self.clone();
+        thread::spawn(name.to_string(), move || {
+            let mut member = world.join(at);
+            body(&world, &mut member)
+        })
+    }
+
+    /// Somewhere for signals to land.
+    pub(crate) fn step(&self) {
+        crate::sync::relax();
+    }
+}
+
+/// Woken by a note.
+pub(crate) fn waker<'a>(wake: &'a (dyn Fn() + Sync)) -> Waker<'a> {
+    Waker::new(wake)
+}

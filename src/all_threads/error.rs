@@ -1,0 +1,67 @@
+//! Why an operation did not reach every thread, or none.
+
+use core::fmt;
+
+use crate::sys::Errno;
+
+/// Why nothing was done: on no thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The operation failed on the calling thread, which runs it first.
+    First(Errno),
+    /// Another call was under way until the deadline.
+    TimedOut,
+    /// The calling thread is inside an operation, or its handler interrupted a step of joining,
+    /// leaving or creating a thread: the call that it would wait for waits for this thread.
+    Engaged,
+    /// The system refused what is needed to reach threads.
+    System(Errno),
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::First(errno) => {
+                write!(
+                    f,
+                    "the operation failed on the first thread, and was run on no other: {errno}"
+                )
+            }
+            Self::TimedOut => f.write_str("another call was under way until the deadline"),
+            Self::Engaged => f.write_str(
+                "this thread is inside an operation on all threads, or between two states: call \
+                 again when that is over",
+            ),
+            Self::System(errno) => write!(f, "threads cannot be reached: {errno}"),
+        }
+    }
+}
+
+impl core::error::Error for CallError {}
+
+/// Why a thread was not registered. Nothing has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The calling thread has a seat already.
+    AlreadyJoined,
+    /// Another thread has this seat.
+    SeatTaken,
+    /// The system refused the signal by which threads are reached.
+    System(Errno),
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AlreadyJoined => {
+                f.write_str("this thread has a seat already: drop that member first")
+            }
+            Self::SeatTaken => f.write_str("another thread has this seat: use one of its own"),
+            Self::System(errno) => write!(f, "this thread could not be reached: {errno}"),
+        }
+    }
+}
+
+impl core::error::Error for JoinError {}

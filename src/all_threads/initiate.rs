@@ -1,0 +1,397 @@
+//! The caller's side: the sweep, the wait, what came of it.
+
+use core::fmt;
+use core::marker::PhantomData;
+
+use super::seat::{Call as Hears, ROUND};
+use super::{ACTIVE, AllThreads, CallError, Operation, Reach, Seat, Waker};
+use crate::note::Deadline;
+use crate::sync::Ordering::*;
+use crate::sys::{self, Errno, Waited};
+
+/// Which threads are to be reached.
+pub trait Seats {
+    /// Every seat, empty or not; called more than once.
+    fn each(&self, look: &mut dyn FnMut(&Seat));
+}
+
+impl Seats for [Seat] {
+    fn each(&self, look: &mut dyn FnMut(&Seat)) {
+        self.iter().for_each(look);
+    }
+}
+
+impl<const N: usize> Seats for [Seat; N] {
+    fn each(&self, look: &mut dyn FnMut(&Seat)) {
+        self.iter().for_each(look);
+    }
+}
+
+/// What is to be done, until when, and who hears of it.
+#[derive(Clone, Copy)]
+pub struct Call<'a> {
+    operation: &'a Operation<'a>,
+    deadline: Option<&'a Deadline>,
+    mismatch: Mismatch<'a>,
+    each: Option<&'a dyn Fn(&Seat, Result<i32, Errno>)>,
+}
+
+/// What if the operation returns something else on a thread than on the first.
+#[derive(Clone, Copy)]
+pub enum Mismatch<'a> {
+    /// It is counted.
+    Report,
+    /// This is run on the threads where the operation succeeded, the first one last; then it is counted.
+    Undo(&'a Operation<'a>),
+    /// The process ends: as in Go and glibc, where no code runs with different rights in one process.
+    Abort,
+}
+
+/// What became of a call that reached every thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Report {
+    /// What the operation returned on the calling thread.
+    pub first: i32,
+    /// Threads on which it ran, that one not counted.
+    pub others: u32,
+    /// Those of them on which it returned something else.
+    pub mismatches: u32,
+    /// Threads that were gone before they ran it, or on which it was not run as the call was
+    /// abandoned.
+    pub missed: u32,
+}
+
+/// How a call ended.
+#[must_use = "perhaps not every thread was reached"]
+pub enum Answer<'a, R: Reach, S: Seats + ?Sized> {
+    /// Every thread has run it.
+    Complete(Report),
+    /// Some have not by the deadline.
+    Unfinished(Unfinished<'a, R, S>),
+}
+
+/// A call whose deadline has passed. Until it is finished or abandoned (dropped, that is) no other
+/// call begins, and threads that it asked may still run the operation.
+#[must_use = "the call is abandoned when this is dropped"]
+pub struct Unfinished<'a, R: Reach, S: Seats + ?Sized> {
+    sweep: Option<Sweep<'a, R, S>>,
+}
+
+/// One round, by who has the turn.
+struct Sweep<'a, R: Reach, S: Seats + ?Sized> {
+    all: &'a AllThreads<R>,
+    seats: &'a S,
+    call: Call<'a>,
+    round: u32,
+    /// The round that is being undone, and what came of it.
+    undone: Option<(u32, Report)>,
+    first: i32,
+    missed: u32,
+    /// The turn is a thread's.
+    own: PhantomData<*const ()>,
+}
+
+impl<'a> Call<'a> {
+    /// This operation, for as long as it takes.
+    pub fn new(operation: &'a Operation<'a>) -> Self {
+        Self { operation, deadline: None, mismatch: Mismatch::Report, each: None }
+    }
+
+    /// Until then, the wait for other calls included.
+    #[must_use]
+    pub fn until(self, deadline: &'a Deadline) -> Self {
+        Self { deadline: Some(deadline), ..self }
+    }
+
+    /// What if threads differ.
+    #[must_use]
+    pub fn on_mismatch(self, mismatch: Mismatch<'a>) -> Self {
+        Self { mismatch, ..self }
+    }
+
+    /// Hears of each thread on which it ran, the first one apart, once all have; then threads may run
+    /// other calls' operations, not before.
+    #[must_use]
+    pub fn each(self, each: &'a dyn Fn(&Seat, Result<i32, Errno>)) -> Self {
+        Self { each: Some(each), ..self }
+    }
+}
+
+impl<R: Reach> AllThreads<R> {
+    /// Runs an operation on the calling thread, and if it succeeds there on each thread that has one of
+    /// the seats. Async-signal-safe as far as `seats` and what is in `call` are.
+    ///
+    /// | the caller | |
+    /// |---|---|
+    /// | any thread, registered or not | runs what others ask of it while it waits for them |
+    /// | a handler on such a thread | the same; a call that it interrupted waits |
+    /// | a handler that interrupted an operation, or a step of [`Member`](super::Member)'s | [`CallError::Engaged`] |
+    /// | the operation itself | [`CallError::Engaged`] |
+    /// | who has an [`Unfinished`] | [`CallError::Engaged`] |
+    ///
+    /// # Errors
+    ///
+    /// See [`CallError`]: nothing was done on any thread.
+    ///
+    /// # Panics
+    ///
+    /// If the operation does on the calling thread; then nothing was done on others. On another the
+    /// process aborts.
+    pub fn call<'a, S: Seats + ?Sized>(
+        &'a self,
+        seats: &'a S,
+        call: Call<'a>,
+    ) -> Result<Answer<'a, R, S>, CallError> {
+        /// Gives the turn up.
+        struct Turn<'a, R: Reach>(&'a AllThreads<R>);
+        impl<R: Reach> Drop for Turn<'_, R> {
+            fn drop(&mut self) {
+                self.0.give_turn();
+            }
+        }
+        self.reach.prepare().map_err(CallError::System)?;
+        let _masked = self.take_turn(call.deadline)?;
+        let turn = Turn(self);
+        let first = (call.operation)().map_err(CallError::First)?;
+        core::mem::forget(turn);
+        let round = self.publish(call.operation);
+        self.reach.here().seat().inspect(|seat| seat.ran_first(round, Ok(first)));
+        let own = PhantomData;
+        let sweep = Sweep { all: self, seats, call, round, undone: None, first, missed: 0, own };
+        Ok(sweep.go_on(call.deadline))
+    }
+
+    /// By who has the turn: the next round.
+    fn publish(&self, operation: &Operation<'_>) -> u32 {
+        // SAFETY: only the lifetime changes; `Sweep::end` clears it, and nobody has asked yet (I1).
+        let operation = unsafe {
+            core::mem::transmute::<*const Operation<'_>, *const Operation<'static>>(operation)
+        };
+        // SAFETY: by the turn (I1).
+        self.operation.with_mut(|place| unsafe { *place = Some(operation) });
+        // ORDERING: Relaxed: written by turns; read by those who are asked (E1), or as a hint.
+        let round = self.round.load(Relaxed).wrapping_add(ROUND);
+        self.round.store(round | ACTIVE, Relaxed);
+        round
+    }
+}
+
+impl<'a, R: Reach, S: Seats + ?Sized> Sweep<'a, R, S> {
+    /// Sweeps and waits until a sweep finds nobody.
+    fn go_on(mut self, deadline: Option<&Deadline>) -> Answer<'a, R, S> {
+        loop {
+            if !self.wait(deadline) {
+                return Answer::Unfinished(Unfinished { sweep: Some(self) });
+            }
+            if self.ask() > 0 {
+                self.all.remind();
+            } else if !self.undo() {
+                return Answer::Complete(self.end());
+            }
+        }
+    }
+
+    /// All have run it: whether they have to undo it now.
+    fn undo(&mut self) -> bool {
+        let Mismatch::Undo(operation) = self.call.mismatch else { return false };
+        let report = self.report();
+        if self.undone.is_some() || report.mismatches == 0 {
+            return false;
+        }
+        self.hear();
+        self.undone = Some((self.round, report));
+        self.round = self.all.publish(operation);
+        true
+    }
+
+    /// Asks all that have not run it, and says how many.
+    fn ask(&mut self) -> u32 {
+        let (all, round, undone) = (self.all, self.round, self.undone);
+        let (mut asked, mut missed) = (0_u32, 0);
+        self.seats.each(&mut |seat| {
+            if undone.is_some_and(|(before, _)| !matches!(seat.result(before), Some(Ok(_)))) {
+                return;
+            }
+            let Some(hears) = seat.ask(round) else { return };
+            asked += 1;
+            match tell(all, hears) {
+                true if hears == Hears::Nothing => {}
+                true => seat.let_go(),
+                false if seat.bury() => {
+                    missed += 1;
+                    all.acknowledge();
+                }
+                false => {}
+            }
+        });
+        self.missed += missed;
+        // ORDERING: Relaxed: each thread's answer is its own (E2).
+        all.pending.fetch_add(asked, Relaxed);
+        asked
+    }
+
+    /// Until all have answered; false if the deadline comes first.
+    fn wait(&self, deadline: Option<&Deadline>) -> bool {
+        let pending = &self.all.pending;
+        loop {
+            // ORDERING: Acquire: E2 from `acknowledge`. Weakened: all_threads
+            // two_threads_exactly_once.
+            match pending.load(Acquire) {
+                0 => return true,
+                left if sys::wait(pending, left, deadline) == Waited::TimedOut => return false,
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes back what nobody has begun, and waits for what somebody has.
+    fn abandon(mut self) -> Report {
+        let mut missed = 0;
+        self.seats.each(&mut |seat| {
+            if seat.withdraw() {
+                missed += 1;
+                self.all.acknowledge();
+            }
+        });
+        self.missed += missed;
+        self.wait(None);
+        self.end()
+    }
+
+    /// Each other thread that has run the round, once all have answered.
+    fn results(&self, mut hear: impl FnMut(&Seat, Result<i32, Errno>)) {
+        let own = self.all.reach.here().seat().map(core::ptr::from_ref);
+        self.seats.each(&mut |seat| {
+            if let Some(result) = seat.result(self.round).filter(|_| own != Some(seat)) {
+                hear(seat, result);
+            }
+        });
+    }
+
+    fn hear(&self) {
+        if let Some(each) = self.call.each {
+            self.results(each);
+        }
+    }
+
+    fn report(&self) -> Report {
+        let mut report =
+            Report { first: self.first, others: 0, mismatches: 0, missed: self.missed };
+        self.results(|_, result| {
+            report.others += 1;
+            report.mismatches += u32::from(result != Ok(self.first));
+        });
+        report
+    }
+
+    /// All have answered.
+    fn end(self) -> Report {
+        let report = match self.undone {
+            None => {
+                self.hear();
+                self.report()
+            }
+            Some((_, report)) => {
+                if let Mismatch::Undo(operation) = self.call.mismatch {
+                    // There is nobody to tell what it returns.
+                    let _ = operation();
+                }
+                report
+            }
+        };
+        if report.mismatches > 0 && matches!(self.call.mismatch, Mismatch::Abort) {
+            self.all.reach.abort();
+        }
+        // SAFETY: by the turn, and nobody is asked any more (I1).
+        self.all.operation.with_mut(|place| unsafe { *place = None });
+        // ORDERING: Relaxed: as in `publish`.
+        self.all.round.store(self.round, Relaxed);
+        self.all.give_turn();
+        report
+    }
+}
+
+/// False if there is no such thread.
+fn tell<R: Reach>(all: &AllThreads<R>, hears: Hears) -> bool {
+    match hears {
+        Hears::Nothing => true,
+        // A signal that the system has no room for: the thread is not reached by the deadline.
+        Hears::Interrupt(name) => all.reach.interrupt(name).unwrap_or(true),
+        Hears::Wake(address) => {
+            let waker = core::ptr::with_exposed_provenance::<Waker<'_>>(address);
+            // SAFETY: its thread keeps it until it is let go (I4).
+            unsafe { ((*waker).0)() };
+            true
+        }
+    }
+}
+
+impl<'a, R: Reach, S: Seats + ?Sized> Unfinished<'a, R, S> {
+    /// Hears of each seat whose thread has not run it.
+    pub fn not_reached(&self, look: &mut dyn FnMut(&Seat)) {
+        let Some(sweep) = &self.sweep else { return };
+        sweep.seats.each(&mut |seat| {
+            if seat.is_asked() {
+                look(seat);
+            }
+        });
+    }
+
+    /// Goes on until this deadline.
+    pub fn finish(mut self, deadline: Option<&Deadline>) -> Answer<'a, R, S> {
+        match self.sweep.take() {
+            Some(sweep) => {
+                let _masked = sweep.all.reach.mask();
+                sweep.go_on(deadline)
+            }
+            None => unreachable!("taken by value alone"),
+        }
+    }
+
+    /// Gives up on the threads that have not begun; they never will.
+    pub fn abandon(mut self) -> Report {
+        match self.sweep.take() {
+            Some(sweep) => sweep.abandon(),
+            None => unreachable!("taken by value alone"),
+        }
+    }
+}
+
+impl<R: Reach, S: Seats + ?Sized> Drop for Unfinished<'_, R, S> {
+    fn drop(&mut self) {
+        if let Some(sweep) = self.sweep.take() {
+            sweep.abandon();
+        }
+    }
+}
+
+impl<R: Reach, S: Seats + ?Sized> fmt::Debug for Answer<'_, R, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Complete(report) => f.debug_tuple("Complete").field(report).finish(),
+            Self::Unfinished(unfinished) => unfinished.fmt(f),
+        }
+    }
+}
+
+impl<R: Reach, S: Seats + ?Sized> fmt::Debug for Unfinished<'_, R, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unfinished").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Mismatch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Report => "Report",
+            Self::Undo(_) => "Undo",
+            Self::Abort => "Abort",
+        })
+    }
+}
+
+impl fmt::Debug for Call<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,316 @@
+//! One thread's seat: whether it is asked, runs the operation, or has run it.
+//!
+//! States, transitions, invariants and edges are those of [`crate::all_threads`].
+
+use core::fmt;
+
+use super::{AllThreads, JoinError, Reach, Waker};
+use crate::sync::{AtomicU32, AtomicUsize, Ordering::*, model_const_fn};
+use crate::sys::{self, Errno};
+
+/// A thread has it, or a thread that is being created will.
+pub(super) const LIVE: u32 = 1;
+/// Its owner will look at ASKED before it does anything else that matters: nobody interrupts it.
+pub(super) const BUSY: u32 = 1 << 1;
+/// To run the operation.
+pub(super) const ASKED: u32 = 1 << 2;
+/// Runs it.
+pub(super) const RUNNING: u32 = 1 << 3;
+/// The caller is about to interrupt the thread, or to wake it: what `name` says must hold still.
+pub(super) const HELD: u32 = 1 << 4;
+/// `name` is a [`Waker`]'s address.
+pub(super) const COOPERATIVE: u32 = 1 << 5;
+/// The owner sleeps until HELD is gone.
+const WAITING: u32 = 1 << 6;
+/// One round.
+pub(super) const ROUND: u32 = 1 << 8;
+/// The last round that the thread has run, or inherited.
+pub(super) const EPOCH: u32 = !(ROUND - 1);
+
+/// A place for one thread: two words. It lives as long as calls may look at it.
+#[derive(Debug)]
+pub struct Seat {
+    word: AtomicU32,
+    /// What the operation returned: a value, or an error number from -4095 to -1.
+    result: AtomicU32,
+    /// Who sits here, for [`Reach::interrupt`]; or how it is woken.
+    name: AtomicUsize,
+}
+
+/// How a thread that was asked comes to hear of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Call {
+    /// By a signal to the thread of this name.
+    Interrupt(usize),
+    /// By its waker, at this address.
+    Wake(usize),
+    /// By itself.
+    Nothing,
+}
+
+impl Seat {
+    model_const_fn! {
+        /// Nobody's.
+        pub const fn new() -> Self {
+            Self { word: AtomicU32::new(0), result: AtomicU32::new(0), name: AtomicUsize::new(0) }
+        }
+    }
+
+    // What the caller does.
+
+    /// Asks the thread to run this round, unless there is none or it has.
+    pub(super) fn ask(&self, round: u32) -> Option<Call> {
+        // ORDERING: Relaxed: a guess, confirmed below. One that is too old shows a thread that came
+        // meanwhile, and that is asked in the next sweep if its creator was.
+        let mut seen = self.word.load(Relaxed);
+        loop {
+            if seen & LIVE == 0 || seen & EPOCH == round {
+                return None;
+            }
+            let held = if seen & BUSY == 0 { HELD } else { 0 };
+            // ORDERING: Release: E1 to `begin`. Acquire: E4 from `cooperate`. Weakened: all_threads
+            // two_threads_exactly_once, receiver_asleep. Failure Relaxed: a guess.
+            match self.word.compare_exchange(seen, seen | ASKED | held, AcqRel, Relaxed) {
+                Ok(_) => break,
+                Err(now) => seen = now,
+            }
+        }
+        // ORDERING: Relaxed: it holds still (I4).
+        let name = self.name.load(Relaxed);
+        Some(match seen & (BUSY | COOPERATIVE) {
+            0 => Call::Interrupt(name),
+            COOPERATIVE => Call::Wake(name),
+            _ => Call::Nothing,
+        })
+    }
+
+    /// The thread was interrupted or woken.
+    pub(super) fn let_go(&self) {
+        // ORDERING: Release: E4 to `hold_still_no_more`. Weakened: all_threads parked_memory_is_free.
+        if self.word.fetch_and(!(HELD | WAITING), Release) & WAITING != 0 {
+            sys::wake_one(&self.word);
+        }
+    }
+
+    /// Takes the question back. True if the thread had not begun, and will not.
+    pub(super) fn withdraw(&self) -> bool {
+        // ORDERING: Relaxed: nothing was done.
+        let mut seen = self.word.load(Relaxed);
+        while seen & ASKED != 0 {
+            match self.word.compare_exchange(seen, seen & !ASKED, Relaxed, Relaxed) {
+                Ok(_) => return true,
+                Err(now) => seen = now,
+            }
+        }
+        false
+    }
+
+    /// The system knows no such thread: it ended without a word. True if an answer was owed.
+    pub(super) fn bury(&self) -> bool {
+        // ORDERING: Release: to the next `reserve`. Weakened: all_threads seat_changes_hands.
+        self.word.fetch_and(EPOCH, Release) & (ASKED | RUNNING) != 0
+    }
+
+    pub(super) fn is_asked(&self) -> bool {
+        // ORDERING: Relaxed: a look, by who asked.
+        self.word.load(Relaxed) & ASKED != 0
+    }
+
+    /// By the caller, once all have answered: what this thread's result is, if it has run the round.
+    pub(super) fn result(&self, round: u32) -> Option<Result<i32, Errno>> {
+        // ORDERING: Relaxed: ordered by `AllThreads::pending` (E2).
+        let ran = self.word.load(Relaxed) & EPOCH == round;
+        ran.then(|| decode(self.result.load(Relaxed)))
+    }
+
+    /// The calling thread has run it, as the first.
+    pub(super) fn ran_first(&self, round: u32, result: Result<i32, Errno>) {
+        // ORDERING: Relaxed: the caller's own.
+        self.result.store(encode(result), Relaxed);
+        let seen = self.word.load(Relaxed);
+        self.word.fetch_add(round.wrapping_sub(seen & EPOCH), Relaxed);
+    }
+
+    // What the thread does.
+
+    /// Takes an empty seat, for a thread that has run this round.
+    pub(super) fn reserve(&self, epoch: u32, result: u32) -> Result<(), JoinError> {
+        // ORDERING: Relaxed: a guess.
+        let mut seen = self.word.load(Relaxed);
+        loop {
+            if seen & !EPOCH != 0 {
+                return Err(JoinError::SeatTaken);
+            }
+            // ORDERING: Acquire: from `leave` of the thread before. Weakened: all_threads
+            // seat_changes_hands. Failure Relaxed: a guess.
+            match self.word.compare_exchange(seen, epoch | LIVE | BUSY, Acquire, Relaxed) {
+                Ok(_) => break,
+                Err(now) => seen = now,
+            }
+        }
+        // ORDERING: Relaxed: nobody reads it for a round that this thread has not run.
+        self.result.store(result, Relaxed);
+        Ok(())
+    }
+
+    /// Whether the calling thread, whose seat it is, is in the middle of something: an operation, or
+    /// between two states.
+    pub(super) fn is_engaged(&self) -> bool {
+        // ORDERING: Relaxed: the thread's own bits.
+        self.word.load(Relaxed) & (BUSY | RUNNING) != 0
+    }
+
+    /// Epoch and result, for a thread that this one creates; BUSY.
+    pub(super) fn legacy(&self) -> (u32, u32) {
+        // ORDERING: Relaxed: the thread's own while it is BUSY.
+        (self.word.load(Relaxed) & EPOCH, self.result.load(Relaxed))
+    }
+
+    /// Runs the operation if that is asked, and not under way or another's business. Async-signal-safe
+    /// as far as the operation is. True if it was.
+    pub(super) fn poll<R: Reach>(&self, all: &AllThreads<R>) -> bool {
+        // ORDERING: Relaxed: a guess, confirmed by `begin`.
+        let seen = self.word.load(Relaxed);
+        seen & (ASKED | BUSY | RUNNING) == ASKED && self.run(all, seen)
+    }
+
+    /// As `poll`, in the handler of the signal that asked: it sees it.
+    pub(super) fn poll_in_handler<R: Reach>(&self, all: &AllThreads<R>) -> bool {
+        // ORDERING: Relaxed, but by a read-modify-write: it reads no older value than `ask` wrote
+        // before it sent the signal.
+        let seen = self.word.fetch_or(0, Relaxed);
+        seen & (ASKED | BUSY | RUNNING) == ASKED && self.run(all, seen)
+    }
+
+    /// From ASKED by RUNNING to neither.
+    fn run<R: Reach>(&self, all: &AllThreads<R>, mut seen: u32) -> bool {
+        while seen & ASKED != 0 {
+            // ORDERING: Acquire: E1 from `ask`. Weakened: all_threads two_threads_exactly_once.
+            // Failure Relaxed: only tried again.
+            let new = seen & !ASKED | RUNNING;
+            match self.word.compare_exchange(seen, new, Acquire, Relaxed) {
+                Ok(_) => {
+                    let (result, round) = all.perform();
+                    // ORDERING: Relaxed: E2 is carried by `acknowledge`.
+                    self.result.store(encode(result), Relaxed);
+                    let ran = round.wrapping_sub(seen & EPOCH).wrapping_sub(RUNNING);
+                    self.word.fetch_add(ran, Relaxed);
+                    all.acknowledge();
+                    return true;
+                }
+                Err(now) => seen = now,
+            }
+        }
+        false
+    }
+
+    /// Nobody interrupts the thread from here on, nor does a handler of it run the operation, until
+    /// `settle`; and nobody uses the name.
+    pub(super) fn be_busy(&self) {
+        // ORDERING: Acquire: E4 from `let_go`. Weakened: all_threads parked_memory_is_free.
+        let mut seen = self.word.fetch_or(BUSY, Acquire);
+        while seen & HELD != 0 {
+            // ORDERING: Acquire: as above.
+            seen = self.word.fetch_or(WAITING, Acquire) | WAITING;
+            if seen & HELD != 0 {
+                sys::wait(&self.word, seen, None);
+                // ORDERING: Acquire: as above.
+                seen = self.word.load(Acquire);
+            }
+        }
+    }
+
+    /// BUSY no more, but these flags: after it has run what was asked meanwhile.
+    pub(super) fn settle<R: Reach>(&self, all: &AllThreads<R>, flags: u32) {
+        // ORDERING: Relaxed: a guess.
+        let mut seen = self.word.load(Relaxed);
+        loop {
+            if self.run(all, seen) {
+                // ORDERING: Relaxed: a guess.
+                seen = self.word.load(Relaxed);
+                continue;
+            }
+            // ORDERING: Release: E4 to `ask`, and to the next `reserve`. Weakened: all_threads
+            // receiver_asleep, seat_changes_hands. Failure Relaxed: a guess.
+            match self.word.compare_exchange(seen, seen & EPOCH | flags, Release, Relaxed) {
+                Ok(_) => return,
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Gives up a seat that was reserved for a thread that will not come.
+    pub(super) fn vacate<R: Reach>(&self, all: &AllThreads<R>) {
+        // ORDERING: Release: to the next `reserve`. Weakened: all_threads seat_changes_hands.
+        if self.word.fetch_and(EPOCH, Release) & ASKED != 0 {
+            all.acknowledge();
+        }
+    }
+
+    /// BUSY: who sits here from now on.
+    pub(super) fn sit(&self, name: usize) {
+        // ORDERING: Relaxed: published by `settle` (E4).
+        self.name.store(name, Relaxed);
+    }
+
+    /// BUSY: how it is woken from now on.
+    pub(super) fn be_woken_by(&self, waker: &Waker<'_>) {
+        self.sit(core::ptr::from_ref(waker).expose_provenance());
+    }
+
+    /// What the child of a fork has of it.
+    #[cfg(all(test, loom))]
+    pub(crate) fn copied(&self) -> Self {
+        let copy = Self::new();
+        // ORDERING: Relaxed, but by read-modify-writes: a copy has the newest values.
+        copy.word.swap(self.word.fetch_or(0, Relaxed), Relaxed);
+        copy
+    }
+
+    /// In the child of a fork, by its only thread.
+    pub(super) fn reset(&self, stays: bool) {
+        // ORDERING: Relaxed: there is one thread.
+        let seen = self.word.load(Relaxed);
+        let flags = if stays { seen & (LIVE | BUSY | COOPERATIVE) } else { 0 };
+        self.word.store(seen & EPOCH | flags, Relaxed);
+    }
+}
+
+impl Default for Seat {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The last error number, below zero.
+const LAST: i32 = -4095;
+
+fn encode(result: Result<i32, Errno>) -> u32 {
+    match result {
+        Ok(value) => value.cast_unsigned(),
+        Err(Errno(errno)) => (-errno).clamp(LAST, -1).cast_unsigned(),
+    }
+}
+
+fn decode(bits: u32) -> Result<i32, Errno> {
+    match bits.cast_signed() {
+        errno @ LAST..0 => Err(Errno(-errno)),
+        value => Ok(value),
+    }
+}
+
+impl fmt::Display for Seat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // ORDERING: Relaxed: a look.
+        let seen = self.word.load(Relaxed);
+        let state = match () {
+            () if seen & LIVE == 0 => "empty",
+            () if seen & RUNNING != 0 => "running",
+            () if seen & ASKED != 0 => "asked",
+            () if seen & BUSY != 0 => "busy",
+            () if seen & COOPERATIVE != 0 => "cooperative",
+            () => "settled",
+        };
+        write!(f, "{state} at {}", seen / ROUND)
+    }
+}
