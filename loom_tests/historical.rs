@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+mod all_threads;
 mod needm;
 mod preempt;
 mod threads;

@@ -88,7 +88,7 @@ use crate::sync::model_const_fn;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering::*, UnsafeCell};
 use crate::sys::{self, Errno, Waited};
 pub use error::{CallError, JoinError};
-pub use initiate::{Answer, Call, Mismatch, Report, Seats, Unfinished};
+pub use initiate::{Answer, Call, Hear, Mismatch, Report, Seats, Unfinished};
 pub use member::{Birth, Member, Waker};
 use seat::ROUND;
 pub use seat::Seat;

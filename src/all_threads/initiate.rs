@@ -27,13 +27,16 @@ impl<const N: usize> Seats for [Seat; N] {
     }
 }
 
+/// Hears what an operation returned on a thread.
+pub type Hear<'a> = dyn Fn(&Seat, Result<i32, Errno>) + 'a;
+
 /// What is to be done, until when, and who hears of it.
 #[derive(Clone, Copy)]
 pub struct Call<'a> {
     operation: &'a Operation<'a>,
     deadline: Option<&'a Deadline>,
     mismatch: Mismatch<'a>,
-    each: Option<&'a dyn Fn(&Seat, Result<i32, Errno>)>,
+    each: Option<&'a Hear<'a>>,
 }
 
 /// What if the operation returns something else on a thread than on the first.
@@ -112,7 +115,7 @@ impl<'a> Call<'a> {
     /// Hears of each thread on which it ran, the first one apart, once all have; then threads may run
     /// other calls' operations, not before.
     #[must_use]
-    pub fn each(self, each: &'a dyn Fn(&Seat, Result<i32, Errno>)) -> Self {
+    pub fn each(self, each: &'a Hear<'a>) -> Self {
         Self { each: Some(each), ..self }
     }
 }

@@ -287,13 +287,13 @@ const LAST: i32 = -4095;
 
 fn encode(result: Result<i32, Errno>) -> u32 {
     match result {
-        Ok(value) => value.cast_unsigned(),
-        Err(Errno(errno)) => (-errno).clamp(LAST, -1).cast_unsigned(),
+        Ok(value) => value as u32,
+        Err(Errno(errno)) => (-errno).clamp(LAST, -1) as u32,
     }
 }
 
 fn decode(bits: u32) -> Result<i32, Errno> {
-    match bits.cast_signed() {
+    match bits as i32 {
         errno @ LAST..0 => Err(Errno(-errno)),
         value => Ok(value),
     }
