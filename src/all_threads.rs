@@ -33,7 +33,7 @@
 //! | call | take the turn, running meanwhile what others ask of this thread; run the operation here; if that fails, give the turn up; publish it with a new round; sweep; clear it; give the turn up |
 //! | sweep | for each seat that is not EMPTY and whose round is another: ASKED, HELD unless it is BUSY; interrupt or wake; HELD off. Wait until as many have answered. Again, until nobody was asked |
 //! | the thread hears of it | ASKED to RUNNING, run, its round is this one, answer. In a handler, by a poll, or as it settles |
-//! | join | BUSY, with the last round, or in a call the one before; then settle |
+//! | join | BUSY, with the last round, or in a call an earlier one; then settle |
 //! | create a thread | the creator BUSY; the new seat BUSY, with the creator's round; create; settle, each by itself |
 //! | settle | run what is asked; BUSY off |
 //! | leave | BUSY; wait while HELD; run what is asked; EMPTY |
@@ -78,7 +78,21 @@
 
 mod error;
 mod initiate;
+#[cfg(all(
+    feature = "std",
+    any(target_os = "linux", target_os = "android"),
+    not(all(loom, any(test, feature = "loom")))
+))]
+pub mod linux;
 mod member;
+#[cfg(all(feature = "std", unix, not(all(loom, any(test, feature = "loom")))))]
+mod posix;
+#[cfg(all(
+    feature = "std",
+    any(target_os = "linux", target_os = "android"),
+    not(all(loom, any(test, feature = "loom")))
+))]
+mod process;
 mod seat;
 
 use core::fmt;
@@ -86,10 +100,19 @@ use core::fmt;
 use crate::note::Deadline;
 use crate::sync::model_const_fn;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering::*, UnsafeCell};
-use crate::sys::{self, Errno, Waited};
+pub use crate::sys::Errno;
+use crate::sys::{self, Waited};
 pub use error::{CallError, JoinError};
 pub use initiate::{Answer, Call, Hear, Mismatch, Report, Seats, Unfinished};
 pub use member::{Birth, Member, Waker};
+#[cfg(all(feature = "std", unix, not(all(loom, any(test, feature = "loom")))))]
+pub use posix::{System, registered};
+#[cfg(all(
+    feature = "std",
+    any(target_os = "linux", target_os = "android"),
+    not(all(loom, any(test, feature = "loom")))
+))]
+pub use process::{Everyone, Process, call_everyone};
 use seat::ROUND;
 pub use seat::Seat;
 
@@ -108,20 +131,44 @@ const CONTENDED: usize = 1 << (usize::BITS - 1);
 /// `here` returns the same for as long as the calling thread lives, to no other thread, blank at
 /// first.
 pub unsafe trait Reach: Sync + Sized {
-    /// All signals masked that might call in here, while it lives.
-    type Masked;
     /// The calling thread's own. Async-signal-safe.
     fn here(&self) -> &Here;
+    /// The calling thread's seat. Async-signal-safe.
+    fn seat(&self) -> Option<&'static Seat> {
+        self.here().seat()
+    }
     /// Names the calling thread; not 0, nor above half of all numbers. Async-signal-safe.
     fn current(&self) -> usize;
     /// Before the first thread is to be reached.
     fn prepare(&self) -> Result<(), Errno>;
     /// Has the thread call [`AllThreads::on_signal`] soon; false if there is no such thread.
     fn interrupt(&self, name: usize) -> Result<bool, Errno>;
-    /// Masks them. Async-signal-safe.
-    fn mask(&self) -> Self::Masked;
+    /// The same for one that has not answered for a while: which may have ended in a way that
+    /// `interrupt` does not tell.
+    fn interrupt_again(&self, name: usize) -> Result<bool, Errno> {
+        self.interrupt(name)
+    }
     /// Ends the process, as threads differ that must not. Async-signal-safe.
     fn abort(&self);
+    /// Waits for answers: sleeps while the word has this value. [`Wait::Look`] where threads may end
+    /// without a word: those that have not answered are then interrupted again, if they are there.
+    fn wait(&self, word: &AtomicU32, value: u32, deadline: Option<&Deadline>) -> Wait {
+        match sys::wait(word, value, deadline) {
+            Waited::Woken => Wait::Woken,
+            Waited::TimedOut => Wait::TimedOut,
+        }
+    }
+}
+
+/// Why a wait for answers ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// Woken, or for no reason.
+    Woken,
+    /// The deadline has passed.
+    TimedOut,
+    /// It has lasted long enough to ask whether all threads are still there.
+    Look,
 }
 
 /// What each thread has of its own.
@@ -145,11 +192,13 @@ impl Here {
         // SAFETY: stored by `set`, which has it for ever.
         unsafe { self.seat.load(Relaxed).as_ref() }
     }
+    /// The thread's seat from now on.
     pub(crate) fn set(&self, seat: Option<&'static Seat>) {
         let seat = seat.map_or(core::ptr::null_mut(), |seat| core::ptr::from_ref(seat).cast_mut());
         self.seat.store(seat, Relaxed);
     }
-    fn engaged<T>(&self, body: impl FnOnce() -> T) -> T {
+    /// The thread is in the middle of something for as long as `body` runs.
+    pub(crate) fn engaged<T>(&self, body: impl FnOnce() -> T) -> T {
         let before = self.engaged.load(Relaxed);
         self.engaged.store(true, Relaxed);
         let done = body();
@@ -206,14 +255,15 @@ impl<R: Reach> AllThreads<R> {
     /// To be called by the handler of the signal by which threads are interrupted: runs the operation
     /// if this thread is asked to. True if it was. Async-signal-safe as far as the operation is.
     pub fn on_signal(&self) -> bool {
-        self.reach.here().seat().is_some_and(|seat| seat.poll_in_handler(self))
+        self.reach.seat().is_some_and(|seat| seat.poll_in_handler(self))
     }
 
-    /// The round that a thread of unknown descent is taken to have run: in a call, not that one.
+    /// The round that a thread of unknown descent is taken to have run: in a call neither that one nor,
+    /// should that be undone, the one before.
     fn epoch_of_strangers(&self) -> u32 {
         // ORDERING: Relaxed: whatever it is, the seat's is looked at by the sweep or it is not.
         let round = self.round.load(Relaxed);
-        (round & !ACTIVE).wrapping_sub(ROUND * (round & ACTIVE))
+        (round & !ACTIVE).wrapping_sub(2 * ROUND * (round & ACTIVE))
     }
 
     /// By a thread that is RUNNING: the result, and which round it was.
@@ -243,7 +293,7 @@ impl<R: Reach> AllThreads<R> {
     }
 
     /// Becomes the one that calls, running what it is asked meanwhile (I5).
-    fn take_turn(&self, deadline: Option<&Deadline>) -> Result<R::Masked, CallError> {
+    fn take_turn(&self, deadline: Option<&Deadline>) -> Result<(), CallError> {
         let (here, me) = (self.reach.here(), self.reach.current());
         let mut contended = 0;
         loop {
@@ -253,15 +303,13 @@ impl<R: Reach> AllThreads<R> {
             if here.is_engaged() {
                 return Err(CallError::Engaged);
             }
-            here.seat().inspect(|seat| _ = seat.poll(self));
-            let masked = self.reach.mask();
+            self.reach.seat().inspect(|seat| _ = seat.poll(self));
             // ORDERING: Acquire: E3 from `give_turn`. Weakened: all_threads two_callers. Failure
             // Relaxed: somebody has it.
             let holder = match self.turn.compare_exchange(0, me | contended, Acquire, Relaxed) {
-                Ok(_) => return Ok(masked),
+                Ok(_) => return Ok(()),
                 Err(holder) => holder,
             };
-            drop(masked);
             if holder & !CONTENDED == me {
                 return Err(CallError::Engaged);
             }

@@ -8,7 +8,7 @@ use crate::all_threads::{
     AllThreads, Answer, Call, CallError, Here, Member, Reach, Report, Seat, Waker,
 };
 use crate::model::thread::{self, ThreadId};
-use crate::model::{Handler, How, Kernel, SigSet, sig, violation};
+use crate::model::{Handler, Kernel, SigSet, sig, violation};
 use crate::note::Deadline;
 use crate::sys::Errno;
 
@@ -26,23 +26,12 @@ pub(crate) struct Simulated {
 // SAFETY: for loom's single system thread.
 unsafe impl Sync for Simulated {}
 
-/// All signals masked.
-pub(crate) struct Masked(Kernel, SigSet);
-
-impl Drop for Masked {
-    fn drop(&mut self) {
-        self.0.sigmask(How::Set, self.1);
-    }
-}
-
 fn number() -> usize {
     thread::current().number() % MOST
 }
 
 // SAFETY: each thread has a `here` of its own.
 unsafe impl Reach for Simulated {
-    type Masked = Masked;
-
     fn here(&self) -> &Here {
         &self.here[number()]
     }
@@ -57,9 +46,6 @@ unsafe impl Reach for Simulated {
         self.sent.set(self.sent.get() + 1);
         let thread = self.names[name - 1].get().expect("it named itself");
         Ok(self.kernel.try_tgkill(thread, sig::USR1))
-    }
-    fn mask(&self) -> Masked {
-        Masked(self.kernel, self.kernel.sigmask(How::Set, SigSet::ALL))
     }
     fn abort(&self) {
         violation("aborted");

@@ -12,8 +12,8 @@ pub enum CallError {
     First(Errno),
     /// Another call was under way until the deadline.
     TimedOut,
-    /// The calling thread is inside an operation, or its handler interrupted a step of joining,
-    /// leaving or creating a thread: the call that it would wait for waits for this thread.
+    /// The calling thread is inside an operation or has not finished a call, or its handler interrupted
+    /// one, or a step of joining, leaving or creating a thread: what it would wait for waits for it.
     Engaged,
     /// The system refused what is needed to reach threads.
     System(Errno),
@@ -30,8 +30,8 @@ impl fmt::Display for CallError {
             }
             Self::TimedOut => f.write_str("another call was under way until the deadline"),
             Self::Engaged => f.write_str(
-                "this thread is inside an operation on all threads, or between two states: call \
-                 again when that is over",
+                "this thread is in the middle of a call or operation on all threads: call again \
+                 when that is over",
             ),
             Self::System(errno) => write!(f, "threads cannot be reached: {errno}"),
         }

@@ -4,15 +4,26 @@ use core::fmt;
 use core::marker::PhantomData;
 
 use super::seat::{Call as Hears, ROUND};
-use super::{ACTIVE, AllThreads, CallError, Operation, Reach, Seat, Waker};
+use super::{ACTIVE, AllThreads, CallError, Operation, Reach, Seat, Wait, Waker};
 use crate::note::Deadline;
 use crate::sync::Ordering::*;
-use crate::sys::{self, Errno, Waited};
+use crate::sys::Errno;
 
 /// Which threads are to be reached.
 pub trait Seats {
     /// Every seat, empty or not; called more than once.
     fn each(&self, look: &mut dyn FnMut(&Seat));
+    /// Before the operation, and before each sweep: gives seats to threads that have none. By the one
+    /// that has the turn. `strangers` is the round for them.
+    ///
+    /// # Errors
+    ///
+    /// The system does not say which threads there are.
+    fn refresh(&self, _strangers: u32) -> Result<(), Errno> {
+        Ok(())
+    }
+    /// The call is over.
+    fn done(&self) {}
 }
 
 impl Seats for [Seat] {
@@ -59,9 +70,10 @@ pub struct Report {
     pub others: u32,
     /// Those of them on which it returned something else.
     pub mismatches: u32,
-    /// Threads that were gone before they ran it, or on which it was not run as the call was
-    /// abandoned.
-    pub missed: u32,
+    /// Threads that had ended without a word.
+    pub gone: u32,
+    /// Threads on which it was not run, as the call was abandoned.
+    pub abandoned: u32,
 }
 
 /// How a call ended.
@@ -89,7 +101,8 @@ struct Sweep<'a, R: Reach, S: Seats + ?Sized> {
     /// The round that is being undone, and what came of it.
     undone: Option<(u32, Report)>,
     first: i32,
-    missed: u32,
+    gone: u32,
+    abandoned: u32,
     /// The turn is a thread's.
     own: PhantomData<*const ()>,
 }
@@ -127,8 +140,8 @@ impl<R: Reach> AllThreads<R> {
     /// | the caller | |
     /// |---|---|
     /// | any thread, registered or not | runs what others ask of it while it waits for them |
-    /// | a handler on such a thread | the same; a call that it interrupted waits |
-    /// | a handler that interrupted an operation, or a step of [`Member`](super::Member)'s | [`CallError::Engaged`] |
+    /// | a handler on such a thread | the same |
+    /// | a handler that interrupted a call, an operation, or a step of [`Member`](super::Member)'s | [`CallError::Engaged`] |
     /// | the operation itself | [`CallError::Engaged`] |
     /// | who has an [`Unfinished`] | [`CallError::Engaged`] |
     ///
@@ -139,28 +152,40 @@ impl<R: Reach> AllThreads<R> {
     /// # Panics
     ///
     /// If the operation does on the calling thread; then nothing was done on others. On another the
-    /// process aborts.
+    /// process ends: by abort, or as unwinding needs more than a handler's stack.
     pub fn call<'a, S: Seats + ?Sized>(
         &'a self,
         seats: &'a S,
         call: Call<'a>,
     ) -> Result<Answer<'a, R, S>, CallError> {
         /// Gives the turn up.
-        struct Turn<'a, R: Reach>(&'a AllThreads<R>);
-        impl<R: Reach> Drop for Turn<'_, R> {
+        struct Turn<'a, R: Reach, S: Seats + ?Sized>(&'a AllThreads<R>, &'a S);
+        impl<R: Reach, S: Seats + ?Sized> Drop for Turn<'_, R, S> {
             fn drop(&mut self) {
+                self.1.done();
                 self.0.give_turn();
             }
         }
         self.reach.prepare().map_err(CallError::System)?;
-        let _masked = self.take_turn(call.deadline)?;
-        let turn = Turn(self);
+        self.take_turn(call.deadline)?;
+        let turn = Turn(self, seats);
+        seats.refresh(self.epoch_of_strangers()).map_err(CallError::System)?;
         let first = (call.operation)().map_err(CallError::First)?;
         core::mem::forget(turn);
         let round = self.publish(call.operation);
-        self.reach.here().seat().inspect(|seat| seat.ran_first(round, Ok(first)));
+        self.reach.seat().inspect(|seat| seat.ran_first(round, Ok(first)));
         let own = PhantomData;
-        let sweep = Sweep { all: self, seats, call, round, undone: None, first, missed: 0, own };
+        let sweep = Sweep {
+            all: self,
+            seats,
+            call,
+            round,
+            undone: None,
+            first,
+            gone: 0,
+            abandoned: 0,
+            own,
+        };
         Ok(sweep.go_on(call.deadline))
     }
 
@@ -173,7 +198,7 @@ impl<R: Reach> AllThreads<R> {
         // SAFETY: by the turn (I1).
         self.operation.with_mut(|place| unsafe { *place = Some(operation) });
         // ORDERING: Relaxed: written by turns; read by those who are asked (E1), or as a hint.
-        let round = self.round.load(Relaxed).wrapping_add(ROUND);
+        let round = (self.round.load(Relaxed) & !ACTIVE).wrapping_add(ROUND);
         self.round.store(round | ACTIVE, Relaxed);
         round
     }
@@ -204,13 +229,18 @@ impl<'a, R: Reach, S: Seats + ?Sized> Sweep<'a, R, S> {
         self.hear();
         self.undone = Some((self.round, report));
         self.round = self.all.publish(operation);
+        // The first one's comes last.
+        self.all.reach.seat().inspect(|seat| seat.ran_first(self.round, Ok(self.first)));
         true
     }
 
     /// Asks all that have not run it, and says how many.
     fn ask(&mut self) -> u32 {
         let (all, round, undone) = (self.all, self.round, self.undone);
-        let (mut asked, mut missed) = (0_u32, 0);
+        let (mut asked, mut gone) = (0_u32, 0);
+        // The operation may be one that forbids to ask which threads there are: those that were known
+        // are reached.
+        _ = self.seats.refresh(all.epoch_of_strangers());
         self.seats.each(&mut |seat| {
             if undone.is_some_and(|(before, _)| !matches!(seat.result(before), Some(Ok(_)))) {
                 return;
@@ -221,49 +251,70 @@ impl<'a, R: Reach, S: Seats + ?Sized> Sweep<'a, R, S> {
                 true if hears == Hears::Nothing => {}
                 true => seat.let_go(),
                 false if seat.bury() => {
-                    missed += 1;
+                    gone += 1;
                     all.acknowledge();
                 }
                 false => {}
             }
         });
-        self.missed += missed;
+        self.gone += gone;
         // ORDERING: Relaxed: each thread's answer is its own (E2).
         all.pending.fetch_add(asked, Relaxed);
         asked
     }
 
     /// Until all have answered; false if the deadline comes first.
-    fn wait(&self, deadline: Option<&Deadline>) -> bool {
-        let pending = &self.all.pending;
+    fn wait(&mut self, deadline: Option<&Deadline>) -> bool {
+        let mut before = 0;
         loop {
             // ORDERING: Acquire: E2 from `acknowledge`. Weakened: all_threads
             // two_threads_exactly_once.
-            match pending.load(Acquire) {
-                0 => return true,
-                left if sys::wait(pending, left, deadline) == Waited::TimedOut => return false,
-                _ => {}
+            let left = self.all.pending.load(Acquire);
+            if left == 0 {
+                return true;
+            }
+            match self.all.reach.wait(&self.all.pending, left, deadline) {
+                Wait::Woken => {}
+                Wait::TimedOut => return false,
+                // Nobody has answered since the last time.
+                Wait::Look if left == before => self.look(),
+                Wait::Look => before = left,
             }
         }
     }
 
-    /// Takes back what nobody has begun, and waits for what somebody has.
-    fn abandon(mut self) -> Report {
-        let mut missed = 0;
+    /// Interrupts once more those that have not answered, and does not wait for the dead.
+    fn look(&mut self) {
+        let mut gone = 0;
         self.seats.each(&mut |seat| {
-            if seat.withdraw() {
-                missed += 1;
+            let Some(name) = seat.hold_awaited() else { return };
+            if self.all.reach.interrupt_again(name) != Ok(false) {
+                seat.let_go();
+            } else if seat.bury() {
+                gone += 1;
                 self.all.acknowledge();
             }
         });
-        self.missed += missed;
+        self.gone += gone;
+    }
+
+    /// Takes back what nobody has begun, and waits for what somebody has.
+    fn abandon(mut self) -> Report {
+        let mut abandoned = 0;
+        self.seats.each(&mut |seat| {
+            if seat.withdraw() {
+                abandoned += 1;
+                self.all.acknowledge();
+            }
+        });
+        self.abandoned += abandoned;
         self.wait(None);
         self.end()
     }
 
     /// Each other thread that has run the round, once all have answered.
     fn results(&self, mut hear: impl FnMut(&Seat, Result<i32, Errno>)) {
-        let own = self.all.reach.here().seat().map(core::ptr::from_ref);
+        let own = self.all.reach.seat().map(core::ptr::from_ref);
         self.seats.each(&mut |seat| {
             if let Some(result) = seat.result(self.round).filter(|_| own != Some(seat)) {
                 hear(seat, result);
@@ -278,8 +329,13 @@ impl<'a, R: Reach, S: Seats + ?Sized> Sweep<'a, R, S> {
     }
 
     fn report(&self) -> Report {
-        let mut report =
-            Report { first: self.first, others: 0, mismatches: 0, missed: self.missed };
+        let mut report = Report {
+            first: self.first,
+            others: 0,
+            mismatches: 0,
+            gone: self.gone,
+            abandoned: self.abandoned,
+        };
         self.results(|_, result| {
             report.others += 1;
             report.mismatches += u32::from(result != Ok(self.first));
@@ -309,6 +365,7 @@ impl<'a, R: Reach, S: Seats + ?Sized> Sweep<'a, R, S> {
         self.all.operation.with_mut(|place| unsafe { *place = None });
         // ORDERING: Relaxed: as in `publish`.
         self.all.round.store(self.round, Relaxed);
+        self.seats.done();
         self.all.give_turn();
         report
     }
@@ -343,10 +400,7 @@ impl<'a, R: Reach, S: Seats + ?Sized> Unfinished<'a, R, S> {
     /// Goes on until this deadline.
     pub fn finish(mut self, deadline: Option<&Deadline>) -> Answer<'a, R, S> {
         match self.sweep.take() {
-            Some(sweep) => {
-                let _masked = sweep.all.reach.mask();
-                sweep.go_on(deadline)
-            }
+            Some(sweep) => sweep.go_on(deadline),
             None => unreachable!("taken by value alone"),
         }
     }

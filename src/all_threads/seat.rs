@@ -111,6 +111,33 @@ impl Seat {
         self.word.fetch_and(EPOCH, Release) & (ASKED | RUNNING) != 0
     }
 
+    /// Whom to interrupt again: a thread that has not answered, and is neither to be woken instead nor
+    /// about to look by itself. HELD, if there is one.
+    pub(super) fn hold_awaited(&self) -> Option<usize> {
+        // ORDERING: Relaxed: a guess.
+        let mut seen = self.word.load(Relaxed);
+        loop {
+            if seen & (ASKED | RUNNING) == 0 || seen & (BUSY | COOPERATIVE) != 0 {
+                return None;
+            }
+            // ORDERING: Acquire: E4 from `settle`, for the name. Failure Relaxed: a guess. By argument,
+            // as in `ask`: nobody looks again in a model.
+            match self.word.compare_exchange(seen, seen | HELD, Acquire, Relaxed) {
+                Ok(_) => return Some(self.name.load(Relaxed)),
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// The thread that sits here, as the system names it; `None` if there is none, or it is not to be
+    /// interrupted now.
+    #[must_use]
+    pub fn thread(&self) -> Option<usize> {
+        // ORDERING: Relaxed: a look.
+        let seen = self.word.load(Relaxed);
+        (seen & LIVE != 0 && seen & (BUSY | COOPERATIVE) == 0).then(|| self.name.load(Relaxed))
+    }
+
     pub(super) fn is_asked(&self) -> bool {
         // ORDERING: Relaxed: a look, by who asked.
         self.word.load(Relaxed) & ASKED != 0

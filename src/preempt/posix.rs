@@ -7,7 +7,7 @@ use core::time::Duration;
 use super::system::{Hook, here};
 use super::{Answer, Backend, Here, Met, StopError, StopWord};
 use crate::sync::{AtomicBool, AtomicU32, Ordering::*};
-use crate::sys::{self, Before, Deadline, Errno, OsThread, Waited};
+use crate::sys::{self, Crossing, Deadline, Errno, OsThread, Waited};
 
 /// Threads are stopped by a signal to each, and wait in its handler.
 ///
@@ -41,15 +41,13 @@ const SPINS: u32 = 300;
 /// A wait looks at the clock once in so many turns.
 const TURNS: u32 = 256;
 
-static BEFORE: Before = Before::new();
-
 impl Posix {
     /// By SIGURG, with a second's patience. `hook` runs in the handler on a thread that is to be
     /// preempted, and may change the context (a `ucontext_t`) that the thread goes on with. It must
     /// be async-signal-safe.
     #[must_use]
     pub const fn new(hook: Hook) -> Self {
-        Self::with(libc::SIGURG, Duration::from_secs(1), hook)
+        Self::with(sys::INTERRUPT, Duration::from_secs(1), hook)
     }
 
     /// By this signal, with this patience for a thread that is to stop.
@@ -63,7 +61,7 @@ impl Posix {
         // ORDERING: Relaxed: sigaction orders the handler with what comes after it, and doing it twice
         // does no harm.
         if !self.taken.load(Relaxed) {
-            BEFORE.handle(self.signal, on_signal)?;
+            sys::interrupt_by(self.signal, Crossing::Gate, on_signal)?;
             self.taken.store(true, Relaxed);
         }
         Ok(())
@@ -77,12 +75,13 @@ impl Posix {
     }
 }
 
-extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    sys::errno_kept(|| match meet(signal, context) {
+fn on_signal(signal: c_int, context: *mut c_void) -> bool {
+    match meet(signal, context) {
         Some((Met::Preempt, backend)) => (backend.hook)(context.cast()),
         Some((Met::Something, _)) => {}
-        Some((Met::Nothing, _)) | None => BEFORE.chain(signal, info, context),
-    });
+        Some((Met::Nothing, _)) | None => return false,
+    }
+    true
 }
 
 /// `None` if the thread is not registered, or by another signal.

@@ -63,8 +63,8 @@ pub(super) fn ensure_receiver() -> Result<(), SignalError> {
     }
     let started = {
         // The thread inherits the mask: signals go to the program's own threads, and the receiver
-        // is not interrupted while it works.
-        let _blocked = AllBlocked::new();
+        // is not interrupted while it works, but by operations that must reach every thread.
+        let _blocked = AllBlocked::but_interrupts();
         thread::Builder::new().name("portcullis-signal".into()).spawn(|| HUB.run_receiver())
     };
     let now = if started.is_ok() { RUNNING } else { NONE };

@@ -211,6 +211,9 @@ impl AllBlocked {
     pub(crate) fn new() -> Self {
         Self
     }
+    pub(crate) fn but_interrupts() -> Self {
+        Self
+    }
 }
 
 impl Drop for AllBlocked {

@@ -38,6 +38,16 @@ impl Deadline {
         }))
     }
 
+    /// The earlier of the two.
+    pub(crate) fn sooner(&self, other: Self) -> Self {
+        let at = |deadline: &Self| deadline.0.map(|at| (at.tv_sec, at.tv_nsec));
+        match (at(self), at(&other)) {
+            (Some(own), Some(others)) if own <= others => *self,
+            (Some(_), None) => *self,
+            _ => other,
+        }
+    }
+
     /// Whether it is over.
     pub(crate) fn has_passed(&self) -> bool {
         self.left() == Some(Duration::ZERO)

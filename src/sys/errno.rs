@@ -30,7 +30,7 @@ pub(super) fn get() -> c_int {
 
 /// Runs `f` and puts errno back. Async-signal-safe if `f` is.
 #[allow(dead_code, reason = "where waking is nothing and nothing is caught, nothing is kept")]
-pub(crate) fn kept<R>(f: impl FnOnce() -> R) -> R {
+pub(super) fn kept<R>(f: impl FnOnce() -> R) -> R {
     let location = location();
     // SAFETY: the location is the calling thread's own, here and below.
     let saved = unsafe { *location };

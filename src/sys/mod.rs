@@ -28,7 +28,8 @@
 //! - `is_ignored`: asks the kernel.
 //! - `die_by(signal)`: ends the process by the signal, masked or not; returns only if its default
 //!   action is not to end it.
-//! - `AllBlocked`: masks every signal in this thread until dropped; no effect where there are none.
+//! - `AllBlocked`: masks every signal in this thread until dropped, `but_interrupts` all but the one by
+//!   which threads are interrupted; no effect where there are none.
 //! - `at_fork(prepare, parent, child)`: called around each fork, in the forking thread.
 //! - `thread_id()`: names the calling thread while it lives. Async-signal-safe.
 //!
@@ -75,12 +76,15 @@ cfg_if::cfg_if! {
                 mod process;
                 mod stop;
                 mod thread_end;
+                #[cfg(any(target_os = "linux", target_os = "android"))]
+                mod tasks;
+                #[cfg(any(target_os = "linux", target_os = "android"))]
+                pub(crate) use tasks::{Tasks, map_zeroed, raw_syscall};
                 mod unix;
                 pub(crate) use altstack::{Altstack, Entered};
                 #[cfg(test)]
                 pub(crate) use altstack::needed;
-                pub(crate) use stop::{Before, OsThread};
-                pub(crate) use errno::kept as errno_kept;
+                pub(crate) use stop::{Crossing, INTERRUPT, OsThread, interrupt_by};
                 pub(crate) use thread_end::{InChild, ThreadEnd};
                 pub(crate) use process::{AllBlocked, at_fork, die_by, thread_id};
                 pub(crate) use unix::{install, is_ignored, restore, set_default, set_ignored};

@@ -78,11 +78,21 @@ pub(crate) struct AllBlocked(libc::sigset_t);
 
 impl AllBlocked {
     pub(crate) fn new() -> Self {
+        Self::but(&[])
+    }
+
+    /// All but those by which threads are interrupted.
+    pub(crate) fn but_interrupts() -> Self {
+        Self::but(&[super::INTERRUPT])
+    }
+
+    fn but(open: &[c_int]) -> Self {
         // SAFETY: all zeros is storage for a set, filled next.
         let (mut all, mut saved): (libc::sigset_t, libc::sigset_t) = unsafe { zeroed() };
         // SAFETY: both sets are locals. glibc leaves its own signals open.
         unsafe {
             libc::sigfillset(&raw mut all);
+            open.iter().for_each(|signal| _ = libc::sigdelset(&raw mut all, *signal));
             libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut saved);
         }
         Self(saved)

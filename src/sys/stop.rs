@@ -2,10 +2,11 @@
 
 use core::ffi::{c_int, c_void};
 use core::mem::zeroed;
+use core::ptr;
 
 use super::unix::{call, change, query};
 use super::{Errno, SIGNALS, errno};
-use crate::sync::{AtomicU32, AtomicUsize, Ordering::*};
+use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::*};
 
 /// Names a thread for as long as it is known not to have ended; on Linux and Android also when it
 /// has, then as one that is gone.
@@ -34,6 +35,16 @@ impl OsThread {
         }
     }
 
+    /// The name as a number, which is not 0.
+    pub(crate) fn number(self) -> usize {
+        self.0 as usize
+    }
+
+    /// The thread of this number.
+    pub(crate) fn of_number(number: usize) -> Self {
+        Self(number as _)
+    }
+
     /// Sends the thread a signal; ESRCH if there is no such thread any more. Async-signal-safe; keeps
     /// errno.
     pub(crate) fn send(self, signal: c_int) -> Result<(), Errno> {
@@ -57,54 +68,79 @@ impl OsThread {
     }
 }
 
-/// A handler that is told what it interrupted.
-pub(crate) type Handler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
+/// By which threads are interrupted unless they say otherwise: its default is to be ignored, so that one
+/// under way when the process executes another program does nothing there.
+pub(crate) const INTERRUPT: c_int = libc::SIGURG;
 
-/// What a handler of ours was put over, for each signal: it is called for what is not ours.
-pub(crate) struct Before([Disposition; SIGNALS]);
+/// What a crossing does in the handler of its signal, told what was interrupted: whether the signal was
+/// its own. Several may be by one signal, as one that is pending already takes in the next.
+pub(crate) type Entry = fn(c_int, *mut c_void) -> bool;
 
+/// Whose entry it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Crossing {
+    Gate,
+    AllThreads,
+}
+
+static ENTRIES: [AtomicPtr<c_void>; 2] = [const { AtomicPtr::new(ptr::null_mut()) }; 2];
+
+/// What our handler was put over, for each signal: it is called for what is nobody's here.
 struct Disposition {
     /// `sa_sigaction`: SIG_DFL, SIG_IGN or a function.
     action: AtomicUsize,
     flags: AtomicU32,
 }
 
-impl Before {
-    pub(crate) const fn new() -> Self {
-        Self([const { Disposition { action: AtomicUsize::new(libc::SIG_DFL), flags: AtomicU32::new(0) } }; SIGNALS])
-    }
+static BEFORE: [Disposition; SIGNALS] = [const {
+    Disposition { action: AtomicUsize::new(libc::SIG_DFL), flags: AtomicU32::new(0) }
+}; SIGNALS];
 
-    fn of(&self, signal: c_int) -> Option<&Disposition> {
-        self.0.get(usize::try_from(signal).ok()?)
+/// Has the entry called for the signal, on the alternate stack, all others masked.
+pub(crate) fn interrupt_by(signal: c_int, crossing: Crossing, entry: Entry) -> Result<(), Errno> {
+    let before = usize::try_from(signal).ok().and_then(|at| BEFORE.get(at));
+    let before = before.ok_or(Errno(libc::EINVAL))?;
+    // ORDERING: Relaxed, here and below: sigaction orders both before every run of the handler; if
+    // that is there already, nobody sends for this crossing yet.
+    ENTRIES[crossing as usize].store(entry as *mut c_void, Relaxed);
+    let old = query(signal)?;
+    if old.sa_sigaction == on_signal as *const () as usize {
+        return Ok(());
     }
+    before.flags.store(old.sa_flags as u32, Relaxed);
+    before.action.store(old.sa_sigaction, Relaxed);
+    // SAFETY: all zeros is a valid sigaction.
+    let mut new: libc::sigaction = unsafe { zeroed() };
+    new.sa_sigaction = on_signal as *const () as usize;
+    new.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
+    // SAFETY: the set is a local's.
+    unsafe { libc::sigfillset(&raw mut new.sa_mask) };
+    change(signal, &new).map(drop)
+}
 
-    /// Has the handler run for the signal, on the alternate stack, all others masked. Does nothing if
-    /// it does so already.
-    pub(crate) fn handle(&self, signal: c_int, handler: Handler) -> Result<(), Errno> {
-        let before = self.of(signal).ok_or(Errno(libc::EINVAL))?;
-        let old = query(signal)?;
-        if old.sa_sigaction == handler as *const () as usize {
-            return Ok(());
+/// Leaves errno as it was for the interrupted code.
+extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    errno::kept(|| {
+        let mut ours = false;
+        for place in &ENTRIES {
+            // ORDERING: Relaxed: see `interrupt_by`.
+            let entry = place.load(Relaxed);
+            if !entry.is_null() {
+                // SAFETY: stored by `interrupt_by`, an `Entry`.
+                ours |= unsafe { core::mem::transmute::<*mut c_void, Entry>(entry) }(signal, context);
+            }
         }
-        // ORDERING: Relaxed: sigaction orders both before every run of the handler.
-        before.flags.store(old.sa_flags as u32, Relaxed);
-        before.action.store(old.sa_sigaction, Relaxed);
-        // SAFETY: all zeros is a valid sigaction.
-        let mut new: libc::sigaction = unsafe { zeroed() };
-        new.sa_sigaction = handler as *const () as usize;
-        new.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
-        // SAFETY: the set is a local's.
-        unsafe { libc::sigfillset(&raw mut new.sa_mask) };
-        change(signal, &new).map(drop)
-    }
-
-    /// For a signal that is not ours: calls the handler that was there before, if one was.
-    pub(crate) fn chain(&self, signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-        let Some(before) = self.of(signal) else { return };
-        // ORDERING: Relaxed: see `handle`.
-        match (before.action.load(Relaxed), before.flags.load(Relaxed)) {
-            (libc::SIG_DFL | libc::SIG_IGN, _) => {}
-            (action, flags) => call(action, u64::from(flags), signal, info, context),
+        if !ours {
+            chain(signal, info, context);
         }
+    });
+}
+
+fn chain(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    let Some(before) = usize::try_from(signal).ok().and_then(|at| BEFORE.get(at)) else { return };
+    // ORDERING: Relaxed: see `interrupt_by`.
+    match (before.action.load(Relaxed), before.flags.load(Relaxed)) {
+        (libc::SIG_DFL | libc::SIG_IGN, _) => {}
+        (action, flags) => call(action, u64::from(flags), signal, info, context),
     }
 }

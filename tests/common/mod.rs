@@ -43,11 +43,28 @@ pub(crate) fn isolated_within(name: &str, seconds: u32, body: impl FnOnce()) {
     assert!(status.success(), "{name}: {status}");
 }
 
+/// The same where all threads are to be reached: the harness's masks nothing.
+pub(crate) fn isolated_open(name: &str, seconds: u32, body: impl FnOnce()) {
+    if std::env::var(CHILD).as_deref() == Ok(name) {
+        alarm(seconds);
+        return body();
+    }
+    let status = bare_command(name, "").status().expect("the test binary runs again");
+    assert!(status.success(), "{name}: {status}");
+}
+
 /// This binary once more, with one test, in a role of it.
-pub(crate) fn command(name: &str, role: &str) -> Command {
+fn bare_command(name: &str, role: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this binary has a path"));
     command.args(["--exact", name, "--nocapture", "--test-threads=1", "--quiet"]);
-    command.env(CHILD, name).env(ROLE, role).env(UNMASK, "1").stdout(Stdio::null());
+    command.env(CHILD, name).env(ROLE, role).stdout(Stdio::null());
+    command
+}
+
+/// The same, with only the thread of the test open to signals.
+pub(crate) fn command(name: &str, role: &str) -> Command {
+    let mut command = bare_command(name, role);
+    command.env(UNMASK, "1");
     // SAFETY: setting the mask is all that happens between fork and exec.
     unsafe {
         command.pre_exec(|| {

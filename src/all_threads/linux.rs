@@ -1,0 +1,176 @@
+//! What the kernel keeps for each thread, set on all of them: Linux.
+//!
+//! Each is the raw system call, on every thread of the process, the C library's own and those that it
+//! does not know included. The C library's functions of the same names may be used beside them.
+//! man 2 of each; Go `syscall/syscall_linux.go` (AllThreadsSyscall, 0a5fae2a0e).
+
+use core::ffi::{c_int, c_long, c_ulong};
+
+use super::process::complete;
+use super::{Call, CallError, Mismatch, Report};
+use crate::sys::{Errno, raw_syscall};
+
+cfg_if::cfg_if! {
+    if #[cfg(any(target_arch = "x86", target_arch = "arm", target_arch = "m68k", target_arch = "sparc"))] {
+        // Those of 16 bits have the names without a number.
+        use libc::{
+            SYS_setgid32 as SETGID, SYS_setgroups32 as SETGROUPS, SYS_setregid32 as SETREGID,
+            SYS_setresgid32 as SETRESGID, SYS_setresuid32 as SETRESUID,
+            SYS_setreuid32 as SETREUID, SYS_setuid32 as SETUID,
+        };
+    } else {
+        use libc::{
+            SYS_setgid as SETGID, SYS_setgroups as SETGROUPS, SYS_setregid as SETREGID,
+            SYS_setresgid as SETRESGID, SYS_setresuid as SETRESUID, SYS_setreuid as SETREUID,
+            SYS_setuid as SETUID,
+        };
+    }
+}
+
+/// Performs a raw system call on every thread. The first thread's failure is [`CallError::First`], and
+/// then it was made on no other.
+///
+/// # Errors
+///
+/// See [`CallError`].
+///
+/// # Safety
+///
+/// The system call does no harm on any thread, wherever that is; pointers stay valid for the call.
+pub unsafe fn syscall(number: c_long, arguments: [usize; 6]) -> Result<Report, CallError> {
+    // SAFETY: as the caller promises.
+    complete(Call::new(&|| unsafe { raw_syscall(number, arguments) }))
+}
+
+/// As [`syscall`], and the process ends if threads differ: none may go on with other rights than the
+/// others have.
+fn rights(number: c_long, arguments: [usize; 6]) -> Result<(), CallError> {
+    // SAFETY: of those below, each changes credentials or flags of its thread, and reads memory that
+    // its caller borrows for as long.
+    let call = move || unsafe { raw_syscall(number, arguments) };
+    complete(Call::new(&call).on_mismatch(Mismatch::Abort)).map(drop)
+}
+
+macro_rules! rights {
+    ($($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*) = $number:ident;)*) => { $(
+        $(#[$doc])*
+        ///
+        /// # Errors
+        ///
+        /// [`CallError::First`] with the system's error: nothing has changed. The process aborts if
+        /// threads differ.
+        pub fn $name($($argument: $type),*) -> Result<(), CallError> {
+            rights($number, arguments(&[$($argument as usize),*]))
+        }
+    )* };
+}
+
+fn arguments(given: &[usize]) -> [usize; 6] {
+    core::array::from_fn(|at| given.get(at).copied().unwrap_or(0))
+}
+
+rights! {
+    /// man 2 setuid.
+    setuid(uid: u32) = SETUID;
+    /// man 2 setgid.
+    setgid(gid: u32) = SETGID;
+    /// man 2 setreuid; `u32::MAX` leaves one as it is.
+    setreuid(real: u32, effective: u32) = SETREUID;
+    /// man 2 setregid; `u32::MAX` leaves one as it is.
+    setregid(real: u32, effective: u32) = SETREGID;
+    /// man 2 setresuid; `u32::MAX` leaves one as it is.
+    setresuid(real: u32, effective: u32, saved: u32) = SETRESUID;
+    /// man 2 setresgid; `u32::MAX` leaves one as it is.
+    setresgid(real: u32, effective: u32, saved: u32) = SETRESGID;
+}
+
+/// man 2 seteuid: setresuid that leaves the other two.
+///
+/// # Errors
+///
+/// As for [`setresuid`].
+pub fn seteuid(effective: u32) -> Result<(), CallError> {
+    setresuid(u32::MAX, effective, u32::MAX)
+}
+
+/// man 2 setegid: setresgid that leaves the other two.
+///
+/// # Errors
+///
+/// As for [`setresgid`].
+pub fn setegid(effective: u32) -> Result<(), CallError> {
+    setresgid(u32::MAX, effective, u32::MAX)
+}
+
+/// man 2 setgroups.
+///
+/// # Errors
+///
+/// As for [`setresgid`].
+pub fn setgroups(groups: &[u32]) -> Result<(), CallError> {
+    let pointer = groups.as_ptr().expose_provenance();
+    rights(SETGROUPS, arguments(&[groups.len(), pointer]))
+}
+
+/// man 2 prctl: keepcaps, no_new_privs, dumpable and other flags of a thread. An option that writes to
+/// memory is to be called by [`syscall`].
+///
+/// # Errors
+///
+/// As for [`setresgid`].
+///
+/// # Safety
+///
+/// Numbers that are pointers for this option are valid for reading.
+pub unsafe fn prctl(option: c_int, value: c_ulong) -> Result<(), CallError> {
+    rights(libc::SYS_prctl, arguments(&[option as usize, value as usize]))
+}
+
+/// man 2 landlock_restrict_self: no_new_privs first, as the kernel asks of who has no CAP_SYS_ADMIN.
+///
+/// # Errors
+///
+/// As for [`setresgid`]; without the kernel's support, ENOSYS or EOPNOTSUPP.
+pub fn landlock_restrict(ruleset: c_int) -> Result<(), CallError> {
+    // SAFETY: no pointer.
+    unsafe { prctl(libc::PR_SET_NO_NEW_PRIVS, 1) }?;
+    rights(libc::SYS_landlock_restrict_self, arguments(&[ruleset as usize]))
+}
+
+/// man 2 seccomp: a filter for all threads, by the kernel itself (TSYNC).
+///
+/// # Errors
+///
+/// The system's; ESRCH if a thread could not be synchronised, and then none was.
+///
+/// # Safety
+///
+/// The filter lets through what the program needs.
+pub unsafe fn seccomp(filter: &libc::sock_fprog) -> Result<(), Errno> {
+    let flags = libc::SECCOMP_FILTER_FLAG_TSYNC | TSYNC_ESRCH;
+    let filter = core::ptr::from_ref(filter).expose_provenance();
+    let given = [libc::SECCOMP_SET_MODE_FILTER as usize, flags as usize, filter];
+    // SAFETY: the filter is borrowed.
+    unsafe { raw_syscall(libc::SYS_seccomp, arguments(&given)) }.map(drop)
+}
+
+/// linux/seccomp.h: an error instead of the number of a thread.
+const TSYNC_ESRCH: c_ulong = 1 << 4;
+
+/// A full memory barrier on every thread of the process: by membarrier(2), else by an operation on all.
+///
+/// # Errors
+///
+/// See [`CallError`]; only where there is no membarrier.
+pub fn barrier() -> Result<(), CallError> {
+    if crate::sys::prepare_barrier() {
+        crate::sys::barrier();
+        return Ok(());
+    }
+    // A handler's return, or a read-modify-write by each.
+    complete(Call::new(&|| {
+        crate::sync::fence(crate::sync::Ordering::SeqCst);
+        Ok(0)
+    }))
+    .map(drop)
+}

@@ -1,0 +1,228 @@
+//! Every thread of the process, whoever made it: Linux. man 5 proc, man 2 getdents64, tgkill.
+//!
+//! Threads get seats in a table as they are found; a handler finds its thread's by its number. The
+//! table is mapped, not allocated, and grows; it is never given back.
+
+use core::fmt;
+use core::ptr;
+
+use super::posix::{current, interrupt, prepare, wait};
+use super::seat::LIVE;
+use super::{AllThreads, Answer, Call, CallError, Here, Reach, Report, Seat, Seats, Wait};
+use crate::note::Deadline;
+use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, Ordering::*};
+use crate::sys::{Errno, InChild, Tasks, map_zeroed};
+
+/// Threads of the process are interrupted by the same signal as those that have joined.
+pub struct Process {
+    taken: AtomicBool,
+    /// The C library was told about forks.
+    watched: AtomicBool,
+}
+
+/// The threads that there are.
+///
+/// Who creates a thread while a call is under way has run the operation, and the new one inherits
+/// what the kernel keeps of it; or has not, and the new one is found by the next sweep. It is found as
+/// well if it has inherited: an operation that must not be run twice by a thread and its creator needs
+/// threads that have [joined](super::registered).
+pub struct Everyone {
+    chunks: [AtomicPtr<Seat>; CHUNKS],
+    /// The directory that a call has open; NONE outside one.
+    tasks: AtomicU32,
+}
+
+/// Seats in the first chunk; each further one has twice as many.
+const FIRST: usize = 128;
+/// How far ahead a thread's seat is looked for before the whole table is.
+const NEAR: usize = 4;
+const CHUNKS: usize = 16;
+const NONE: u32 = u32::MAX;
+
+std::thread_local! {
+    static HERE: Here = const { Here::new() };
+}
+
+static PROCESS: AllThreads<Process> =
+    AllThreads::new(Process { taken: AtomicBool::new(false), watched: AtomicBool::new(false) });
+static EVERYONE: Everyone = Everyone {
+    chunks: [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS],
+    tasks: AtomicU32::new(NONE),
+};
+
+/// A call on every thread of the process. As [`AllThreads::call`]; [`Seat::thread`] is a thread's
+/// number. The first call is not async-signal-safe. The child of a fork of the C library calls for
+/// itself.
+///
+/// # Errors
+///
+/// As there; [`CallError::System`] if /proc is not to be read, or there is no memory for the table.
+pub fn call_everyone(call: Call<'_>) -> Result<Answer<'_, Process, Everyone>, CallError> {
+    PROCESS.call(&EVERYONE, call)
+}
+
+/// The same for as long as it takes.
+///
+/// # Errors
+///
+/// As there.
+pub(super) fn complete(call: Call<'_>) -> Result<Report, CallError> {
+    call_everyone(call).map(|answer| match answer {
+        Answer::Complete(report) => report,
+        // There is no deadline.
+        Answer::Unfinished(unfinished) => unfinished.abandon(),
+    })
+}
+
+pub(super) fn on_signal() -> bool {
+    let here = here();
+    PROCESS.reach().seat().is_some_and(|seat| here.engaged(|| seat.poll_in_handler(&PROCESS)))
+}
+
+/// In the child of a fork of the C library, by its only thread.
+unsafe fn forked(_: *const ()) {
+    // SAFETY: as this is called. No seat stays: the calling thread has another number.
+    unsafe { PROCESS.reset_after_fork(EVERYONE.seats()) };
+    // The directory is the parent's.
+    EVERYONE.done();
+}
+
+fn here() -> &'static Here {
+    HERE.with(|here| {
+        // SAFETY: valid while the thread lives; `Here` is not handed to others.
+        unsafe { &*ptr::from_ref(here) }
+    })
+}
+
+// SAFETY: `here` is a thread-local.
+unsafe impl Reach for Process {
+    fn here(&self) -> &Here {
+        here()
+    }
+    fn seat(&self) -> Option<&'static Seat> {
+        let me = current();
+        EVERYONE.seats().find(|seat| seat.thread() == Some(me))
+    }
+    fn current(&self) -> usize {
+        current()
+    }
+    fn prepare(&self) -> Result<(), Errno> {
+        static CHILD: InChild = InChild::new();
+        // ORDERING: Relaxed: one thread swaps false; the system orders the rest by itself.
+        if !self.watched.load(Relaxed) && !self.watched.swap(true, Relaxed) {
+            // SAFETY: once; `forked` needs no data.
+            unsafe { CHILD.register(ptr::null(), forked) };
+        }
+        prepare(&self.taken)
+    }
+    fn interrupt(&self, name: usize) -> Result<bool, Errno> {
+        interrupt(name)
+    }
+    fn interrupt_again(&self, name: usize) -> Result<bool, Errno> {
+        // The first thread's number stays, after its end, for as long as others are there.
+        if Tasks::is_ended_leader(name) { Ok(false) } else { interrupt(name) }
+    }
+    fn abort(&self) {
+        std::process::abort();
+    }
+    fn wait(&self, word: &AtomicU32, value: u32, deadline: Option<&Deadline>) -> Wait {
+        wait(word, value, deadline)
+    }
+}
+
+impl Everyone {
+    /// Every seat of the table.
+    fn seats(&self) -> impl Iterator<Item = &'static Seat> {
+        self.chunks.iter().enumerate().flat_map(|(at, chunk)| {
+            // ORDERING: Acquire: from `grow`: the seats are empty ones.
+            let seats = chunk.load(Acquire);
+            let count = if seats.is_null() { 0 } else { FIRST << at };
+            // SAFETY: `grow` stored it, with as many, for ever.
+            (0..count).map(move |at| unsafe { &*seats.add(at) })
+        })
+    }
+
+    /// A seat for a thread that was not there.
+    fn seat(&self, thread: usize, epoch: u32) -> Result<(), Errno> {
+        loop {
+            for seat in self.seats() {
+                if seat.reserve(epoch, 0).is_ok() {
+                    seat.sit(thread);
+                    seat.settle(&PROCESS, LIVE);
+                    return Ok(());
+                }
+            }
+            self.grow()?;
+        }
+    }
+
+    /// One more chunk. By the one that has the turn.
+    fn grow(&self) -> Result<(), Errno> {
+        // ORDERING: Relaxed: written by turns.
+        let free = self.chunks.iter().enumerate().find(|(_, chunk)| chunk.load(Relaxed).is_null());
+        let (at, chunk) = free.ok_or(Errno(libc::ENOMEM))?;
+        let seats = map_zeroed(size_of::<Seat>() * (FIRST << at))?;
+        // All zeros is an empty seat.
+        // ORDERING: Release: to `seats`. By argument: a handler whose thread has a seat here was asked
+        // after this.
+        chunk.store(seats.cast(), Release);
+        Ok(())
+    }
+
+    fn tasks(&self) -> Result<Tasks, Errno> {
+        // ORDERING: Relaxed, here and below: used by turns.
+        match self.tasks.load(Relaxed) {
+            NONE => {
+                let tasks = Tasks::open()?;
+                self.tasks.store(tasks.descriptor(), Relaxed);
+                Ok(tasks)
+            }
+            open => Ok(Tasks::of_descriptor(open)),
+        }
+    }
+}
+
+impl Seats for Everyone {
+    fn each(&self, look: &mut dyn FnMut(&Seat)) {
+        self.seats().for_each(look);
+    }
+
+    fn refresh(&self, strangers: u32) -> Result<(), Errno> {
+        // Threads are told in the order in which they got their seats, but for those that ended.
+        let mut ahead = self.seats();
+        self.tasks()?.each(|thread| {
+            let is = |seat: &&Seat| seat.thread() == Some(thread);
+            if ahead.by_ref().take(NEAR).any(|seat| is(&seat)) {
+                return Ok(());
+            }
+            ahead = self.seats();
+            match ahead.find(is) {
+                Some(_) => Ok(()),
+                None if Tasks::is_ended_leader(thread) => Ok(()),
+                None => {
+                    ahead = self.seats();
+                    self.seat(thread, strangers)
+                }
+            }
+        })
+    }
+
+    fn done(&self) {
+        let open = self.tasks.swap(NONE, Relaxed);
+        if open != NONE {
+            Tasks::of_descriptor(open).close();
+        }
+    }
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Everyone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Everyone").finish_non_exhaustive()
+    }
+}

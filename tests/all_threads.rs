@@ -1,0 +1,593 @@
+//! Operations on all threads of the process on the real kernel, after Go's tests of the same names
+//! (`syscall/syscall_linux_test.go`, `os/signal/signal_linux_test.go`).
+//!
+//! Bounded: fixed counts, ten times Go's; each test is a process of its own with an alarm.
+//! PORTCULLIS_CALLS says how many calls the storms make instead.
+#![cfg(all(target_os = "linux", not(target_feature = "crt-static"), not(loom)))]
+
+mod common;
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+use std::{fs, io};
+
+use common::*;
+use portcullis::all_threads::{Answer, Call, CallError, Errno, Mismatch, call_everyone, linux};
+use portcullis::note::Deadline;
+
+/// How many calls a storm makes.
+fn calls(usual: u32) -> u32 {
+    std::env::var("PORTCULLIS_CALLS").ok().and_then(|n| n.parse().ok()).unwrap_or(usual)
+}
+
+fn keepcaps() -> i32 {
+    // SAFETY: no memory is passed.
+    unsafe { libc::prctl(libc::PR_GET_KEEPCAPS) }
+}
+
+fn set_keepcaps(value: u64) -> Result<(), CallError> {
+    // SAFETY: no pointer.
+    unsafe { linux::prctl(libc::PR_SET_KEEPCAPS, value) }
+}
+
+fn gettid() -> i32 {
+    // SAFETY: no preconditions.
+    unsafe { libc::gettid() }
+}
+
+/// What one line of each thread's status says, by its number.
+fn statuses(key: &str) -> Vec<(String, String)> {
+    let tasks = fs::read_dir("/proc/self/task").unwrap();
+    let of = |entry: io::Result<fs::DirEntry>| {
+        let entry = entry.ok()?;
+        let text = fs::read_to_string(entry.path().join("status")).ok()?;
+        let line = text.lines().find(|line| line.starts_with(key))?;
+        Some((entry.file_name().to_string_lossy().into(), line[key.len()..].trim().to_string()))
+    };
+    tasks.filter_map(of).collect()
+}
+
+/// Threads that each do what they are told and say what came of it.
+struct Threads {
+    tell: Vec<mpsc::Sender<()>>,
+    heard: mpsc::Receiver<i32>,
+    handles: Vec<thread::JoinHandle<()>>,
+    say: mpsc::Sender<i32>,
+}
+
+impl Threads {
+    fn new() -> Self {
+        let (say, heard) = mpsc::channel();
+        Self { tell: Vec::new(), heard, handles: Vec::new(), say }
+    }
+
+    /// One more, which answers by this.
+    fn add(&mut self, answer: fn() -> i32) {
+        let (tell, told) = mpsc::channel();
+        let say = self.say.clone();
+        self.tell.push(tell);
+        self.handles.push(thread::spawn(move || {
+            for () in told {
+                say.send(answer()).unwrap();
+            }
+        }));
+    }
+
+    fn all(&self) -> Vec<i32> {
+        self.tell.iter().for_each(|tell| tell.send(()).unwrap());
+        self.heard.iter().take(self.tell.len()).collect()
+    }
+
+    fn end(self) {
+        drop(self.tell);
+        self.handles.into_iter().for_each(|handle| handle.join().unwrap());
+    }
+}
+
+/// TestAllThreadsSyscall: more and more threads all read the new value; one in five ends meanwhile.
+#[test]
+fn all_threads_syscall() {
+    isolated_open("all_threads_syscall", 30, || {
+        let mut threads = Threads::new();
+        for launch in 0..110 {
+            threads.add(keepcaps);
+            let ends = (launch % 5 == 0).then(|| thread::spawn(thread::yield_now));
+            for value in [1, 0] {
+                set_keepcaps(value).unwrap();
+                assert!(threads.all().iter().all(|read| *read == value as i32), "launch {launch}");
+            }
+            ends.into_iter().for_each(|thread| thread.join().unwrap());
+        }
+        threads.end();
+    });
+}
+
+/// TestAllThreadsSyscallError: what fails on the first thread is made on no other.
+#[test]
+fn all_threads_syscall_error() {
+    isolated_open("all_threads_syscall_error", 30, || {
+        let mut threads = Threads::new();
+        (0..10).for_each(|_| threads.add(keepcaps));
+        for _ in 0..10 {
+            // SAFETY: a null header is an error.
+            let failed = unsafe { linux::syscall(libc::SYS_capget, [0; 6]) };
+            assert_eq!(failed, Err(CallError::First(Errno(libc::EFAULT))));
+            assert_eq!(set_keepcaps(7), Err(CallError::First(Errno(libc::EINVAL))));
+            assert!(threads.all().iter().all(|read| *read == 0));
+        }
+        // SAFETY: there is no such call.
+        let unknown = unsafe { linux::syscall(1 << 20, [0; 6]) };
+        assert_eq!(unknown, Err(CallError::First(Errno(libc::ENOSYS))));
+        threads.end();
+    });
+}
+
+/// TestAllThreadsSyscallBlockedSyscall: a thread blocked in read is reached, and reads on.
+#[test]
+fn all_threads_syscall_blocked() {
+    isolated_open("all_threads_syscall_blocked", 30, || {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let blocked = thread::spawn(move || {
+            let mut byte = [0];
+            io::Read::read_exact(&mut reader, &mut byte).unwrap();
+            byte[0]
+        });
+        for _ in 0..1000 {
+            // SAFETY: harmless anywhere.
+            let report = unsafe { linux::syscall(libc::SYS_getpid, [0; 6]) }.unwrap();
+            assert_eq!((report.first, report.mismatches), (pid(), 0));
+            assert!(report.others >= 1);
+        }
+        io::Write::write_all(&mut &writer, &[9]).unwrap();
+        assert_eq!(blocked.join().unwrap(), 9);
+    });
+}
+
+/// TestAllThreadsSyscallSignals: a subscriber hears nothing of it, asleep in the receiver or not.
+#[test]
+fn all_threads_syscall_signals() {
+    isolated_open("all_threads_syscall_signals", 30, || {
+        let signals = [libc::SIGUSR1, libc::SIGURG];
+        let mut subscription = portcullis::signal::subscribe(signals).unwrap();
+        for round in 0..1010 {
+            set_keepcaps(round % 2).unwrap();
+        }
+        assert!(subscription.try_recv().unwrap().is_none());
+        kill_self(libc::SIGUSR1);
+        assert_eq!(subscription.recv().unwrap().signal, libc::SIGUSR1);
+    });
+}
+
+/// One step of [`setuid_etc`], with the line of /proc that shows it.
+type Step = (fn() -> Result<(), CallError>, &'static str, &'static str);
+
+/// TestSetuidEtc, with its 21 calls, as root.
+const STEPS: [Step; 21] = [
+    (|| linux::setegid(1), "Gid:", "0\t1\t0\t1"),
+    (|| linux::setegid(0), "Gid:", "0\t0\t0\t0"),
+    (|| linux::seteuid(1), "Uid:", "0\t1\t0\t1"),
+    (|| linux::setuid(0), "Uid:", "0\t0\t0\t0"),
+    (|| linux::setgid(1), "Gid:", "1\t1\t1\t1"),
+    (|| linux::setgid(0), "Gid:", "0\t0\t0\t0"),
+    (|| linux::setgroups(&[0, 1, 2, 3]), "Groups:", "0 1 2 3"),
+    (|| linux::setgroups(&[3, 2, 1]), "Groups:", "1 2 3"),
+    (|| linux::setgroups(&[]), "Groups:", ""),
+    (|| linux::setregid(101, 0), "Gid:", "101\t0\t0\t0"),
+    (|| linux::setregid(0, 102), "Gid:", "0\t102\t102\t102"),
+    (|| linux::setregid(0, 0), "Gid:", "0\t0\t0\t0"),
+    (|| linux::setreuid(1, 0), "Uid:", "1\t0\t0\t0"),
+    (|| linux::setreuid(0, 2), "Uid:", "0\t2\t2\t2"),
+    (|| linux::setreuid(0, 0), "Uid:", "0\t0\t0\t0"),
+    (|| linux::setresgid(1, 0, 2), "Gid:", "1\t0\t2\t0"),
+    (|| linux::setresgid(0, 2, 1), "Gid:", "0\t2\t1\t2"),
+    (|| linux::setresgid(0, 0, 0), "Gid:", "0\t0\t0\t0"),
+    (|| linux::setresuid(1, 0, 2), "Uid:", "1\t0\t2\t0"),
+    (|| linux::setresuid(0, 2, 1), "Uid:", "0\t2\t1\t2"),
+    (|| linux::setresuid(0, 0, 0), "Uid:", "0\t0\t0\t0"),
+];
+
+#[test]
+fn setuid_etc() {
+    isolated_open("setuid_etc", 30, || {
+        if uid() != 0 {
+            eprintln!("setuid_etc: left out, for it takes root");
+            return;
+        }
+        let mut threads = Threads::new();
+        for turn in 0..10 {
+            for (at, (step, key, expected)) in STEPS.iter().enumerate() {
+                threads.add(|| 0);
+                // killAThread.
+                let ends = thread::spawn(|| {});
+                step().unwrap_or_else(|error| panic!("turn {turn}, step {at}: {error}"));
+                ends.join().unwrap();
+                for (thread, shown) in statuses(key) {
+                    assert_eq!(shown, *expected, "turn {turn}, step {at}, thread {thread}");
+                }
+            }
+        }
+        threads.end();
+    });
+}
+
+/// Ends the others, by a panic too.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Release);
+    }
+}
+
+/// Threads are created and end all the time; each that is there afterwards has the value.
+#[test]
+fn churn() {
+    isolated_open("churn", 120, || {
+        let (over, born) = (AtomicBool::new(false), AtomicU64::new(0));
+        thread::scope(|scope| {
+            let ends = Over(&over);
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !over.load(Acquire) {
+                        let nested = thread::spawn(|| thread::spawn(|| ()).join().unwrap());
+                        nested.join().unwrap();
+                        born.fetch_add(2, Relaxed);
+                    }
+                });
+            }
+            let start = Instant::now();
+            let total = calls(2000);
+            for round in 0..total {
+                let value = u64::from(round % 2);
+                set_keepcaps(value).unwrap();
+                let differs = Mutex::new(Vec::new());
+                // Each reads its own: what it was set to, or has inherited.
+                let read = || {
+                    let read = keepcaps();
+                    if read != value as i32 {
+                        differs.lock().unwrap().push(gettid());
+                    }
+                    Ok(read)
+                };
+                match call_everyone(Call::new(&read)).unwrap() {
+                    Answer::Complete(report) => assert_eq!(report.mismatches, 0, "{differs:?}"),
+                    Answer::Unfinished(_) => panic!("there is no deadline"),
+                }
+            }
+            drop(ends);
+            let (born, took) = (born.load(Relaxed), start.elapsed());
+            println!("churn: {total} calls, {born} threads in {took:?}");
+            assert!(born > u64::from(total) / 100, "{born} threads");
+        });
+    });
+}
+
+/// Several call at once, and the C library does too; each call reaches all.
+#[test]
+fn callers_and_the_c_library() {
+    isolated_open("callers_and_the_c_library", 120, || {
+        let ran = AtomicU32::new(0);
+        let total = calls(1000);
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for _ in 0..total {
+                        let add = || {
+                            ran.fetch_add(1, Relaxed);
+                            Ok(0)
+                        };
+                        match call_everyone(Call::new(&add)).unwrap() {
+                            Answer::Complete(report) => assert!(report.others >= 1),
+                            Answer::Unfinished(_) => panic!("there is no deadline"),
+                        }
+                    }
+                });
+            }
+            scope.spawn(|| {
+                for _ in 0..total / 4 {
+                    // SAFETY: no memory is passed; the group stays.
+                    assert_eq!(unsafe { libc::setgid(libc::getgid()) }, 0);
+                }
+            });
+        });
+        assert!(ran.load(Relaxed) >= 3 * total * 2);
+    });
+}
+
+/// A thread that masks everything and does not return is told by its number, and the call is finished
+/// when it does, or never.
+#[test]
+fn a_deadline() {
+    isolated_open("a_deadline", 30, || {
+        let (masked, over) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+        let (name, named) = mpsc::channel();
+        let (ready, end) = (Arc::clone(&masked), Arc::clone(&over));
+        let ran = Arc::new(AtomicU32::new(0));
+        let thread = thread::spawn(move || {
+            set_mask(!0);
+            name.send(gettid()).unwrap();
+            ready.wait();
+            end.wait();
+            set_mask(0);
+            end.wait();
+        });
+        let stubborn = named.recv().unwrap();
+        masked.wait();
+        let counted = Arc::clone(&ran);
+        let count = move || {
+            if gettid() == stubborn {
+                counted.fetch_add(1, Relaxed);
+            }
+            Ok(0)
+        };
+        for (patience, abandons) in [(0, true), (50, true), (50, false)] {
+            let deadline = Deadline::after(Duration::from_millis(patience));
+            let start = Instant::now();
+            let answer = call_everyone(Call::new(&count).until(&deadline)).unwrap();
+            assert!(start.elapsed() >= Duration::from_millis(patience));
+            let Answer::Unfinished(unfinished) = answer else { panic!("it masks the signal") };
+            let mut missing = Vec::new();
+            unfinished.not_reached(&mut |seat| missing.push(seat.thread()));
+            // The thread that reads this has none to wait for; with no time the harness's may be
+            // among them.
+            assert!(missing.contains(&Some(stubborn as usize)), "{missing:?}");
+            // No other call meanwhile, from here.
+            assert_eq!(set_keepcaps(1), Err(CallError::Engaged));
+            if abandons {
+                assert!(unfinished.abandon().abandoned >= 1);
+                continue;
+            }
+            over.wait();
+            let Answer::Complete(report) = unfinished.finish(None) else { panic!("no deadline") };
+            assert_eq!(report.abandoned, 0);
+        }
+        // The signals of the abandoned calls were for nothing.
+        assert_eq!(ran.load(Relaxed), 1);
+        over.wait();
+        thread.join().unwrap();
+    });
+}
+
+/// What a new user tries.
+#[test]
+fn misuse() {
+    isolated_open("misuse", 30, || {
+        // Alone.
+        assert_eq!(set_keepcaps(0), Ok(()));
+        // From inside the operation, on the first thread and on another.
+        let (over, end) = mpsc::channel::<()>();
+        let other = thread::spawn(move || _ = end.recv());
+        let refused = AtomicU32::new(0);
+        let again = || {
+            let engaged = set_keepcaps(1) == Err(CallError::Engaged);
+            refused.fetch_add(u32::from(engaged), Relaxed);
+            Ok(0)
+        };
+        let Answer::Complete(report) = call_everyone(Call::new(&again)).unwrap() else { panic!() };
+        assert_eq!(refused.load(Relaxed), 1 + report.others);
+        assert_eq!(keepcaps(), 0);
+        // A panic on the first thread passes through, and nothing was done.
+        let panics = || panic!("in the operation");
+        let caught = std::panic::catch_unwind(|| drop(call_everyone(Call::new(&panics))));
+        assert!(caught.is_err());
+        assert_eq!(set_keepcaps(1), Ok(()), "the turn was given up");
+        // Threads that differ.
+        let me = gettid();
+        let undone = AtomicU32::new(0);
+        let differ = || if gettid() == me { Ok(0) } else { Err(Errno(libc::EPERM)) };
+        let undo = || {
+            undone.fetch_add(1, Relaxed);
+            Ok(0)
+        };
+        let call = Call::new(&differ).on_mismatch(Mismatch::Undo(&undo));
+        let Answer::Complete(report) = call_everyone(call).unwrap() else { panic!() };
+        assert!(report.mismatches >= 1 && report.mismatches == report.others);
+        assert_eq!(undone.load(Relaxed), 1, "on the one where it succeeded");
+        drop(over);
+        other.join().unwrap();
+    });
+}
+
+/// On another thread a panic, or a difference that may not be, ends the process.
+#[test]
+fn what_aborts() {
+    isolated_open("what_aborts", 30, || {
+        for panics in [true, false] {
+            let child = fork(|| {
+                // A trace would need more than a handler's stack.
+                std::panic::set_hook(Box::new(|_| ()));
+                let (over, end) = mpsc::channel::<()>();
+                let other = thread::spawn(move || _ = end.recv());
+                let me = gettid();
+                let differs = || match gettid() == me {
+                    true => Ok(0),
+                    false if panics => panic!("in a handler"),
+                    false => Ok(1),
+                };
+                let call = Call::new(&differs).on_mismatch(Mismatch::Abort);
+                drop(call_everyone(call));
+                drop(over);
+                other.join().unwrap();
+                0
+            });
+            // Unwinding may need more than a handler's stack before it comes to the end of it.
+            let ended = wait_for(child);
+            let overflow = panics && ended == Ended::Killed(libc::SIGSEGV);
+            assert!(overflow || ended == Ended::Killed(libc::SIGABRT), "{ended:?}");
+        }
+    });
+}
+
+/// The child of a fork that is taken while others call, calls for itself.
+#[test]
+fn fork_during_calls() {
+    isolated_open("fork_during_calls", 60, || {
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Acquire) {
+                    set_keepcaps(0).unwrap();
+                }
+            });
+            for _ in 0..100 {
+                let child = fork(|| {
+                    alarm(10);
+                    let Ok(()) = set_keepcaps(1) else { return 2 };
+                    let inherits = thread::spawn(keepcaps).join().unwrap();
+                    let (over, end) = mpsc::channel::<()>();
+                    let other = thread::spawn(move || {
+                        let _ = end.recv();
+                        keepcaps()
+                    });
+                    let Ok(()) = set_keepcaps(0) else { return 3 };
+                    drop(over);
+                    i32::from(inherits != 1 || other.join().unwrap() != 0)
+                });
+                assert_eq!(wait_for(child), Ended::Exited(0));
+            }
+            over.store(true, Release);
+        });
+    });
+}
+
+/// A call from a signal handler, on a thread that holds the allocator's lock perhaps, and on one that
+/// calls itself.
+#[test]
+fn calls_from_handlers() {
+    static CALLED: AtomicU32 = AtomicU32::new(0);
+    extern "C" fn calls_on(_: i32) {
+        match call_everyone(Call::new(&|| Ok(0))) {
+            Ok(_) => _ = CALLED.fetch_add(1, Relaxed),
+            Err(CallError::Engaged) => {}
+            Err(_) => std::process::abort(),
+        }
+    }
+    isolated_open("calls_from_handlers", 30, || {
+        set_keepcaps(0).unwrap();
+        set_disposition(libc::SIGUSR1, Disposition::simple(calls_on as *const () as usize));
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Acquire) {
+                    drop(std::hint::black_box(vec![0_u8; 4096]));
+                }
+            });
+            scope.spawn(|| {
+                while !over.load(Acquire) {
+                    set_keepcaps(1).unwrap();
+                }
+            });
+            while CALLED.load(Relaxed) < 500 {
+                kill(pid(), libc::SIGUSR1).unwrap();
+            }
+            over.store(true, Release);
+        });
+    });
+}
+
+/// The first thread has ended and others go on: its number is there, and nobody waits for it.
+#[test]
+fn the_first_thread_has_ended() {
+    isolated_open("the_first_thread_has_ended", 30, || {
+        let child = fork(|| {
+            alarm(10);
+            thread::spawn(|| {
+                let leader = format!("/proc/self/task/{}/stat", pid());
+                while !fs::read_to_string(&leader).unwrap().contains(") Z") {
+                    thread::yield_now();
+                }
+                exit(if set_keepcaps(1) == Ok(()) { 4 } else { 5 });
+            });
+            // SAFETY: ends this thread alone; nothing of it is used by others.
+            unsafe { libc::syscall(libc::SYS_exit, 0) };
+            9
+        });
+        assert_eq!(wait_for(child), Ended::Exited(4));
+    });
+}
+
+/// A barrier on all, and 1,000 threads.
+#[test]
+fn a_thousand_threads() {
+    isolated_open("a_thousand_threads", 30, || {
+        let mut threads = Threads::new();
+        (0..1000).for_each(|_| threads.add(keepcaps));
+        for value in [1, 0, 1] {
+            set_keepcaps(value).unwrap();
+            assert!(threads.all().iter().all(|read| *read == value as i32));
+        }
+        linux::barrier().unwrap();
+        threads.end();
+    });
+}
+
+/// A file that a thread opens by its path; 1 if it may.
+fn may_open() -> i32 {
+    i32::from(fs::File::open("/proc/self/status").is_ok())
+}
+
+/// Landlock on every thread, which then forbids /proc too: the next call fails by a typed error.
+#[test]
+fn landlock() {
+    #[repr(C)]
+    struct Ruleset {
+        handled_access_fs: u64,
+    }
+    const READ_FILE: u64 = 1 << 2;
+    const READ_DIR: u64 = 1 << 3;
+    isolated_open("landlock", 30, || {
+        let rules = Ruleset { handled_access_fs: READ_FILE | READ_DIR };
+        // SAFETY: the attributes are a local of this size.
+        let ruleset =
+            unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, &raw const rules, 8, 0) };
+        if ruleset < 0 {
+            eprintln!("landlock: left out: {}", io::Error::last_os_error());
+            return;
+        }
+        let mut threads = Threads::new();
+        (0..20).for_each(|_| threads.add(may_open));
+        assert!(threads.all().iter().all(|may| *may == 1));
+        linux::landlock_restrict(ruleset as i32).unwrap();
+        assert!(threads.all().iter().all(|may| *may == 0));
+        assert_eq!(set_keepcaps(1), Err(CallError::System(Errno(libc::EACCES))));
+        threads.end();
+    });
+}
+
+/// A filter on every thread by one call.
+#[test]
+fn seccomp() {
+    fn refused() -> i32 {
+        errno_of(|| {
+            // SAFETY: no memory is passed.
+            unsafe { libc::syscall(libc::SYS_getppid) as i32 }
+        })
+    }
+    isolated_open("seccomp", 30, || {
+        let mut threads = Threads::new();
+        (0..20).for_each(|_| threads.add(refused));
+        let op = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+        let refuse = libc::SECCOMP_RET_ERRNO | libc::EDOM as u32;
+        let mut filter = [
+            op((libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16, 0, 0, 0),
+            op(
+                (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
+                0,
+                1,
+                libc::SYS_getppid as u32,
+            ),
+            op((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, refuse),
+            op((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, libc::SECCOMP_RET_ALLOW),
+        ];
+        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+        // SAFETY: no pointer; the filter lets all through but getppid.
+        unsafe {
+            linux::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).unwrap();
+            linux::seccomp(&program).unwrap();
+        }
+        assert!(threads.all().iter().all(|errno| *errno == libc::EDOM));
+        threads.end();
+    });
+}
