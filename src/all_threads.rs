@@ -292,20 +292,27 @@ impl<R: Reach> AllThreads<R> {
         }
     }
 
-    /// Becomes the one that calls, running what it is asked meanwhile (I5).
+    /// Becomes the one that calls, running what it is asked meanwhile (I5). A handler that interrupts
+    /// this must not wait in turn: what this thread owes, a wake-up that it has to pass on, it would
+    /// owe for ever.
     fn take_turn(&self, deadline: Option<&Deadline>) -> Result<(), CallError> {
-        let (here, me) = (self.reach.here(), self.reach.current());
+        let here = self.reach.here();
+        if here.is_engaged() {
+            return Err(CallError::Engaged);
+        }
+        here.engaged(|| self.wait_for_turn(deadline))
+    }
+
+    fn wait_for_turn(&self, deadline: Option<&Deadline>) -> Result<(), CallError> {
+        let me = self.reach.current();
         let mut contended = 0;
         loop {
             // ORDERING: Acquire: E3 from `ring`: what it was rung for is seen below. Weakened:
             // all_threads two_callers.
             let rung = self.bell.load(Acquire);
-            if here.is_engaged() {
-                return Err(CallError::Engaged);
-            }
             self.reach.seat().inspect(|seat| _ = seat.poll(self));
-            // ORDERING: Acquire: E3 from `give_turn`. Weakened: all_threads two_callers. Failure
-            // Relaxed: somebody has it.
+            // ORDERING: Acquire: E3 from `give_turn`. Weakened: all_threads
+            // masked_caller_is_asked. Failure Relaxed: somebody has it.
             let holder = match self.turn.compare_exchange(0, me | contended, Acquire, Relaxed) {
                 Ok(_) => return Ok(()),
                 Err(holder) => holder,
@@ -335,10 +342,13 @@ impl<R: Reach> AllThreads<R> {
     }
 
     fn give_turn(&self) {
-        // ORDERING: Release: E3 to `take_turn`. Weakened: all_threads two_callers.
-        if self.turn.swap(0, Release) & CONTENDED != 0 {
-            self.ring();
-        }
+        // A handler that interrupts this must not call: those who wait have yet to be woken.
+        self.reach.here().engaged(|| {
+            // ORDERING: Release: E3 to `take_turn`. Weakened: all_threads masked_caller_is_asked.
+            if self.turn.swap(0, Release) & CONTENDED != 0 {
+                self.ring();
+            }
+        });
     }
 
     /// All were asked: those who wait for the turn, with signals masked perhaps, are to look.
@@ -350,7 +360,7 @@ impl<R: Reach> AllThreads<R> {
     }
 
     fn ring(&self) {
-        // ORDERING: Release: to `take_turn`. Weakened: all_threads two_callers.
+        // ORDERING: Release: to `take_turn`. Weakened: all_threads masked_caller_is_asked.
         self.bell.fetch_add(1, Release);
         sys::wake_one(&self.bell);
     }

@@ -224,7 +224,7 @@ impl Drop for Over<'_> {
 /// Threads are created and end all the time; each that is there afterwards has the value.
 #[test]
 fn churn() {
-    isolated_open("churn", 120, || {
+    isolated_open("churn", 600, || {
         let (over, born) = (AtomicBool::new(false), AtomicU64::new(0));
         thread::scope(|scope| {
             let ends = Over(&over);

@@ -91,6 +91,49 @@ fn caller_in_handler() {
     });
 }
 
+/// Claim: a handler that interrupts an operation, or a step of its thread's, is refused and does not
+/// wait for who waits for its thread.
+/// Actors: the caller, a thread, its handlers, one of which calls. Bound 2. Fails, as a deadlock, if it
+/// waits.
+#[test]
+fn handler_interrupts_operation() {
+    Model::new("all_threads::handler_interrupts_operation").actors(3).bound(Bound::At(2)).check(
+        || {
+            let kernel = Kernel::new().at_most(2);
+            let world = World::new(kernel);
+            let theirs = world.clone();
+            let handler = move |_| {
+                theirs.call_until(1, None, |answer| match answer {
+                    Ok(Answer::Complete(_)) | Err(CallError::Engaged) => {}
+                    other => panic!("{other:?}"),
+                });
+            };
+            kernel.sigaction(sig::USR2, Handler::new(handler).mask(SigSet::of(&[sig::USR2])));
+            let other = world.thread("other", 1, |_, member| _ = member.poll());
+            kernel.try_tgkill(other.id(), sig::USR2);
+            world.call(0);
+            other.join();
+        },
+    );
+}
+
+/// Claim: of three that call at once, each gets its turn.
+/// Actors: three callers that have not joined. Bound 2, prompt. Fails, as a deadlock, if a wake-up that
+/// was meant for another is not passed on.
+#[test]
+fn three_callers() {
+    Model::new("all_threads::three_callers").actors(3).bound(Bound::At(2)).check(|| {
+        let kernel = Kernel::new().at_most(0).prompt();
+        let world = World::new(kernel);
+        let callers = ["first", "second"].map(|name| {
+            let world = world.clone();
+            thread::spawn(name, move || world.call_of(|| Ok(0)))
+        });
+        world.call_of(|| Ok(0));
+        callers.into_iter().for_each(|caller| assert_eq!(caller.join().others, 0));
+    });
+}
+
 /// Claim: the child of a fork that was taken in the middle of another thread's call calls for itself.
 /// Actors: the caller, a thread that forks, its handler. Bound 1, prompt. Fails, as a deadlock, if the
 /// child finds the turn taken.

@@ -184,6 +184,15 @@ impl World {
         })
     }
 
+    /// Any operation.
+    pub(crate) fn call_of(&self, operation: impl Fn() -> Result<i32, Errno> + Sync) -> Report {
+        let statics = self.statics();
+        match statics.all.call(&statics.seats, Call::new(&operation)) {
+            Ok(Answer::Complete(report)) => report,
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// What these threads wrote in the operation is seen.
     pub(crate) fn see(&self, threads: &[usize]) {
         for thread in threads {

@@ -140,7 +140,7 @@ impl<R: Reach> AllThreads<R> {
     /// | the caller | |
     /// |---|---|
     /// | any thread, registered or not | runs what others ask of it while it waits for them |
-    /// | a handler on such a thread | the same |
+    /// | a handler on any thread | the same |
     /// | a handler that interrupted a call, an operation, or a step of [`Member`](super::Member)'s | [`CallError::Engaged`] |
     /// | the operation itself | [`CallError::Engaged`] |
     /// | who has an [`Unfinished`] | [`CallError::Engaged`] |

@@ -75,8 +75,7 @@ pub(super) fn complete(call: Call<'_>) -> Result<Report, CallError> {
 }
 
 pub(super) fn on_signal() -> bool {
-    let here = here();
-    PROCESS.reach().seat().is_some_and(|seat| here.engaged(|| seat.poll_in_handler(&PROCESS)))
+    PROCESS.on_signal()
 }
 
 /// In the child of a fork of the C library, by its only thread.

@@ -107,8 +107,8 @@ impl Seat {
 
     /// The system knows no such thread: it ended without a word. True if an answer was owed.
     pub(super) fn bury(&self) -> bool {
-        // ORDERING: Release: to the next `reserve`. Weakened: all_threads seat_changes_hands.
-        self.word.fetch_and(EPOCH, Release) & (ASKED | RUNNING) != 0
+        // ORDERING: Relaxed: a read-modify-write hands on what its owner's `settle` released.
+        self.word.fetch_and(EPOCH, Relaxed) & (ASKED | RUNNING) != 0
     }
 
     /// Whom to interrupt again: a thread that has not answered, and is neither to be woken instead nor
@@ -168,8 +168,8 @@ impl Seat {
             if seen & !EPOCH != 0 {
                 return Err(JoinError::SeatTaken);
             }
-            // ORDERING: Acquire: from `leave` of the thread before. Weakened: all_threads
-            // seat_changes_hands. Failure Relaxed: a guess.
+            // ORDERING: Acquire: from `settle` of the thread before, so that its name is not the newer
+            // one. By argument: no model reorders two stores to one word. Failure Relaxed: a guess.
             match self.word.compare_exchange(seen, epoch | LIVE | BUSY, Acquire, Relaxed) {
                 Ok(_) => break,
                 Err(now) => seen = now,
@@ -217,18 +217,26 @@ impl Seat {
             let new = seen & !ASKED | RUNNING;
             match self.word.compare_exchange(seen, new, Acquire, Relaxed) {
                 Ok(_) => {
-                    let (result, round) = all.perform();
-                    // ORDERING: Relaxed: E2 is carried by `acknowledge`.
-                    self.result.store(encode(result), Relaxed);
-                    let ran = round.wrapping_sub(seen & EPOCH).wrapping_sub(RUNNING);
-                    self.word.fetch_add(ran, Relaxed);
-                    all.acknowledge();
+                    self.finish(all, seen);
                     return true;
                 }
                 Err(now) => seen = now,
             }
         }
         false
+    }
+
+    /// RUNNING. The caller that is waited for may not have been woken when RUNNING is gone: a handler
+    /// that interrupts this must not wait for the turn.
+    fn finish<R: Reach>(&self, all: &AllThreads<R>, seen: u32) {
+        all.reach.here().engaged(|| {
+            let (result, round) = all.perform();
+            // ORDERING: Relaxed: E2 is carried by `acknowledge`.
+            self.result.store(encode(result), Relaxed);
+            let ran = round.wrapping_sub(seen & EPOCH).wrapping_sub(RUNNING);
+            self.word.fetch_add(ran, Relaxed);
+            all.acknowledge();
+        });
     }
 
     /// Nobody interrupts the thread from here on, nor does a handler of it run the operation, until
@@ -258,7 +266,7 @@ impl Seat {
                 continue;
             }
             // ORDERING: Release: E4 to `ask`, and to the next `reserve`. Weakened: all_threads
-            // receiver_asleep, seat_changes_hands. Failure Relaxed: a guess.
+            // receiver_asleep. Failure Relaxed: a guess.
             match self.word.compare_exchange(seen, seen & EPOCH | flags, Release, Relaxed) {
                 Ok(_) => return,
                 Err(now) => seen = now,
@@ -268,10 +276,13 @@ impl Seat {
 
     /// Gives up a seat that was reserved for a thread that will not come.
     pub(super) fn vacate<R: Reach>(&self, all: &AllThreads<R>) {
-        // ORDERING: Release: to the next `reserve`. Weakened: all_threads seat_changes_hands.
-        if self.word.fetch_and(EPOCH, Release) & ASKED != 0 {
-            all.acknowledge();
-        }
+        // As in `finish`.
+        all.reach.here().engaged(|| {
+            // ORDERING: Release: to the next `reserve`, as there.
+            if self.word.fetch_and(EPOCH, Release) & ASKED != 0 {
+                all.acknowledge();
+            }
+        });
     }
 
     /// BUSY: who sits here from now on.
