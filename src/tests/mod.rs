@@ -2,6 +2,7 @@
 //! every event, and the rules of the house.
 
 mod abandon;
+mod all_threads;
 mod attach;
 mod extra_list;
 mod hub;

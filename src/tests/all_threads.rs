@@ -1,0 +1,335 @@
+//! Operations on threads that do as they are told, one at a time: every state with every event against
+//! the tables in [`crate::all_threads`], and random histories against a plain reference.
+
+use std::cell::{Cell, RefCell};
+
+use proptest::prelude::*;
+
+use crate::all_threads::{
+    AllThreads, Answer, Birth, Call, CallError, Errno, Here, JoinError, Member, Mismatch, Reach,
+    Report, Seat, Wait, Waker,
+};
+use crate::note::Deadline;
+use crate::sync::AtomicU32;
+
+const THREADS: usize = 4;
+
+/// Which thread runs is the test's to say; a signal is handled at once, unless it is masked.
+#[derive(Debug, Default)]
+struct Told {
+    here: [Here; THREADS],
+    now: Cell<usize>,
+    masked: [Cell<bool>; THREADS],
+    ended: [Cell<bool>; THREADS],
+    /// Interrupted while masked.
+    pending: [Cell<bool>; THREADS],
+    interrupted: Cell<u32>,
+    ran: [Cell<u32>; THREADS],
+    wait: Cell<Option<Wait>>,
+    all: RefCell<Option<&'static AllThreads<Told>>>,
+}
+
+// SAFETY: one thread uses it.
+unsafe impl Sync for Told {}
+
+impl Told {
+    fn as_thread<T>(&self, thread: usize, body: impl FnOnce() -> T) -> T {
+        let before = self.now.replace(thread);
+        let done = body();
+        self.now.set(before);
+        done
+    }
+    fn all(&self) -> &'static AllThreads<Self> {
+        self.all.borrow().expect("set by `world`")
+    }
+    fn unmask(&self, thread: usize) {
+        self.masked[thread].set(false);
+        if self.pending[thread].replace(false) {
+            self.as_thread(thread, || self.all().on_signal());
+        }
+    }
+}
+
+// SAFETY: each thread has a `here` of its own.
+unsafe impl Reach for Told {
+    fn here(&self) -> &Here {
+        &self.here[self.now.get()]
+    }
+    fn current(&self) -> usize {
+        self.now.get() + 1
+    }
+    fn prepare(&self) -> Result<(), Errno> {
+        Ok(())
+    }
+    fn interrupt(&self, name: usize) -> Result<bool, Errno> {
+        let thread = name - 1;
+        self.interrupted.set(self.interrupted.get() + 1);
+        match () {
+            () if self.ended[thread].get() => return Ok(false),
+            () if self.masked[thread].get() => self.pending[thread].set(true),
+            () => _ = self.as_thread(thread, || self.all().on_signal()),
+        }
+        Ok(true)
+    }
+    fn abort(&self) {
+        panic!("aborts");
+    }
+    fn wait(&self, _: &AtomicU32, _: u32, _: Option<&Deadline>) -> Wait {
+        self.wait.get().expect("nobody is waited for")
+    }
+}
+
+struct World {
+    all: &'static AllThreads<Told>,
+    seats: &'static [Seat; THREADS],
+}
+
+/// `static`s of one test.
+fn world() -> World {
+    let all: &'static AllThreads<Told> = Box::leak(Box::new(AllThreads::new(Told::default())));
+    *all.reach().all.borrow_mut() = Some(all);
+    World { all, seats: Box::leak(Box::default()) }
+}
+
+impl World {
+    fn told(&self) -> &'static Told {
+        self.all.reach()
+    }
+    fn join(&self, thread: usize, seat: usize) -> Result<Member<Told>, JoinError> {
+        self.told().as_thread(thread, || self.all.join(&self.seats[seat]))
+    }
+    fn ran(&self) -> [u32; THREADS] {
+        std::array::from_fn(|at| self.told().ran[at].get())
+    }
+    fn run(&self) -> Result<i32, Errno> {
+        let ran = &self.told().ran[self.told().now.get()];
+        ran.set(ran.get() + 1);
+        Ok(0)
+    }
+    fn call(&self) -> Result<Report, CallError> {
+        let run = || self.run();
+        match self.all.call(self.seats, Call::new(&run))? {
+            Answer::Complete(report) => Ok(report),
+            Answer::Unfinished(unfinished) => Ok(unfinished.abandon()),
+        }
+    }
+    fn leave(&self, thread: usize, member: Member<Told>) {
+        self.told().as_thread(thread, || drop(member));
+    }
+}
+
+fn report(others: u32, gone: u32, abandoned: u32) -> Result<Report, CallError> {
+    Ok(Report { first: 0, others, mismatches: 0, gone, abandoned })
+}
+
+#[test]
+fn each_state_is_reached_once() {
+    let world = world();
+    let told = world.told();
+    assert_eq!(world.call(), report(0, 0, 0), "nobody has joined");
+    let member = world.join(1, 0).unwrap();
+    assert_eq!(world.join(1, 1).unwrap_err(), JoinError::AlreadyJoined);
+    assert_eq!(world.join(2, 0).unwrap_err(), JoinError::SeatTaken);
+    assert_eq!(world.call(), report(1, 0, 0));
+    assert_eq!((world.ran(), told.interrupted.get()), ([2, 1, 0, 0], 1));
+    // SETTLED and masked: abandoned, and then not run.
+    told.masked[1].set(true);
+    told.wait.set(Some(Wait::TimedOut));
+    assert_eq!(world.call(), report(0, 0, 1));
+    told.unmask(1);
+    assert_eq!(world.ran(), [3, 1, 0, 0]);
+    // COOPERATIVE: woken, not interrupted.
+    let woken = Cell::new(0);
+    struct Alone<'a>(&'a Cell<u32>);
+    // SAFETY: one thread uses it.
+    unsafe impl Sync for Alone<'_> {}
+    let alone = Alone(&woken);
+    let wake = move || {
+        let Alone(woken) = &alone;
+        woken.set(woken.get() + 1);
+    };
+    let interrupted = told.interrupted.get();
+    told.as_thread(1, || {
+        member.cooperate(&Waker::new(&wake), |member| {
+            told.as_thread(0, || assert_eq!(world.call(), report(0, 0, 1)));
+            assert!(!member.poll(), "it was abandoned");
+        });
+    });
+    assert_eq!((woken.get(), told.interrupted.get()), (1, interrupted));
+    // It ends without a word.
+    told.ended[1].set(true);
+    std::mem::forget(member);
+    assert_eq!(world.call(), report(0, 1, 0));
+    assert_eq!(world.call(), report(0, 0, 0));
+    let next = world.join(2, 0).unwrap();
+    assert_eq!(world.call(), report(1, 0, 0));
+    world.leave(2, next);
+    assert_eq!(world.call(), report(0, 0, 0));
+}
+
+/// Who has not answered is interrupted again, and buried if it is not there any more.
+#[test]
+fn a_wait_looks_again() {
+    let world = world();
+    let told = world.told();
+    std::mem::forget(world.join(1, 0).unwrap());
+    told.masked[1].set(true);
+    told.wait.set(Some(Wait::Look));
+    told.wait.set(Some(Wait::Look));
+    let run = || world.run();
+    /// The thread ends once it was asked.
+    struct Late<'a>(&'a Told, &'a [Seat; THREADS]);
+    impl crate::all_threads::Seats for Late<'_> {
+        fn each(&self, look: &mut dyn FnMut(&Seat)) {
+            self.1.iter().for_each(look);
+            self.0.ended[1].set(self.0.interrupted.get() > 0);
+        }
+    }
+    let seats = Late(told, world.seats);
+    let answer = world.all.call(&seats, Call::new(&run));
+    let Ok(Answer::Complete(done)) = answer else { panic!("it is gone") };
+    assert_eq!((done.others, done.gone, told.interrupted.get()), (0, 1, 2));
+}
+
+/// A thread that is being created has what its creator had, and runs what comes after.
+#[test]
+fn births() {
+    let world = world();
+    let told = world.told();
+    let creator = world.join(1, 0).unwrap();
+    assert_eq!(world.call(), report(1, 0, 0));
+    // Not begun when it is asked: nobody interrupts it.
+    told.wait.set(Some(Wait::TimedOut));
+    let birth = told.as_thread(1, || creator.create(&world.seats[1], |birth| birth)).unwrap();
+    let taken = told.as_thread(1, || creator.create(&world.seats[0], |_| ()));
+    assert_eq!(taken, Err(JoinError::SeatTaken));
+    let run = || world.run();
+    let Ok(Answer::Unfinished(call)) = world.all.call(world.seats, Call::new(&run)) else {
+        panic!("it has not begun")
+    };
+    let mut missing = Vec::new();
+    call.not_reached(&mut |seat| missing.push(std::ptr::from_ref(seat)));
+    assert_eq!(missing, [std::ptr::from_ref(&world.seats[1])]);
+    assert_eq!(world.call(), Err(CallError::Engaged), "a call is unfinished");
+    let member = told.as_thread(2, || Birth::begin(birth));
+    let Answer::Complete(done) = call.finish(None) else { panic!("it has begun") };
+    assert_eq!((done.others, world.ran()), (2, [2, 2, 1, 0]));
+    world.leave(2, member);
+    // One that never comes.
+    let birth = told.as_thread(1, || creator.create(&world.seats[2], |birth| birth)).unwrap();
+    let Ok(Answer::Unfinished(call)) = world.all.call(world.seats, Call::new(&run)) else {
+        panic!("it has not begun")
+    };
+    told.as_thread(1, || drop(birth));
+    let Answer::Complete(done) = call.finish(None) else { panic!("it will not come") };
+    assert_eq!((done.others, world.ran()), (1, [3, 3, 1, 0]));
+    world.leave(1, creator);
+}
+
+#[test]
+fn errors_mismatches_and_reentrance() {
+    let world = world();
+    let told = world.told();
+    let members = [1, 2].map(|thread| world.join(thread, thread).unwrap());
+    let fails = || Err(Errno(7));
+    let refused = world.all.call(world.seats, Call::new(&fails)).map(drop);
+    assert_eq!((refused, told.interrupted.get()), (Err(CallError::First(Errno(7))), 0));
+    // Each thread's result, the undoing of those that succeeded, and calls from inside.
+    let differs = || {
+        assert_eq!(world.call(), Err(CallError::Engaged));
+        match told.now.get() {
+            2 => Err(Errno(9)),
+            thread => Ok(thread.min(0) as i32),
+        }
+    };
+    let undo = || world.run();
+    let heard = RefCell::new(Vec::new());
+    let each = |seat: &Seat, result| heard.borrow_mut().push((seat.thread(), result));
+    let call = Call::new(&differs).on_mismatch(Mismatch::Undo(&undo)).each(&each);
+    let Ok(Answer::Complete(done)) = world.all.call(world.seats, call) else { panic!() };
+    assert_eq!((done.others, done.mismatches), (2, 1));
+    assert_eq!(world.ran(), [1, 1, 0, 0], "undone where it succeeded");
+    assert_eq!(*heard.borrow(), [(Some(2), Ok(0)), (Some(3), Err(Errno(9)))]);
+    assert_eq!(world.call(), report(2, 0, 0));
+    for (at, member) in members.into_iter().enumerate() {
+        world.leave(at + 1, member);
+    }
+}
+
+#[test]
+fn the_child_of_a_fork_begins_anew() {
+    let world = world();
+    let told = world.told();
+    let own = world.join(0, 0).unwrap();
+    std::mem::forget(world.join(1, 1).unwrap());
+    told.masked[1].set(true);
+    told.wait.set(Some(Wait::TimedOut));
+    let run = || world.run();
+    let Ok(call) = world.all.call(world.seats, Call::new(&run)) else { panic!() };
+    std::mem::forget(call);
+    // SAFETY: there is one thread, that of the test.
+    unsafe { world.all.reset_after_fork(world.seats.iter()) };
+    assert_eq!(world.call(), report(0, 0, 0));
+    let next = world.join(2, 1).unwrap();
+    assert_eq!(world.call(), report(1, 0, 0));
+    world.leave(2, next);
+    drop(own);
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Action {
+    Join(usize),
+    Leave(usize),
+    Mask(usize),
+    Unmask(usize),
+    Call,
+}
+
+proptest! {
+    #![proptest_config(super::config())]
+
+    /// Each call runs once on each thread that is there and open, and on no other.
+    #[test]
+    fn calls_are_the_reference(
+        actions in prop::collection::vec(prop_oneof![
+            (1..THREADS).prop_map(Action::Join), (1..THREADS).prop_map(Action::Leave),
+            (1..THREADS).prop_map(Action::Mask), (1..THREADS).prop_map(Action::Unmask),
+            Just(Action::Call),
+        ], 1..80),
+    ) {
+        let world = world();
+        let told = world.told();
+        told.wait.set(Some(Wait::TimedOut));
+        let mut members: [Option<Member<Told>>; THREADS] = std::array::from_fn(|_| None);
+        let mut expected = [0; THREADS];
+        for action in actions {
+            match action {
+                Action::Join(thread) if members[thread].is_none() => {
+                    members[thread] = Some(world.join(thread, thread).unwrap());
+                }
+                Action::Leave(thread) => {
+                    if let Some(member) = members[thread].take() {
+                        world.leave(thread, member);
+                    }
+                }
+                Action::Mask(thread) => told.masked[thread].set(true),
+                Action::Unmask(thread) => told.unmask(thread),
+                Action::Call => {
+                    let there = |open: bool| (1..THREADS)
+                        .filter(|at| members[*at].is_some() && told.masked[*at].get() != open)
+                        .collect::<Vec<_>>();
+                    let (open, masked) = (there(true), there(false));
+                    expected[0] += 1;
+                    open.iter().for_each(|at| expected[*at] += 1);
+                    let counts = (open.len() as u32, masked.len() as u32);
+                    prop_assert_eq!(world.call(), report(counts.0, 0, counts.1));
+                }
+                Action::Join(_) => {}
+            }
+            prop_assert_eq!(world.ran(), expected);
+        }
+        for (thread, member) in members.into_iter().enumerate() {
+            member.into_iter().for_each(|member| world.leave(thread, member));
+        }
+    }
+}
