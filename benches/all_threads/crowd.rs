@@ -1,0 +1,206 @@
+//! The threads, and the ways to reach them.
+
+use std::ffi::{c_int, c_long, c_void};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
+use std::sync::mpsc;
+use std::time::Duration;
+use std::{hint, thread};
+
+use criterion::{BenchmarkId, Criterion};
+use portcullis::all_threads::{Answer, Call, Seat, Waker, linux, registered};
+use portcullis::note::{Note, Park};
+
+const COUNTS: [usize; 6] = [1, 4, 16, 64, 256, 1024];
+static SEATS: [Seat; 1025] = [const { Seat::new() }; 1025];
+static NOTES: [Note; 1024] = [const { Note::new() }; 1024];
+static OVER: AtomicBool = AtomicBool::new(false);
+
+/// How the threads spend their time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Idle,
+    Parked,
+    Joined,
+    Busy,
+}
+
+struct Crowd {
+    names: Vec<c_int>,
+    threads: Vec<thread::JoinHandle<()>>,
+    /// Idle threads wait for its end.
+    end: Option<mpsc::Sender<()>>,
+}
+
+fn live(life: Life, at: usize, until: &std::sync::Mutex<mpsc::Receiver<()>>, ready: impl FnOnce()) {
+    let member = (life != Life::Idle && life != Life::Busy)
+        .then(|| registered().join(&SEATS[at]).expect("a seat of its own"));
+    match (&member, life) {
+        (Some(member), Life::Parked) => {
+            let wake = || NOTES[at].wake();
+            member.cooperate(&Waker::new(&wake), |member| {
+                ready();
+                while !OVER.load(Acquire) {
+                    NOTES[at].sleep(None);
+                    NOTES[at].clear();
+                    member.poll();
+                }
+            });
+        }
+        (_, Life::Busy) => {
+            ready();
+            while !OVER.load(Acquire) {
+                hint::spin_loop();
+            }
+        }
+        _ => {
+            ready();
+            _ = until.lock().map(|until| until.recv());
+        }
+    }
+}
+
+impl Crowd {
+    fn new(count: usize, life: Life) -> Self {
+        OVER.store(false, Release);
+        let (end, ended) = mpsc::channel();
+        let ended: &'static _ = Box::leak(Box::new(std::sync::Mutex::new(ended)));
+        let (ready, is_ready) = mpsc::channel();
+        let threads = (0..count)
+            .map(|at| {
+                let ready = ready.clone();
+                // SAFETY: no preconditions.
+                let say = move || ready.send(unsafe { libc::gettid() }).expect("it is waited for");
+                let builder = thread::Builder::new().stack_size(64 << 10);
+                builder.spawn(move || live(life, at, ended, say)).expect("a thread")
+            })
+            .collect();
+        let names = is_ready.iter().take(count).collect();
+        Self { names, threads, end: Some(end) }
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        OVER.store(true, Release);
+        self.end.take();
+        NOTES.iter().for_each(Park::wake);
+        self.threads.drain(..).for_each(|thread| thread.join().expect("it ends"));
+    }
+}
+
+static LEFT: AtomicU32 = AtomicU32::new(0);
+
+/// The floor's handler: one system call, one counter.
+extern "C" fn answer(_: c_int) {
+    // SAFETY: no memory is passed.
+    unsafe { libc::syscall(libc::SYS_getppid) };
+    if LEFT.fetch_sub(1, AcqRel) == 1 {
+        futex(libc::FUTEX_WAKE, 1);
+    }
+}
+
+fn futex(operation: c_int, value: u32) {
+    // SAFETY: the word is a static.
+    unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            LEFT.as_ptr(),
+            operation | libc::FUTEX_PRIVATE_FLAG,
+            value,
+            std::ptr::null::<c_void>(),
+        )
+    };
+}
+
+fn floor(names: &[c_int]) {
+    LEFT.store(names.len() as u32, Release);
+    for name in names {
+        // SAFETY: no memory is passed.
+        unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), *name, libc::SIGUSR1) };
+    }
+    loop {
+        match LEFT.load(Acquire) {
+            0 => return,
+            left => futex(libc::FUTEX_WAIT, left),
+        }
+    }
+}
+
+fn everyone() {
+    // SAFETY: harmless anywhere.
+    let report = unsafe { linux::syscall(libc::SYS_getppid, [0; 6]) }.expect("it succeeds");
+    hint::black_box(report);
+}
+
+fn joined() {
+    // SAFETY: no memory is passed.
+    let operation = || Ok(unsafe { libc::syscall(libc::SYS_getppid) } as i32);
+    match registered().call(&SEATS, Call::new(&operation)).expect("nobody else calls") {
+        Answer::Complete(report) => _ = hint::black_box(report),
+        Answer::Unfinished(_) => unreachable!("there is no deadline"),
+    }
+}
+
+type Psx = unsafe extern "C" fn(c_long, c_long, c_long, c_long) -> c_long;
+
+/// psx_syscall3 of libpsx, if that is installed.
+fn psx() -> Option<Psx> {
+    // SAFETY: names; the symbol is a function of this type (man 3 psx_syscall3).
+    unsafe {
+        let library = libc::dlopen(c"libpsx.so.2".as_ptr(), libc::RTLD_NOW);
+        if library.is_null() {
+            return None;
+        }
+        let symbol = libc::dlsym(library, c"psx_syscall3".as_ptr());
+        (!symbol.is_null()).then(|| std::mem::transmute::<*mut c_void, Psx>(symbol))
+    }
+}
+
+fn measure(criterion: &mut Criterion, name: &str, lives: (Life, Life), psx: Option<Psx>) {
+    let mut group = criterion.benchmark_group(name);
+    group.sample_size(20).warm_up_time(Duration::from_millis(300));
+    group.measurement_time(Duration::from_secs(1));
+    let counts = if lives.0 == Life::Busy { &COUNTS[..3] } else { &COUNTS[..] };
+    for count in counts {
+        let crowd = Crowd::new(*count, lives.0);
+        let id = |way| BenchmarkId::new(way, count);
+        group.bench_function(id("floor"), |bencher| bencher.iter(|| floor(&crowd.names)));
+        group.bench_function(id("everyone"), |bencher| bencher.iter(everyone));
+        // SAFETY: no memory is passed; the group stays.
+        let glibc = || assert_eq!(unsafe { libc::setgid(libc::getgid()) }, 0);
+        group.bench_function(id("C library"), |bencher| bencher.iter(glibc));
+        if let Some(psx) = psx {
+            // SAFETY: harmless anywhere.
+            let call = || unsafe { psx(libc::SYS_getppid, 0, 0, 0) };
+            group.bench_function(id("libpsx"), |bencher| bencher.iter(call));
+        }
+        drop(crowd);
+        if lives.1 != lives.0 {
+            let _crowd = Crowd::new(*count, lives.1);
+            group.bench_function(id("joined"), |bencher| bencher.iter(joined));
+        }
+        if lives.0 == Life::Idle {
+            let _crowd = Crowd::new(*count, Life::Parked);
+            group.bench_function(id("parked"), |bencher| bencher.iter(joined));
+        }
+    }
+    group.finish();
+}
+
+pub(crate) fn run() {
+    // SAFETY: all zeros is a valid sigaction; the handler is async-signal-safe.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = answer as *const () as usize;
+        action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
+        libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut());
+    }
+    let psx = psx();
+    if psx.is_none() {
+        eprintln!("libpsx: left out, it is not installed");
+    }
+    let mut criterion = Criterion::default().configure_from_args();
+    measure(&mut criterion, "idle", (Life::Idle, Life::Joined), psx);
+    measure(&mut criterion, "busy", (Life::Busy, Life::Busy), psx);
+    criterion.final_summary();
+}

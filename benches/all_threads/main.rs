@@ -1,0 +1,20 @@
+//! One operation on all threads: this crate's, the C library's, and the floor of them all, a signal to
+//! each thread and one counter of the answers.
+//!
+//! Groups `threads/N` compare the ways at N threads, in one run. libpsx is measured where
+//! Debian's libcap-dev is installed (`psx` is looked for by name when this starts).
+#![allow(missing_docs, reason = "criterion's macros make functions")]
+
+#[cfg(all(target_os = "linux", not(loom)))]
+#[path = "crowd.rs"]
+mod crowd;
+
+#[cfg(all(target_os = "linux", not(loom)))]
+fn main() {
+    crowd::run();
+}
+
+#[cfg(not(all(target_os = "linux", not(loom))))]
+fn main() {
+    println!("there is nothing to be measured here");
+}
