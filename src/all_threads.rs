@@ -286,7 +286,7 @@ impl<R: Reach> AllThreads<R> {
 
     /// One has answered.
     fn acknowledge(&self) {
-        // ORDERING: Release: E2 to `wait`. Weakened: all_threads two_threads_exactly_once.
+        // ORDERING: Release: E2 to `wait`. Weakened: all_threads blocked_in_syscall.
         if self.pending.fetch_sub(1, Release) == 1 {
             sys::wake_one(&self.pending);
         }

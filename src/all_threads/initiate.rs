@@ -268,7 +268,7 @@ impl<'a, R: Reach, S: Seats + ?Sized> Sweep<'a, R, S> {
         let mut before = 0;
         loop {
             // ORDERING: Acquire: E2 from `acknowledge`. Weakened: all_threads
-            // two_threads_exactly_once.
+            // blocked_in_syscall.
             let left = self.all.pending.load(Acquire);
             if left == 0 {
                 return true;

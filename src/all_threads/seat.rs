@@ -68,8 +68,8 @@ impl Seat {
                 return None;
             }
             let held = if seen & BUSY == 0 { HELD } else { 0 };
-            // ORDERING: Release: E1 to `begin`. Acquire: E4 from `cooperate`. Weakened: all_threads
-            // two_threads_exactly_once, receiver_asleep. Failure Relaxed: a guess.
+            // ORDERING: Release: E1 to `run`. Acquire: E4 from `settle`. Weakened: all_threads
+            // blocked_in_syscall, signal_on_parked_thread. Failure Relaxed: a guess.
             match self.word.compare_exchange(seen, seen | ASKED | held, AcqRel, Relaxed) {
                 Ok(_) => break,
                 Err(now) => seen = now,
@@ -86,7 +86,7 @@ impl Seat {
 
     /// The thread was interrupted or woken.
     pub(super) fn let_go(&self) {
-        // ORDERING: Release: E4 to `hold_still_no_more`. Weakened: all_threads parked_memory_is_free.
+        // ORDERING: Release: E4 to `be_busy`. Weakened: all_threads parked_memory_is_free.
         if self.word.fetch_and(!(HELD | WAITING), Release) & WAITING != 0 {
             sys::wake_one(&self.word);
         }
@@ -196,7 +196,7 @@ impl Seat {
     /// Runs the operation if that is asked, and not under way or another's business. Async-signal-safe
     /// as far as the operation is. True if it was.
     pub(super) fn poll<R: Reach>(&self, all: &AllThreads<R>) -> bool {
-        // ORDERING: Relaxed: a guess, confirmed by `begin`.
+        // ORDERING: Relaxed: a guess, confirmed by `run`.
         let seen = self.word.load(Relaxed);
         seen & (ASKED | BUSY | RUNNING) == ASKED && self.run(all, seen)
     }
@@ -204,7 +204,7 @@ impl Seat {
     /// As `poll`, in the handler of the signal that asked: it sees it.
     pub(super) fn poll_in_handler<R: Reach>(&self, all: &AllThreads<R>) -> bool {
         // ORDERING: Relaxed, but by a read-modify-write: it reads no older value than `ask` wrote
-        // before it sent the signal.
+        // before it sent the signal. A load: all_threads blocked_in_syscall.
         let seen = self.word.fetch_or(0, Relaxed);
         seen & (ASKED | BUSY | RUNNING) == ASKED && self.run(all, seen)
     }
@@ -212,7 +212,7 @@ impl Seat {
     /// From ASKED by RUNNING to neither.
     fn run<R: Reach>(&self, all: &AllThreads<R>, mut seen: u32) -> bool {
         while seen & ASKED != 0 {
-            // ORDERING: Acquire: E1 from `ask`. Weakened: all_threads two_threads_exactly_once.
+            // ORDERING: Acquire: E1 from `ask`. Weakened: all_threads caller_in_handler.
             // Failure Relaxed: only tried again.
             let new = seen & !ASKED | RUNNING;
             match self.word.compare_exchange(seen, new, Acquire, Relaxed) {
@@ -266,7 +266,7 @@ impl Seat {
                 continue;
             }
             // ORDERING: Release: E4 to `ask`, and to the next `reserve`. Weakened: all_threads
-            // receiver_asleep. Failure Relaxed: a guess.
+            // caller_in_handler. Failure Relaxed: a guess.
             match self.word.compare_exchange(seen, seen & EPOCH | flags, Release, Relaxed) {
                 Ok(_) => return,
                 Err(now) => seen = now,
