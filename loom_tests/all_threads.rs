@@ -92,6 +92,47 @@ fn thread_born_during_call() {
     });
 }
 
+/// Claim: a signal in the middle of the creation of a thread does not run the operation there: the new
+/// thread has inherited what its seat says.
+/// Actors: the caller, one that creates, its handler, the new one. Bound 1. Fails, as one that runs it
+/// twice, if a handler runs what is asked of a thread that is BUSY.
+#[test]
+fn signal_inside_creation() {
+    Model::new("all_threads::signal_inside_creation").actors(4).bound(Bound::At(1)).check(|| {
+        let kernel = Kernel::new().at_most(1);
+        let world = World::new(kernel);
+        let theirs = world.clone();
+        // Somebody else's signal, whose handler looks as well.
+        kernel.sigaction(sig::USR2, Handler::new(move |_| _ = theirs.statics().all.on_signal()));
+        let (asked, over) = (Arc::new(Note::new()), Arc::new(Note::new()));
+        let (note, end) = (Arc::clone(&asked), Arc::clone(&over));
+        let creator = beside(&world, move |world, member| {
+            let (theirs, mine) = (world.clone(), thread::current().number());
+            let create = move |birth: Birth<_>| {
+                // The call comes now, and the signal.
+                note.wake();
+                (0..4).for_each(|_| theirs.step());
+                let inherited = theirs.kept(mine);
+                thread::spawn("born", move || {
+                    let me = thread::current().number();
+                    theirs.statics().kept[me].set(inherited);
+                    let _member = birth.begin();
+                    end.sleep(None);
+                    theirs.kept(me)
+                })
+            };
+            let born = member.create(&world.statics().seats[2], create).unwrap().join();
+            assert_eq!(born, 1, "by running it or by inheriting it");
+        });
+        asked.sleep(None);
+        kernel.tgkill(creator.id(), sig::USR2);
+        world.call(0);
+        over.wake();
+        creator.join();
+        assert_eq!(world.kept(1), 1);
+    });
+}
+
 /// Claim: a thread that ends meanwhile has run it, or left before it was asked; nobody waits for it.
 /// Actors: the caller, a thread that ends, its handler. Bound 3. Fails, as a deadlock, if it leaves
 /// while it is asked.

@@ -61,6 +61,40 @@ fn masked_caller_is_asked() {
     });
 }
 
+/// Claim: of two that wait for the turn with all signals masked, both are told that they are asked.
+/// Actors: three callers. Bound 1, prompt. Fails, as a deadlock, if who is woken does not pass it on.
+#[test]
+fn masked_callers_tell_each_other() {
+    Model::new("all_threads::masked_callers_tell_each_other").actors(3).bound(Bound::At(1)).check(
+        || {
+            let kernel = Kernel::new().at_most(1).prompt();
+            let world = World::new(kernel);
+            kernel.sigmask(How::Block, SigSet::ALL);
+            let go = Arc::new([Note::new(), Note::new()]);
+            let others = [1, 2].map(|seat| {
+                let (there, go) = (Arc::new(Note::new()), Arc::clone(&go));
+                let note = Arc::clone(&there);
+                let other = world.thread("other", seat, move |world, _| {
+                    note.wake();
+                    go[seat - 1].sleep(None);
+                    world.call_of(|| Ok(0));
+                });
+                there.sleep(None);
+                other
+            });
+            world.call_of(|| {
+                if thread::current() == thread::main() {
+                    // The turn is taken; the others come to wait for it.
+                    go.iter().for_each(Park::wake);
+                    (0..4).for_each(|_| world.step());
+                }
+                Ok(0)
+            });
+            others.into_iter().for_each(thread::JoinHandle::join);
+        },
+    );
+}
+
 /// Claim: a call from a handler works, whatever it interrupted: a call of its own thread only as far as
 /// that has not begun or is over, as it masks; and one from inside an operation is refused.
 /// Actors: the caller, its handler, which calls, another thread, its handler. Bound 2, prompt. Fails, as

@@ -191,6 +191,25 @@ fn a_wait_looks_again() {
     assert_eq!((done.others, done.gone, told.interrupted.get()), (0, 1, 2));
 }
 
+/// One that joins in the middle of a call is found by the next sweep and runs it.
+#[test]
+fn a_thread_joins_during_a_call() {
+    struct Joins<'a>(&'a World, Cell<bool>);
+    impl crate::all_threads::Seats for Joins<'_> {
+        fn each(&self, look: &mut dyn FnMut(&Seat)) {
+            self.0.seats.iter().for_each(look);
+            if !self.1.replace(true) {
+                std::mem::forget(self.0.join(1, 0).unwrap());
+            }
+        }
+    }
+    let world = world();
+    let run = || world.run();
+    let seats = Joins(&world, Cell::new(false));
+    let Ok(Answer::Complete(done)) = world.all.call(&seats, Call::new(&run)) else { panic!() };
+    assert_eq!((done.others, world.ran()), (1, [1, 1, 0, 0]));
+}
+
 /// A thread that is being created has what its creator had, and runs what comes after.
 #[test]
 fn births() {
