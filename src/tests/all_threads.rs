@@ -191,7 +191,7 @@ fn a_wait_looks_again() {
     assert_eq!((done.others, done.gone, told.interrupted.get()), (0, 1, 2));
 }
 
-/// One that joins in the middle of a call is found by the next sweep and runs it.
+/// One that joins while a call waits for another is found by the next sweep and runs it.
 #[test]
 fn a_thread_joins_during_a_call() {
     struct Joins<'a>(&'a World, Cell<bool>);
@@ -205,9 +205,11 @@ fn a_thread_joins_during_a_call() {
     }
     let world = world();
     let run = || world.run();
+    let member = world.join(2, 1).unwrap();
     let seats = Joins(&world, Cell::new(false));
     let Ok(Answer::Complete(done)) = world.all.call(&seats, Call::new(&run)) else { panic!() };
-    assert_eq!((done.others, world.ran()), (1, [1, 1, 0, 0]));
+    assert_eq!((done.others, world.ran()), (2, [1, 1, 1, 0]));
+    world.leave(2, member);
 }
 
 /// A thread that is being created has what its creator had, and runs what comes after.
