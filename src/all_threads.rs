@@ -37,7 +37,7 @@
 //! | create a thread | the creator BUSY; the new seat BUSY, with the creator's round; create; settle, each by itself |
 //! | settle | run what is asked; BUSY off |
 //! | leave | BUSY; wait while HELD; run what is asked; EMPTY |
-//! | deadline | the turn is kept until the caller finishes or abandons: then ASKED is taken back where it stands, and what is RUNNING waited for |
+//! | deadline | ASKED is taken back where it stands, and what is RUNNING waited for; the turn is kept until the caller finishes, by another sweep, or abandons |
 //!
 //! # Invariants
 //!
@@ -60,7 +60,8 @@
 //!
 //! # Progress
 //!
-//! A call waits for every thread that it asks, until the deadline. Threads wait for no call, but for
+//! A call waits for every thread that it asks, until the deadline, and for the operation where it runs by
+//! then. Threads wait for no call, but for
 //! the one system call by which they are being interrupted. A sweep more is made for threads that
 //! joined or were created meanwhile: who creates threads without end while he never answers ends it
 //! by the deadline alone. A handler waits for nothing: not for a call, nor for a state.

@@ -7,6 +7,7 @@
 
 mod common;
 
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
@@ -128,7 +129,7 @@ fn all_threads_syscall_error() {
 #[test]
 fn all_threads_syscall_blocked() {
     isolated_open("all_threads_syscall_blocked", 30, || {
-        let (mut reader, writer) = io::pipe().unwrap();
+        let (mut reader, writer) = UnixStream::pair().unwrap();
         let blocked = thread::spawn(move || {
             let mut byte = [0];
             io::Read::read_exact(&mut reader, &mut byte).unwrap();
@@ -238,7 +239,7 @@ fn churn() {
                 });
             }
             let start = Instant::now();
-            let total = calls(2000);
+            let total = calls(1000);
             for round in 0..total {
                 let value = u64::from(round % 2);
                 set_keepcaps(value).unwrap();

@@ -8,6 +8,7 @@ mod common;
 
 use std::cell::Cell;
 use std::hint::spin_loop;
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
 use std::sync::{Arc, mpsc};
 use std::{io, thread};
@@ -65,7 +66,7 @@ fn every_state() {
     static NOTE: Note = Note::new();
     isolated_open("every_state", 60, || {
         let own = registered().join(&EACH[0]).unwrap();
-        let (mut reader, writer) = io::pipe().unwrap();
+        let (mut reader, writer) = UnixStream::pair().unwrap();
         let threads = [
             joined(1, |_| {
                 while !OVER.load(Acquire) {

@@ -1,6 +1,7 @@
 //! The threads, the calls, and the account of them.
 
-use std::io::{self, Read};
+use std::io::Read;
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
 use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
@@ -65,7 +66,7 @@ fn over() -> bool {
 }
 
 /// The life of a thread, until all is over.
-fn live(state: State, at: usize, member: &Member<System>, pipe: &mut io::PipeReader) {
+fn live(state: State, at: usize, member: &Member<System>, pipe: &mut UnixStream) {
     match state {
         State::Running => {
             while !over() {
@@ -120,7 +121,7 @@ fn live(state: State, at: usize, member: &Member<System>, pipe: &mut io::PipeRea
     }
 }
 
-fn start(state: State, at: usize, pipe: &io::PipeReader) -> thread::JoinHandle<()> {
+fn start(state: State, at: usize, pipe: &UnixStream) -> thread::JoinHandle<()> {
     let mut pipe = pipe.try_clone().expect("a descriptor");
     let (ready, is_ready) = mpsc::channel();
     let thread = thread::spawn(move || {
@@ -191,7 +192,7 @@ fn stubborn() {
 }
 
 pub(crate) fn run() {
-    let (reader, writer) = io::pipe().expect("a pipe");
+    let (reader, writer) = UnixStream::pair().expect("a pair");
     let threads: Vec<_> = CROWD
         .iter()
         .flat_map(|(state, count, ..)| (0..*count).map(move |at| (*state, at)))

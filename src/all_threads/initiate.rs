@@ -6,7 +6,7 @@ use core::marker::PhantomData;
 use super::seat::{Call as Hears, ROUND};
 use super::{ACTIVE, AllThreads, CallError, Operation, Reach, Seat, Wait, Waker};
 use crate::note::Deadline;
-use crate::sync::Ordering::*;
+use crate::sync::{AtomicU32, Ordering::*};
 use crate::sys::Errno;
 
 /// Which threads are to be reached.
@@ -86,11 +86,9 @@ pub enum Answer<'a, R: Reach, S: Seats + ?Sized> {
 }
 
 /// A call whose deadline has passed. Until it is finished or abandoned (dropped, that is) no other
-/// call begins, and threads that it asked may still run the operation.
+/// call begins; nobody is asked meanwhile.
 #[must_use = "the call is abandoned when this is dropped"]
-pub struct Unfinished<'a, R: Reach, S: Seats + ?Sized> {
-    sweep: Option<Sweep<'a, R, S>>,
-}
+pub struct Unfinished<'a, R: Reach, S: Seats + ?Sized>(Sweep<'a, R, S>);
 
 /// One round, by who has the turn.
 struct Sweep<'a, R: Reach, S: Seats + ?Sized> {
@@ -103,6 +101,8 @@ struct Sweep<'a, R: Reach, S: Seats + ?Sized> {
     first: i32,
     gone: u32,
     abandoned: u32,
+    /// The turn was given up.
+    over: bool,
     /// The turn is a thread's.
     own: PhantomData<*const ()>,
 }
@@ -184,6 +184,7 @@ impl<R: Reach> AllThreads<R> {
             first,
             gone: 0,
             abandoned: 0,
+            over: false,
             own,
         };
         Ok(sweep.go_on(call.deadline))
@@ -208,8 +209,8 @@ impl<'a, R: Reach, S: Seats + ?Sized> Sweep<'a, R, S> {
     /// Sweeps and waits until a sweep finds nobody.
     fn go_on(mut self, deadline: Option<&Deadline>) -> Answer<'a, R, S> {
         loop {
-            if !self.wait(deadline) {
-                return Answer::Unfinished(Unfinished { sweep: Some(self) });
+            if !self.wait(deadline) && self.take_back() > 0 {
+                return Answer::Unfinished(Unfinished(self));
             }
             if self.ask() > 0 {
                 self.all.remind();
@@ -237,7 +238,15 @@ impl<'a, R: Reach, S: Seats + ?Sized> Sweep<'a, R, S> {
     /// Asks all that have not run it, and says how many.
     fn ask(&mut self) -> u32 {
         let (all, round, undone) = (self.all, self.round, self.undone);
-        let (mut asked, mut gone) = (0_u32, 0);
+        /// Counts them even if the seats end the sweep by a panic.
+        struct Asked<'a>(&'a AtomicU32, u32);
+        impl Drop for Asked<'_> {
+            fn drop(&mut self) {
+                // ORDERING: Relaxed: each thread's answer is its own (E2).
+                self.0.fetch_add(self.1, Relaxed);
+            }
+        }
+        let (mut asked, mut gone) = (Asked(&all.pending, 0), 0);
         // The operation may be one that forbids to ask which threads there are: those that were known
         // are reached.
         _ = self.seats.refresh(all.epoch_of_strangers());
@@ -246,7 +255,7 @@ impl<'a, R: Reach, S: Seats + ?Sized> Sweep<'a, R, S> {
                 return;
             }
             let Some(hears) = seat.ask(round) else { return };
-            asked += 1;
+            asked.1 += 1;
             match tell(all, hears) {
                 true if hears == Hears::Nothing => {}
                 true => seat.let_go(),
@@ -258,9 +267,7 @@ impl<'a, R: Reach, S: Seats + ?Sized> Sweep<'a, R, S> {
             }
         });
         self.gone += gone;
-        // ORDERING: Relaxed: each thread's answer is its own (E2).
-        all.pending.fetch_add(asked, Relaxed);
-        asked
+        asked.1
     }
 
     /// Until all have answered; false if the deadline comes first.
@@ -298,18 +305,31 @@ impl<'a, R: Reach, S: Seats + ?Sized> Sweep<'a, R, S> {
         self.gone += gone;
     }
 
-    /// Takes back what nobody has begun, and waits for what somebody has.
-    fn abandon(mut self) -> Report {
-        let mut abandoned = 0;
+    /// Takes back what nobody has begun, waits for what somebody has, and says how many will not run
+    /// it. The operation may go after that.
+    fn take_back(&mut self) -> u32 {
+        let mut taken = 0;
         self.seats.each(&mut |seat| {
             if seat.withdraw() {
-                abandoned += 1;
+                taken += 1;
                 self.all.acknowledge();
             }
         });
-        self.abandoned += abandoned;
         self.wait(None);
+        taken
+    }
+
+    /// Leaves those alone that have not run it.
+    fn abandon(&mut self) -> Report {
+        let mut missing = 0;
+        self.seats.each(&mut |seat| missing += u32::from(self.is_missing(seat)));
+        self.abandoned = missing;
         self.end()
+    }
+
+    fn is_missing(&self, seat: &Seat) -> bool {
+        let to_undo = |(before, _)| matches!(seat.result(before), Some(Ok(_)));
+        seat.is_missing(self.round) && self.undone.is_none_or(to_undo)
     }
 
     /// Each other thread that has run the round, once all have answered.
@@ -344,7 +364,8 @@ impl<'a, R: Reach, S: Seats + ?Sized> Sweep<'a, R, S> {
     }
 
     /// All have answered.
-    fn end(self) -> Report {
+    fn end(&mut self) -> Report {
+        self.over = true;
         let report = match self.undone {
             None => {
                 self.hear();
@@ -389,35 +410,31 @@ fn tell<R: Reach>(all: &AllThreads<R>, hears: Hears) -> bool {
 impl<'a, R: Reach, S: Seats + ?Sized> Unfinished<'a, R, S> {
     /// Hears of each seat whose thread has not run it.
     pub fn not_reached(&self, look: &mut dyn FnMut(&Seat)) {
-        let Some(sweep) = &self.sweep else { return };
-        sweep.seats.each(&mut |seat| {
-            if seat.is_asked() {
+        self.0.seats.each(&mut |seat| {
+            if self.0.is_missing(seat) {
                 look(seat);
             }
         });
     }
 
-    /// Goes on until this deadline.
-    pub fn finish(mut self, deadline: Option<&Deadline>) -> Answer<'a, R, S> {
-        match self.sweep.take() {
-            Some(sweep) => sweep.go_on(deadline),
-            None => unreachable!("taken by value alone"),
-        }
+    /// Asks them again, until this deadline.
+    pub fn finish(self, deadline: Option<&Deadline>) -> Answer<'a, R, S> {
+        self.0.go_on(deadline)
     }
 
-    /// Gives up on the threads that have not begun; they never will.
+    /// Gives up on them.
     pub fn abandon(mut self) -> Report {
-        match self.sweep.take() {
-            Some(sweep) => sweep.abandon(),
-            None => unreachable!("taken by value alone"),
-        }
+        self.0.abandon()
     }
 }
 
-impl<R: Reach, S: Seats + ?Sized> Drop for Unfinished<'_, R, S> {
+/// Whoever leaves by a panic, or has enough of an unfinished call: nobody is asked when the operation
+/// goes.
+impl<R: Reach, S: Seats + ?Sized> Drop for Sweep<'_, R, S> {
     fn drop(&mut self) {
-        if let Some(sweep) = self.sweep.take() {
-            sweep.abandon();
+        if !self.over {
+            self.take_back();
+            self.abandon();
         }
     }
 }

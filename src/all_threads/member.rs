@@ -40,8 +40,8 @@ pub struct Birth<R: Reach + 'static> {
 }
 
 impl<R: Reach> AllThreads<R> {
-    /// Registers the calling thread. One that does so during a call runs the operation, whatever it
-    /// has inherited of it: a thread that is created by another registered one should be so through
+    /// Registers the calling thread. One that does so while a call waits for others runs the operation,
+    /// whatever it has inherited of it: a thread that is created by another registered one should be so through
     /// [`Member::create`]. Not async-signal-safe.
     ///
     /// # Errors
@@ -83,22 +83,16 @@ impl<R: Reach> Member<R> {
 
     /// Runs `body`, in which the thread sleeps until somebody calls the waker and then comes to
     /// [`poll`](Self::poll): it is woken instead of interrupted. A handler may interrupt it all the
-    /// same, and runs the operation then. `body` may be left by a panic.
+    /// same, and runs the operation then. `body` may be left by a panic. Inside
+    /// [`create`](Self::create) or an operation it is just run: the thread is not reached there.
     pub fn cooperate<T>(&self, waker: &Waker<'_>, body: impl FnOnce(&Self) -> T) -> T {
-        /// Back to being interrupted: the waker is not called any more.
-        struct Back<'a, R: Reach + 'static>(&'a Member<R>);
-        impl<R: Reach> Drop for Back<'_, R> {
-            fn drop(&mut self) {
-                let Member { all, seat, .. } = self.0;
-                seat.be_busy();
-                seat.sit(all.reach.current());
-                seat.settle(*all, LIVE);
-            }
+        if self.seat.is_engaged() {
+            return body(self);
         }
         self.seat.be_busy();
+        let _back = Back { member: self, before: self.seat.standing() };
         self.seat.be_woken_by(waker);
         self.seat.settle(self.all, LIVE | COOPERATIVE);
-        let _back = Back(self);
         body(self)
     }
 
@@ -129,18 +123,30 @@ impl<R: Reach> Member<R> {
         seat: &'static Seat,
         create: impl FnOnce(Birth<R>) -> T,
     ) -> Result<T, JoinError> {
-        /// No longer held.
-        struct Done<'a, R: Reach + 'static>(&'a Member<R>);
-        impl<R: Reach> Drop for Done<'_, R> {
-            fn drop(&mut self) {
-                self.0.seat.settle(self.0.all, LIVE);
-            }
+        let nested = self.seat.is_engaged();
+        if !nested {
+            self.seat.be_busy();
         }
-        self.seat.be_busy();
-        let _done = Done(self);
+        let _back = (!nested).then(|| Back { member: self, before: self.seat.standing() });
         let (epoch, result) = self.seat.legacy();
         seat.reserve(epoch, result)?;
         Ok(create(Birth { all: self.all, seat }))
+    }
+}
+
+/// The thread is reached again as it was before; its waker, if it had another one since, is not called
+/// any more.
+struct Back<'a, R: Reach + 'static> {
+    member: &'a Member<R>,
+    before: (usize, u32),
+}
+
+impl<R: Reach> Drop for Back<'_, R> {
+    fn drop(&mut self) {
+        let (Member { all, seat, .. }, (name, flags)) = (self.member, self.before);
+        seat.be_busy();
+        seat.sit(name);
+        seat.settle(*all, flags);
     }
 }
 

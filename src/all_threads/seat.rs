@@ -138,9 +138,11 @@ impl Seat {
         (seen & LIVE != 0 && seen & (BUSY | COOPERATIVE) == 0).then(|| self.name.load(Relaxed))
     }
 
-    pub(super) fn is_asked(&self) -> bool {
-        // ORDERING: Relaxed: a look, by who asked.
-        self.word.load(Relaxed) & ASKED != 0
+    /// A thread is here that has not run the round.
+    pub(super) fn is_missing(&self, round: u32) -> bool {
+        // ORDERING: Relaxed: a look, by who has the turn.
+        let seen = self.word.load(Relaxed);
+        seen & LIVE != 0 && seen & EPOCH != round
     }
 
     /// By the caller, once all have answered: what this thread's result is, if it has run the round.
@@ -283,6 +285,12 @@ impl Seat {
                 all.acknowledge();
             }
         });
+    }
+
+    /// BUSY: who sits here or how it is woken, and as which of the two.
+    pub(super) fn standing(&self) -> (usize, u32) {
+        // ORDERING: Relaxed: the thread's own while it is BUSY.
+        (self.name.load(Relaxed), self.word.load(Relaxed) & (LIVE | COOPERATIVE))
     }
 
     /// BUSY: who sits here from now on.
