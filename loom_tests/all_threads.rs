@@ -451,13 +451,15 @@ fn deadline_then_finish() {
             let kernel = Kernel::new().at_most(2).prompt();
             let world = World::new(kernel);
             let deadline = Deadline::after(core::time::Duration::ZERO);
-            let (joined, over) = (Arc::new(Note::new()), Arc::new(Note::new()));
-            let (note, end) = (Arc::clone(&joined), Arc::clone(&over));
+            let [joined, over, last] = [(); 3].map(|()| Arc::new(Note::new()));
+            let [note, end, leave] = [&joined, &over, &last].map(Arc::clone);
             let other = world.thread("other", 1, move |_, _| {
                 kernel.sigmask(How::Block, SigSet::of(&[sig::USR1]));
                 note.wake();
                 end.sleep(None);
                 kernel.sigmask(How::Unblock, SigSet::of(&[sig::USR1]));
+                // Still there when it is asked again.
+                leave.sleep(None);
             });
             joined.sleep(None);
             let clock = thread::spawn("clock", move || kernel.expire_deadlines());
@@ -481,6 +483,7 @@ fn deadline_then_finish() {
                 other => panic!("it masks the signal: {other:?}"),
             });
             over.wake();
+            last.wake();
             other.join();
             clock.join();
             let reached = u32::from(finishes);
