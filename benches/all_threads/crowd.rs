@@ -152,8 +152,27 @@ fn psx() -> Option<Psx> {
             return None;
         }
         let symbol = libc::dlsym(library, c"psx_syscall3".as_ptr());
-        (!symbol.is_null()).then(|| std::mem::transmute::<*mut c_void, Psx>(symbol))
+        let psx = (!symbol.is_null()).then(|| std::mem::transmute::<*mut c_void, Psx>(symbol));
+        psx.filter(|psx| reaches(*psx))
     }
+}
+
+/// Some releases know only of threads made by a pthread_create that the linker wrapped: what they do to
+/// themselves alone is no measure.
+fn reaches(psx: Psx) -> bool {
+    let (tell, told) = mpsc::channel::<()>();
+    let other = thread::spawn(move || {
+        _ = told.recv();
+        // SAFETY: no memory is passed.
+        unsafe { libc::prctl(libc::PR_GET_KEEPCAPS) }
+    });
+    // SAFETY: no pointer.
+    unsafe { psx(libc::SYS_prctl, libc::PR_SET_KEEPCAPS.into(), 1, 0) };
+    drop(tell);
+    let reached = other.join().expect("it ends") == 1;
+    // SAFETY: no pointer.
+    unsafe { psx(libc::SYS_prctl, libc::PR_SET_KEEPCAPS.into(), 0, 0) };
+    reached
 }
 
 fn measure(criterion: &mut Criterion, name: &str, lives: (Life, Life), psx: Option<Psx>) {
@@ -197,7 +216,9 @@ pub(crate) fn run() {
     }
     let psx = psx();
     if psx.is_none() {
-        eprintln!("libpsx: left out, it is not installed");
+        eprintln!(
+            "libpsx: left out, it is not installed or does not reach threads that it did not make"
+        );
     }
     let mut criterion = Criterion::default().configure_from_args();
     measure(&mut criterion, "idle", (Life::Idle, Life::Joined), psx);

@@ -1,8 +1,8 @@
 //! One operation on all threads: this crate's, the C library's, and the floor of them all, a signal to
 //! each thread and one counter of the answers.
 //!
-//! Groups `threads/N` compare the ways at N threads, in one run. libpsx is measured where
-//! Debian's libcap-dev is installed (`psx` is looked for by name when this starts).
+//! The groups compare the ways at so many threads, in one run. libpsx is looked for by name, and
+//! measured where it reaches the threads.
 #![allow(missing_docs, reason = "criterion's macros make functions")]
 
 #[cfg(all(target_os = "linux", not(loom)))]
