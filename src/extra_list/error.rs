@@ -13,7 +13,7 @@ pub enum TakeError {
     NoRecords,
     /// The deadline passed.
     TimedOut,
-    /// [`ExtraList::close`] was called.
+    /// [`ExtraList::close`](super::ExtraList::close) was called.
     Closed,
 }
 
