@@ -200,6 +200,7 @@ impl Here {
     }
     /// The thread is in the middle of something for as long as `body` runs.
     pub(crate) fn engaged<T>(&self, body: impl FnOnce() -> T) -> T {
+        // ORDERING: Relaxed, here and below: the thread's own, and its handlers'.
         let before = self.engaged.load(Relaxed);
         self.engaged.store(true, Relaxed);
         let done = body();

@@ -6,6 +6,8 @@
 #![cfg(all(target_os = "linux", not(target_feature = "crt-static"), not(loom)))]
 
 mod common;
+#[path = "common/crowd.rs"]
+mod crowd;
 
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
@@ -15,6 +17,7 @@ use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use common::*;
+use crowd::Threads;
 use portcullis::all_threads::{Answer, Call, CallError, Errno, Mismatch, call_everyone, linux};
 use portcullis::note::Deadline;
 
@@ -36,55 +39,6 @@ fn set_keepcaps(value: u64) -> Result<(), CallError> {
 fn gettid() -> i32 {
     // SAFETY: no preconditions.
     unsafe { libc::gettid() }
-}
-
-/// What one line of each thread's status says, by its number.
-fn statuses(key: &str) -> Vec<(String, String)> {
-    let tasks = fs::read_dir("/proc/self/task").unwrap();
-    let of = |entry: io::Result<fs::DirEntry>| {
-        let entry = entry.ok()?;
-        let text = fs::read_to_string(entry.path().join("status")).ok()?;
-        let line = text.lines().find(|line| line.starts_with(key))?;
-        Some((entry.file_name().to_string_lossy().into(), line[key.len()..].trim().to_string()))
-    };
-    tasks.filter_map(of).collect()
-}
-
-/// Threads that each do what they are told and say what came of it.
-struct Threads {
-    tell: Vec<mpsc::Sender<()>>,
-    heard: mpsc::Receiver<i32>,
-    handles: Vec<thread::JoinHandle<()>>,
-    say: mpsc::Sender<i32>,
-}
-
-impl Threads {
-    fn new() -> Self {
-        let (say, heard) = mpsc::channel();
-        Self { tell: Vec::new(), heard, handles: Vec::new(), say }
-    }
-
-    /// One more, which answers by this.
-    fn add(&mut self, answer: fn() -> i32) {
-        let (tell, told) = mpsc::channel();
-        let say = self.say.clone();
-        self.tell.push(tell);
-        self.handles.push(thread::spawn(move || {
-            for () in told {
-                say.send(answer()).unwrap();
-            }
-        }));
-    }
-
-    fn all(&self) -> Vec<i32> {
-        self.tell.iter().for_each(|tell| tell.send(()).unwrap());
-        self.heard.iter().take(self.tell.len()).collect()
-    }
-
-    fn end(self) {
-        drop(self.tell);
-        self.handles.into_iter().for_each(|handle| handle.join().unwrap());
-    }
 }
 
 /// TestAllThreadsSyscall: more and more threads all read the new value; one in five ends meanwhile.
@@ -158,58 +112,6 @@ fn all_threads_syscall_signals() {
         assert!(subscription.try_recv().unwrap().is_none());
         kill_self(libc::SIGUSR1);
         assert_eq!(subscription.recv().unwrap().signal, libc::SIGUSR1);
-    });
-}
-
-/// One step of [`setuid_etc`], with the line of /proc that shows it.
-type Step = (fn() -> Result<(), CallError>, &'static str, &'static str);
-
-/// TestSetuidEtc, with its 21 calls, as root.
-const STEPS: [Step; 21] = [
-    (|| linux::setegid(1), "Gid:", "0\t1\t0\t1"),
-    (|| linux::setegid(0), "Gid:", "0\t0\t0\t0"),
-    (|| linux::seteuid(1), "Uid:", "0\t1\t0\t1"),
-    (|| linux::setuid(0), "Uid:", "0\t0\t0\t0"),
-    (|| linux::setgid(1), "Gid:", "1\t1\t1\t1"),
-    (|| linux::setgid(0), "Gid:", "0\t0\t0\t0"),
-    (|| linux::setgroups(&[0, 1, 2, 3]), "Groups:", "0 1 2 3"),
-    (|| linux::setgroups(&[3, 2, 1]), "Groups:", "1 2 3"),
-    (|| linux::setgroups(&[]), "Groups:", ""),
-    (|| linux::setregid(101, 0), "Gid:", "101\t0\t0\t0"),
-    (|| linux::setregid(0, 102), "Gid:", "0\t102\t102\t102"),
-    (|| linux::setregid(0, 0), "Gid:", "0\t0\t0\t0"),
-    (|| linux::setreuid(1, 0), "Uid:", "1\t0\t0\t0"),
-    (|| linux::setreuid(0, 2), "Uid:", "0\t2\t2\t2"),
-    (|| linux::setreuid(0, 0), "Uid:", "0\t0\t0\t0"),
-    (|| linux::setresgid(1, 0, 2), "Gid:", "1\t0\t2\t0"),
-    (|| linux::setresgid(0, 2, 1), "Gid:", "0\t2\t1\t2"),
-    (|| linux::setresgid(0, 0, 0), "Gid:", "0\t0\t0\t0"),
-    (|| linux::setresuid(1, 0, 2), "Uid:", "1\t0\t2\t0"),
-    (|| linux::setresuid(0, 2, 1), "Uid:", "0\t2\t1\t2"),
-    (|| linux::setresuid(0, 0, 0), "Uid:", "0\t0\t0\t0"),
-];
-
-#[test]
-fn setuid_etc() {
-    isolated_open("setuid_etc", 30, || {
-        if uid() != 0 {
-            eprintln!("setuid_etc: left out, for it takes root");
-            return;
-        }
-        let mut threads = Threads::new();
-        for turn in 0..10 {
-            for (at, (step, key, expected)) in STEPS.iter().enumerate() {
-                threads.add(|| 0);
-                // killAThread.
-                let ends = thread::spawn(|| {});
-                step().unwrap_or_else(|error| panic!("turn {turn}, step {at}: {error}"));
-                ends.join().unwrap();
-                for (thread, shown) in statuses(key) {
-                    assert_eq!(shown, *expected, "turn {turn}, step {at}, thread {thread}");
-                }
-            }
-        }
-        threads.end();
     });
 }
 
@@ -520,75 +422,6 @@ fn a_thousand_threads() {
             assert!(threads.all().iter().all(|read| *read == value as i32));
         }
         linux::barrier().unwrap();
-        threads.end();
-    });
-}
-
-/// A file that a thread opens by its path; 1 if it may.
-fn may_open() -> i32 {
-    i32::from(fs::File::open("/proc/self/status").is_ok())
-}
-
-/// Landlock on every thread, which then forbids /proc too: the next call fails by a typed error.
-#[test]
-fn landlock() {
-    #[repr(C)]
-    struct Ruleset {
-        handled_access_fs: u64,
-    }
-    const READ_FILE: u64 = 1 << 2;
-    const READ_DIR: u64 = 1 << 3;
-    isolated_open("landlock", 30, || {
-        let rules = Ruleset { handled_access_fs: READ_FILE | READ_DIR };
-        // SAFETY: the attributes are a local of this size.
-        let ruleset =
-            unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, &raw const rules, 8, 0) };
-        if ruleset < 0 {
-            eprintln!("landlock: left out: {}", io::Error::last_os_error());
-            return;
-        }
-        let mut threads = Threads::new();
-        (0..20).for_each(|_| threads.add(may_open));
-        assert!(threads.all().iter().all(|may| *may == 1));
-        linux::landlock_restrict(ruleset as i32).unwrap();
-        assert!(threads.all().iter().all(|may| *may == 0));
-        assert_eq!(set_keepcaps(1), Err(CallError::System(Errno(libc::EACCES))));
-        threads.end();
-    });
-}
-
-/// A filter on every thread by one call.
-#[test]
-fn seccomp() {
-    fn refused() -> i32 {
-        errno_of(|| {
-            // SAFETY: no memory is passed.
-            unsafe { libc::syscall(libc::SYS_getppid) as i32 }
-        })
-    }
-    isolated_open("seccomp", 30, || {
-        let mut threads = Threads::new();
-        (0..20).for_each(|_| threads.add(refused));
-        let op = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
-        let refuse = libc::SECCOMP_RET_ERRNO | libc::EDOM as u32;
-        let mut filter = [
-            op((libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16, 0, 0, 0),
-            op(
-                (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
-                0,
-                1,
-                libc::SYS_getppid as u32,
-            ),
-            op((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, refuse),
-            op((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, libc::SECCOMP_RET_ALLOW),
-        ];
-        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-        // SAFETY: no pointer; the filter lets all through but getppid.
-        unsafe {
-            linux::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).unwrap();
-            linux::seccomp(&program).unwrap();
-        }
-        assert!(threads.all().iter().all(|errno| *errno == libc::EDOM));
         threads.end();
     });
 }

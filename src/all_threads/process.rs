@@ -207,6 +207,7 @@ impl Seats for Everyone {
     }
 
     fn done(&self) {
+        // ORDERING: Relaxed: used by turns.
         let open = self.tasks.swap(NONE, Relaxed);
         if open != NONE {
             Tasks::of_descriptor(open).close();

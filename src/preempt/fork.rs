@@ -39,6 +39,7 @@ impl<K: Backend> Gate<K> {
     ///
     /// As [`Gates::reset_after_fork`].
     unsafe fn reset(&self, backend: &'static K) -> Result<(), Errno> {
+        // ORDERING: Relaxed, here and below: as there.
         let own = self.own.load(Relaxed);
         let stays = backend.here().is_at(self);
         self.own.store(if stays { own } else { own & !STATE | GONE }, Relaxed);

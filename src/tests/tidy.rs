@@ -82,8 +82,15 @@ fn no_sequentially_consistent_access() {
 /// A protocol that cites an edge or an invariant states it, and states none that nobody cites.
 #[test]
 fn edges_and_invariants_are_stated() {
-    for file in ["attach.rs", "extra_list.rs", "note.rs", "preempt.rs", "records.rs", "sigqueue.rs"]
-    {
+    for file in [
+        "all_threads.rs",
+        "attach.rs",
+        "extra_list.rs",
+        "note.rs",
+        "preempt.rs",
+        "records.rs",
+        "sigqueue.rs",
+    ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file);
         let text = fs::read_to_string(&path).unwrap();
         let stated = |id: &str| text.contains(&format!("//! - {id}:"));
