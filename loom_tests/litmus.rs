@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::support::Payload;
 use super::{Control, Model};
-use crate::model::{Kernel, thread};
+use crate::model::{Handler, Kernel, sig, thread};
 use crate::sync::Ordering::{self, AcqRel, Acquire, Relaxed, Release};
 use crate::sync::{AtomicU32, AtomicU64};
 
@@ -301,6 +301,53 @@ edge! {
 edge! {
     /// Requests: acknowledged -> who asked.
     acknowledged_publishes: exchange_then_load, right(Release, Acquire), reason "Causality violation"
+}
+
+edge! {
+    /// All threads E1: the question -> who runs it.
+    question_publishes: exchange_then_exchange, right(Release, Acquire), reason "Causality violation"
+}
+edge! {
+    /// All threads E2: an answer -> who waits for all.
+    answer_publishes: add_then_load, right(Release, Acquire), reason "Causality violation"
+}
+edge! {
+    /// All threads E3: the bell -> who waits for the turn.
+    bell_publishes: add_then_load, right(Release, Acquire), reason "Causality violation"
+}
+edge! {
+    /// All threads E4: let go -> the thread as it becomes busy.
+    let_go_publishes: clear_bit_then_load, right(Release, Acquire), reason "Causality violation"
+}
+
+/// A signal passes nothing on: its handler finds what it was sent for if it reads the newest value.
+fn signal_then_look(by_exchange: bool) {
+    let kernel = Kernel::new().at_most(1);
+    let (word, late) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU32::new(0)));
+    let (theirs, old) = (Arc::clone(&word), Arc::clone(&late));
+    let handle = move |_| {
+        let seen = if by_exchange { theirs.fetch_or(0, Relaxed) } else { theirs.load(Relaxed) };
+        old.fetch_or(u32::from(seen == 0), Relaxed);
+    };
+    kernel.sigaction(sig::USR1, Handler::new(handle));
+    let asks = thread::spawn("asks", move || {
+        word.compare_exchange(0, 1, Release, Relaxed).unwrap();
+        kernel.tgkill(thread::main(), sig::USR1);
+    });
+    asks.join();
+    assert_eq!(late.load(Relaxed), 0, "older than the signal");
+}
+
+#[test]
+fn handler_reads_by_exchange() {
+    Model::new("litmus::handler_reads_by_exchange").actors(2).check(|| signal_then_look(true));
+}
+
+#[test]
+fn handler_reads_by_load() {
+    Control::new("litmus::handler_reads_by_load", "older than the signal")
+        .actors(2)
+        .check(|| signal_then_look(false));
 }
 
 /// Queue E1 for a coalesced send: the first makes the slot pending, the second is merged. The main
