@@ -77,6 +77,7 @@
 //! it interrupts any; here a new thread needs no name to be asked. glibc `nptl/nptl_setxid.c`, musl
 //! `thread/synccall.c`, libpsx.
 
+mod call;
 mod error;
 mod initiate;
 #[cfg(all(
@@ -103,8 +104,9 @@ use crate::sync::model_const_fn;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering::*, UnsafeCell};
 pub use crate::sys::Errno;
 use crate::sys::{self, Waited};
+pub use call::{Call, Hear, Mismatch, Report, Seats};
 pub use error::{CallError, JoinError};
-pub use initiate::{Answer, Call, Hear, Mismatch, Report, Seats, Unfinished};
+pub use initiate::{Answer, Unfinished};
 pub use member::{Birth, Member, Waker};
 #[cfg(all(feature = "std", unix, not(all(loom, any(test, feature = "loom")))))]
 pub use posix::{System, registered};

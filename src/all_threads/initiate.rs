@@ -4,77 +4,13 @@ use core::fmt;
 use core::marker::PhantomData;
 
 use super::seat::{Call as Hears, ROUND};
-use super::{ACTIVE, AllThreads, CallError, Operation, Reach, Seat, Wait, Waker};
+use super::{
+    ACTIVE, AllThreads, Call, CallError, Mismatch, Operation, Reach, Report, Seat, Seats, Wait,
+    Waker,
+};
 use crate::note::Deadline;
 use crate::sync::{AtomicU32, Ordering::*};
 use crate::sys::Errno;
-
-/// Which threads are to be reached.
-pub trait Seats {
-    /// Every seat, empty or not; called more than once.
-    fn each(&self, look: &mut dyn FnMut(&Seat));
-    /// Before the operation, and before each sweep: gives seats to threads that have none. By the one
-    /// that has the turn. `strangers` is the round for them.
-    ///
-    /// # Errors
-    ///
-    /// The system does not say which threads there are.
-    fn refresh(&self, _strangers: u32) -> Result<(), Errno> {
-        Ok(())
-    }
-    /// The call is over.
-    fn done(&self) {}
-}
-
-impl Seats for [Seat] {
-    fn each(&self, look: &mut dyn FnMut(&Seat)) {
-        self.iter().for_each(look);
-    }
-}
-
-impl<const N: usize> Seats for [Seat; N] {
-    fn each(&self, look: &mut dyn FnMut(&Seat)) {
-        self.iter().for_each(look);
-    }
-}
-
-/// Hears what an operation returned on a thread.
-pub type Hear<'a> = dyn Fn(&Seat, Result<i32, Errno>) + 'a;
-
-/// What is to be done, until when, and who hears of it.
-#[derive(Clone, Copy)]
-pub struct Call<'a> {
-    operation: &'a Operation<'a>,
-    deadline: Option<&'a Deadline>,
-    mismatch: Mismatch<'a>,
-    each: Option<&'a Hear<'a>>,
-}
-
-/// What if the operation returns something else on a thread than on the first.
-#[derive(Clone, Copy)]
-pub enum Mismatch<'a> {
-    /// It is counted.
-    Report,
-    /// This is run on the threads where the operation succeeded, the first one last; then it is counted.
-    Undo(&'a Operation<'a>),
-    /// The process ends: as in Go and glibc, where no code runs with different rights in one process.
-    Abort,
-}
-
-/// What became of a call that reached every thread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Report {
-    /// What the operation returned on the calling thread.
-    pub first: i32,
-    /// Threads on which it ran, that one not counted.
-    pub others: u32,
-    /// Those of them on which it returned something else.
-    pub mismatches: u32,
-    /// Threads that had ended without a word.
-    pub gone: u32,
-    /// Threads on which it was not run, as the call was abandoned.
-    pub abandoned: u32,
-}
 
 /// How a call ended.
 #[must_use = "perhaps not every thread was reached"]
@@ -101,36 +37,12 @@ struct Sweep<'a, R: Reach, S: Seats + ?Sized> {
     first: i32,
     gone: u32,
     abandoned: u32,
+    /// Who is to hear of each thread has.
+    heard: bool,
     /// The turn was given up.
     over: bool,
     /// The turn is a thread's.
     own: PhantomData<*const ()>,
-}
-
-impl<'a> Call<'a> {
-    /// This operation, for as long as it takes.
-    pub fn new(operation: &'a Operation<'a>) -> Self {
-        Self { operation, deadline: None, mismatch: Mismatch::Report, each: None }
-    }
-
-    /// Until then, the wait for other calls included.
-    #[must_use]
-    pub fn until(self, deadline: &'a Deadline) -> Self {
-        Self { deadline: Some(deadline), ..self }
-    }
-
-    /// What if threads differ.
-    #[must_use]
-    pub fn on_mismatch(self, mismatch: Mismatch<'a>) -> Self {
-        Self { mismatch, ..self }
-    }
-
-    /// Hears of each thread on which it ran, the first one apart, once all have; then threads may run
-    /// other calls' operations, not before.
-    #[must_use]
-    pub fn each(self, each: &'a Hear<'a>) -> Self {
-        Self { each: Some(each), ..self }
-    }
 }
 
 impl<R: Reach> AllThreads<R> {
@@ -184,6 +96,7 @@ impl<R: Reach> AllThreads<R> {
             first,
             gone: 0,
             abandoned: 0,
+            heard: false,
             over: false,
             own,
         };
@@ -342,8 +255,10 @@ impl<'a, R: Reach, S: Seats + ?Sized> Sweep<'a, R, S> {
         });
     }
 
-    fn hear(&self) {
-        if let Some(each) = self.call.each {
+    /// Once, even if that ends by a panic.
+    fn hear(&mut self) {
+        if let Some(each) = self.call.each.filter(|_| !self.heard) {
+            self.heard = true;
             self.results(each);
         }
     }
@@ -366,6 +281,8 @@ impl<'a, R: Reach, S: Seats + ?Sized> Sweep<'a, R, S> {
     /// All have answered.
     fn end(&mut self) -> Report {
         self.over = true;
+        // Given up by a panic of what follows, too.
+        let _turn = Published { all: self.all, seats: self.seats, round: self.round };
         let report = match self.undone {
             None => {
                 self.hear();
@@ -382,13 +299,25 @@ impl<'a, R: Reach, S: Seats + ?Sized> Sweep<'a, R, S> {
         if report.mismatches > 0 && matches!(self.call.mismatch, Mismatch::Abort) {
             self.all.reach.abort();
         }
-        // SAFETY: by the turn, and nobody is asked any more (I1).
+        report
+    }
+}
+
+/// A round that nobody is asked to run any more.
+struct Published<'a, R: Reach, S: Seats + ?Sized> {
+    all: &'a AllThreads<R>,
+    seats: &'a S,
+    round: u32,
+}
+
+impl<R: Reach, S: Seats + ?Sized> Drop for Published<'_, R, S> {
+    fn drop(&mut self) {
+        // SAFETY: by the turn (I1).
         self.all.operation.with_mut(|place| unsafe { *place = None });
         // ORDERING: Relaxed: as in `publish`.
         self.all.round.store(self.round, Relaxed);
         self.seats.done();
         self.all.give_turn();
-        report
     }
 }
 
@@ -451,21 +380,5 @@ impl<R: Reach, S: Seats + ?Sized> fmt::Debug for Answer<'_, R, S> {
 impl<R: Reach, S: Seats + ?Sized> fmt::Debug for Unfinished<'_, R, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Unfinished").finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Mismatch<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Report => "Report",
-            Self::Undo(_) => "Undo",
-            Self::Abort => "Abort",
-        })
-    }
-}
-
-impl fmt::Debug for Call<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call").field("deadline", &self.deadline).finish_non_exhaustive()
     }
 }

@@ -313,6 +313,12 @@ fn errors_mismatches_and_reentrance() {
     assert_eq!(world.ran(), [1, 1, 0, 0], "undone where it succeeded");
     assert_eq!(*heard.borrow(), [(Some(2), Ok(0)), (Some(3), Err(Errno(9)))]);
     assert_eq!(world.call(), report(2, 0, 0));
+    // Who hears of it, panics.
+    let panics = |_: &Seat, _| panic!("in the account");
+    let run = || world.run();
+    let call = || drop(world.all.call(world.seats, Call::new(&run).each(&panics)));
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)).is_err());
+    assert_eq!(world.call(), report(2, 0, 0), "the turn was given up");
     for (at, member) in members.into_iter().enumerate() {
         world.leave(at + 1, member);
     }
