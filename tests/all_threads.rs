@@ -2,7 +2,8 @@
 //! (`syscall/syscall_linux_test.go`, `os/signal/signal_linux_test.go`).
 //!
 //! Bounded: fixed counts, ten times Go's; each test is a process of its own with an alarm.
-//! PORTCULLIS_CALLS says how many calls the storms make instead.
+//! PORTCULLIS_CALLS says how many calls the storms make instead, PORTCULLIS_THREADS how many threads the
+//! largest crowd has.
 #![cfg(all(target_os = "linux", not(target_feature = "crt-static"), not(loom)))]
 
 mod common;
@@ -23,7 +24,11 @@ use portcullis::note::Deadline;
 
 /// How many calls a storm makes.
 fn calls(usual: u32) -> u32 {
-    std::env::var("PORTCULLIS_CALLS").ok().and_then(|n| n.parse().ok()).unwrap_or(usual)
+    said("PORTCULLIS_CALLS").unwrap_or(usual)
+}
+
+fn said(name: &str) -> Option<u32> {
+    std::env::var(name).ok()?.parse().ok()
 }
 
 fn keepcaps() -> i32 {
@@ -170,7 +175,7 @@ fn churn() {
 /// Several call at once, and the C library does too; each call reaches all.
 #[test]
 fn callers_and_the_c_library() {
-    isolated_open("callers_and_the_c_library", 120, || {
+    isolated_open("callers_and_the_c_library", 600, || {
         let ran = AtomicU32::new(0);
         let total = calls(1000);
         thread::scope(|scope| {
@@ -414,9 +419,9 @@ fn the_first_thread_has_ended() {
 /// A barrier on all, and 1,000 threads.
 #[test]
 fn a_thousand_threads() {
-    isolated_open("a_thousand_threads", 30, || {
+    isolated_open("a_thousand_threads", 120, || {
         let mut threads = Threads::new();
-        (0..1000).for_each(|_| threads.add(keepcaps));
+        (0..said("PORTCULLIS_THREADS").unwrap_or(1000)).for_each(|_| threads.add(keepcaps));
         for value in [1, 0, 1] {
             set_keepcaps(value).unwrap();
             assert!(threads.all().iter().all(|read| *read == value as i32));
