@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::super::{Bound, Model};
 use super::host::World;
-use crate::all_threads::{Answer, CallError};
+use crate::all_threads::{Answer, Call, CallError};
 use crate::model::{Handler, How, Kernel, Outcome, SigSet, sig, thread};
 use crate::note::{Note, Park};
 
@@ -137,15 +137,16 @@ fn handler_interrupts_operation() {
             let world = World::new(kernel);
             let theirs = world.clone();
             let handler = move |_| {
-                theirs.call_until(1, None, |answer| match answer {
+                let statics = theirs.statics();
+                match statics.all.call(&statics.seats, Call::new(&|| Ok(0))) {
                     Ok(Answer::Complete(_)) | Err(CallError::Engaged) => {}
                     other => panic!("{other:?}"),
-                });
+                }
             };
             kernel.sigaction(sig::USR2, Handler::new(handler).mask(SigSet::of(&[sig::USR2])));
             let other = world.thread("other", 1, |_, member| _ = member.poll());
             kernel.try_tgkill(other.id(), sig::USR2);
-            world.call(0);
+            world.call_of(|| Ok(0));
             other.join();
         },
     );
