@@ -394,7 +394,8 @@ impl<R: Reach> AllThreads<R> {
         for seat in seats {
             let stays = own.is_some_and(|own| core::ptr::eq(own, seat));
             seat.reset(stays);
-            if stays {
+            // A waker is where it was; a name is not.
+            if stays && !seat.is_cooperative() {
                 seat.sit(self.reach.current());
             }
         }

@@ -95,8 +95,8 @@ fn masked_callers_tell_each_other() {
     );
 }
 
-/// Claim: a call from a handler works, whatever it interrupted: a call of its own thread only as far as
-/// that has not begun or is over, as it masks; and one from inside an operation is refused.
+/// Claim: a call from a handler works, unless it interrupted a call of its own thread: then it is
+/// refused.
 /// Actors: the caller, its handler, which calls, another thread, its handler. Bound 2, prompt. Fails, as
 /// a deadlock, if the handler waits for the turn that its own thread has.
 #[test]

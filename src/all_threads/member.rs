@@ -145,7 +145,8 @@ impl<R: Reach> Drop for Back<'_, R> {
     fn drop(&mut self) {
         let (Member { all, seat, .. }, (name, flags)) = (self.member, self.before);
         seat.be_busy();
-        seat.sit(name);
+        // Perhaps another one by now: in the child of a fork.
+        seat.sit(if flags & COOPERATIVE == 0 { all.reach.current() } else { name });
         seat.settle(*all, flags);
     }
 }

@@ -293,6 +293,12 @@ impl Seat {
         (self.name.load(Relaxed), self.word.load(Relaxed) & (LIVE | COOPERATIVE))
     }
 
+    /// Whether the calling thread, whose seat it is, is woken instead of interrupted.
+    pub(super) fn is_cooperative(&self) -> bool {
+        // ORDERING: Relaxed: the thread's own bit.
+        self.word.load(Relaxed) & COOPERATIVE != 0
+    }
+
     /// BUSY: who sits here from now on.
     pub(super) fn sit(&self, name: usize) {
         // ORDERING: Relaxed: published by `settle` (E4).

@@ -122,6 +122,12 @@ fn report(others: u32, gone: u32, abandoned: u32) -> Result<Report, CallError> {
     Ok(Report { first: 0, others, mismatches: 0, gone, abandoned })
 }
 
+/// As docs/speed.md says.
+#[test]
+fn a_seat_is_small() {
+    assert!(size_of::<Seat>() <= 8 + size_of::<usize>());
+}
+
 #[test]
 fn each_state_is_reached_once() {
     let world = world();
@@ -270,12 +276,15 @@ fn nested_states() {
             assert_eq!(called(), [2, 0], "after a birth");
             member.cooperate(&Waker::new(&inner), |_| assert_eq!(called(), [2, 1]));
             assert_eq!(called(), [3, 1], "after another sleep");
+            // SAFETY: there is one thread, that of the test.
+            unsafe { world.all.reset_after_fork(world.seats.iter()) };
+            assert_eq!(called(), [4, 1], "in the child of a fork");
             let inside = member.create(&world.seats[1], |birth| {
                 member.cooperate(&Waker::new(&inner), |_| drop(birth));
                 member.create(&world.seats[2], drop).unwrap();
                 called()
             });
-            assert_eq!(inside, Ok([3, 1]), "busy");
+            assert_eq!(inside, Ok([4, 1]), "busy");
         });
     });
     assert_eq!(told.interrupted.get(), 0);
