@@ -65,31 +65,33 @@ fn two_threads_exactly_once() {
 /// may run it while it creates, or if nobody looks again.
 #[test]
 fn thread_born_during_call() {
-    Model::new("all_threads::thread_born_during_call").actors(4).bound(Bound::At(2)).check(|| {
-        let world = World::new(Kernel::new().at_most(2).prompt());
-        let over = Arc::new(Note::new());
-        let end = Arc::clone(&over);
-        let creator = beside(&world, move |world, member| {
-            let (theirs, mine) = (world.clone(), thread::current().number());
-            let create = move |birth: Birth<_>| {
-                // As clone does.
-                let inherited = theirs.kept(mine);
-                thread::spawn("born", move || {
-                    let me = thread::current().number();
-                    theirs.statics().kept[me].set(inherited);
-                    let _member = birth.begin();
-                    end.sleep(None);
-                })
-            };
-            member.create(&world.statics().seats[2], create).unwrap().join();
-        });
-        let report = world.call(0);
-        assert!(report.others == 1 || report.others == 2, "{report:?}");
-        over.wake();
-        creator.join();
-        let kept = [0, 1, 2].map(|thread| world.kept(thread));
-        assert_eq!(kept, [1, 1, 1], "once each, by running it or by inheriting it");
-    });
+    Model::new("all_threads::thread_born_during_call").actors(4).apart().bound(Bound::At(2)).check(
+        || {
+            let world = World::new(Kernel::new().at_most(2).prompt());
+            let over = Arc::new(Note::new());
+            let end = Arc::clone(&over);
+            let creator = beside(&world, move |world, member| {
+                let (theirs, mine) = (world.clone(), thread::current().number());
+                let create = move |birth: Birth<_>| {
+                    // As clone does.
+                    let inherited = theirs.kept(mine);
+                    thread::spawn("born", move || {
+                        let me = thread::current().number();
+                        theirs.statics().kept[me].set(inherited);
+                        let _member = birth.begin();
+                        end.sleep(None);
+                    })
+                };
+                member.create(&world.statics().seats[2], create).unwrap().join();
+            });
+            let report = world.call(0);
+            assert!(report.others == 1 || report.others == 2, "{report:?}");
+            over.wake();
+            creator.join();
+            let kept = [0, 1, 2].map(|thread| world.kept(thread));
+            assert_eq!(kept, [1, 1, 1], "once each, by running it or by inheriting it");
+        },
+    );
 }
 
 /// Claim: a signal in the middle of the creation of a thread does not run the operation there: the new
@@ -171,22 +173,24 @@ fn thread_ends_unannounced() {
 /// next thread is taken for the last.
 #[test]
 fn seat_changes_hands() {
-    Model::new("all_threads::seat_changes_hands").actors(4).bound(Bound::At(2)).check(|| {
-        let world = World::new(Kernel::new().at_most(2).prompt());
-        let theirs = world.clone();
-        let first = beside(&world, |_, _| {});
-        let second = thread::spawn("second", move || {
-            let statics = theirs.statics();
-            // Taken, or free.
-            statics.all.join(&statics.seats[1]).is_ok()
-        });
-        let report = world.call(0);
-        first.join();
-        let _came = second.join();
-        let kept = [0, 1, 2].map(|thread| world.kept(thread));
-        assert!(kept[0] == 1 && kept.iter().all(|times| *times <= 1), "{kept:?}");
-        assert_eq!(report.gone + report.abandoned, 0);
-    });
+    Model::new("all_threads::seat_changes_hands").actors(4).apart().bound(Bound::At(2)).check(
+        || {
+            let world = World::new(Kernel::new().at_most(2).prompt());
+            let theirs = world.clone();
+            let first = beside(&world, |_, _| {});
+            let second = thread::spawn("second", move || {
+                let statics = theirs.statics();
+                // Taken, or free.
+                statics.all.join(&statics.seats[1]).is_ok()
+            });
+            let report = world.call(0);
+            first.join();
+            let _came = second.join();
+            let kept = [0, 1, 2].map(|thread| world.kept(thread));
+            assert!(kept[0] == 1 && kept.iter().all(|times| *times <= 1), "{kept:?}");
+            assert_eq!(report.gone + report.abandoned, 0);
+        },
+    );
 }
 
 /// Claim: a thread blocked in a system call runs it in its handler, and the call goes on.
@@ -308,8 +312,11 @@ fn sends_to(kernel: Kernel, queue: &Arc<SignalQueue>) {
 /// other.
 #[test]
 fn receiver_asleep_with_signal() {
-    Model::new("all_threads::receiver_asleep_with_signal").actors(3).bound(Bound::At(3)).check(
-        || {
+    Model::new("all_threads::receiver_asleep_with_signal")
+        .actors(3)
+        .apart()
+        .bound(Bound::At(3))
+        .check(|| {
             let world = World::new(Kernel::new());
             let queue = Arc::new(SignalQueue::new());
             queue.enable(2).unwrap();
@@ -321,8 +328,7 @@ fn receiver_asleep_with_signal() {
             queue.close();
             assert_eq!(receiver.join(), [2]);
             assert_eq!(world.kept(1), 1);
-        },
-    );
+        });
 }
 
 /// Claim: a signal that lands on the caller while it waits for the receiver ends neither: its handler

@@ -101,7 +101,7 @@ fn nested_handler_attach() {
 /// if the end of the thread gives nothing back.
 #[test]
 fn bound_thread_exit() {
-    Model::new("attach::bound_thread_exit").actors(3).bound(Bound::At(3)).check(|| {
+    Model::new("attach::bound_thread_exit").actors(3).apart().bound(Bound::At(3)).check(|| {
         let kernel = Kernel::new().at_most(1).prompt();
         let shared = Shared::new(kernel, 1);
         kernel.sigaction(sig::USR1, shared.handler(kernel));
@@ -196,7 +196,7 @@ fn attach_against_shutdown() {
 /// the reset; as an unordered access, if the record is given before the stack is left.
 #[test]
 fn recycle_to_new_thread() {
-    Model::new("attach::recycle_to_new_thread").actors(3).bound(Bound::At(3)).check(|| {
+    Model::new("attach::recycle_to_new_thread").actors(3).apart().bound(Bound::At(3)).check(|| {
         let kernel = Kernel::new().at_most(1).prompt();
         let shared = Shared::new(kernel, 1);
         kernel.sigaction(sig::USR1, shared.handler(kernel));

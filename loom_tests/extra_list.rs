@@ -95,7 +95,7 @@ fn give_wakes_waiter() {
 /// wake the other.
 #[test]
 fn empty_then_give() {
-    Model::new("extra_list::empty_then_give").actors(3).bound(Bound::At(3)).check(|| {
+    Model::new("extra_list::empty_then_give").actors(3).apart().bound(Bound::At(3)).check(|| {
         let fixture = fixture(0);
         let held = fixture.take(Taker::Thread).unwrap();
         let waiters = ["first", "second"].map(|name| {
@@ -167,7 +167,7 @@ fn counts_add_up() {
 /// arises while another thread creates is seen by neither.
 #[test]
 fn create_hook_keeps_one_more() {
-    Model::new("extra_list::create_hook_keeps_one_more").actors(2).check(|| {
+    Model::new("extra_list::create_hook_keeps_one_more").actors(2).apart().check(|| {
         let fixture = fixture(0);
         let body = |fixture: Arc<Fixture>| {
             let permit = fixture.list.wait(None).unwrap();

@@ -14,7 +14,7 @@ use crate::sigqueue::{SignalQueue, Wakeup};
 /// waking the primary.
 #[test]
 fn guest_against_send() {
-    Model::new("guest::guest_against_send").actors(3).bound(Bound::At(3)).check(|| {
+    Model::new("guest::guest_against_send").actors(3).apart().bound(Bound::At(3)).check(|| {
         let kernel = Kernel::new();
         let fixture = fixture();
         let theirs = Arc::clone(&fixture);

@@ -136,7 +136,7 @@ fn handlers_send(kernel: Kernel, fixture: &Arc<Fixture>) {
 /// Actors: kernel, receiver with nested handlers. Exhaustive.
 #[test]
 fn send_from_nested_handler() {
-    Model::new("sigqueue::send_from_nested_handler").actors(2).check(|| {
+    Model::new("sigqueue::send_from_nested_handler").actors(2).apart().check(|| {
         let kernel = Kernel::new().at_most(2);
         let fixture = fixture();
         handlers_send(kernel, &fixture);

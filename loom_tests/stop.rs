@@ -273,7 +273,7 @@ fn stop_without_receiver() {
 /// progress, if Stop waits for the queue to be idle.
 #[test]
 fn stop_under_storm() {
-    Model::new("stop::stop_under_storm").actors(3).bound(Bound::At(3)).check(|| {
+    Model::new("stop::stop_under_storm").actors(3).apart().bound(Bound::At(3)).check(|| {
         let process = process(3);
         let key = process.subscribe(1);
         let other = process.subscribe(2);
@@ -364,7 +364,7 @@ fn recv_against_send() {
 /// Actors: subscriber, stopper. Exhaustive. Fails, as a deadlock, if Stop does not wake it.
 #[test]
 fn recv_against_stop() {
-    Model::new("stop::recv_against_stop").actors(2).check(|| {
+    Model::new("stop::recv_against_stop").actors(2).apart().check(|| {
         let process = process(0);
         let key = process.subscribe(1);
         let theirs = process.clone();
@@ -426,7 +426,7 @@ fn sink_against_stop() {
 /// deadlock, if the one that leads is not told.
 #[test]
 fn sink_against_leader() {
-    Model::new("stop::sink_against_leader").actors(3).bound(Bound::At(3)).check(|| {
+    Model::new("stop::sink_against_leader").actors(3).apart().bound(Bound::At(3)).check(|| {
         let process = process(1);
         let key = process.subscribe(2);
         let theirs = process.clone();

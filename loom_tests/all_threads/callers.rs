@@ -40,33 +40,38 @@ fn two_callers() {
 /// asked.
 #[test]
 fn masked_caller_is_asked() {
-    Model::new("all_threads::masked_caller_is_asked").actors(2).bound(Bound::At(3)).check(|| {
-        let kernel = Kernel::new().at_most(1).prompt();
-        let world = World::new(kernel);
-        kernel.sigmask(How::Block, SigSet::ALL);
-        let own = world.join(0);
-        let joined = Arc::new(Note::new());
-        let note = Arc::clone(&joined);
-        let other = world.thread("other", 1, move |world, _| {
-            note.wake();
-            world.call(1).others
-        });
-        joined.sleep(None);
-        let report = world.call(0);
-        // All that it still has to run it runs as it leaves.
-        drop(own);
-        let theirs = other.join();
-        assert_eq!(world.kept(0), 1 + theirs);
-        assert_eq!(world.kept(1), 1 + report.others);
-    });
+    Model::new("all_threads::masked_caller_is_asked").actors(2).apart().bound(Bound::At(3)).check(
+        || {
+            let kernel = Kernel::new().at_most(1).prompt();
+            let world = World::new(kernel);
+            kernel.sigmask(How::Block, SigSet::ALL);
+            let own = world.join(0);
+            let joined = Arc::new(Note::new());
+            let note = Arc::clone(&joined);
+            let other = world.thread("other", 1, move |world, _| {
+                note.wake();
+                world.call(1).others
+            });
+            joined.sleep(None);
+            let report = world.call(0);
+            // All that it still has to run it runs as it leaves.
+            drop(own);
+            let theirs = other.join();
+            assert_eq!(world.kept(0), 1 + theirs);
+            assert_eq!(world.kept(1), 1 + report.others);
+        },
+    );
 }
 
 /// Claim: of two that wait for the turn with all signals masked, both are told that they are asked.
 /// Actors: three callers. Bound 1, prompt. Fails, as a deadlock, if who is woken does not pass it on.
 #[test]
 fn masked_callers_tell_each_other() {
-    Model::new("all_threads::masked_callers_tell_each_other").actors(3).bound(Bound::At(1)).check(
-        || {
+    Model::new("all_threads::masked_callers_tell_each_other")
+        .actors(3)
+        .apart()
+        .bound(Bound::At(1))
+        .check(|| {
             let kernel = Kernel::new().at_most(1).prompt();
             let world = World::new(kernel);
             kernel.sigmask(How::Block, SigSet::ALL);
@@ -91,8 +96,7 @@ fn masked_callers_tell_each_other() {
                 Ok(0)
             });
             others.into_iter().for_each(thread::JoinHandle::join);
-        },
-    );
+        });
 }
 
 /// Claim: a call from a handler works, unless it interrupted a call of its own thread: then it is
@@ -101,28 +105,30 @@ fn masked_callers_tell_each_other() {
 /// a deadlock, if the handler waits for the turn that its own thread has.
 #[test]
 fn caller_in_handler() {
-    Model::new("all_threads::caller_in_handler").actors(4).bound(Bound::At(2)).check(|| {
-        let kernel = Kernel::new().at_most(2).prompt();
-        let world = World::new(kernel);
-        let (theirs, calls) = (world.clone(), Rc::new(Cell::new(0)));
-        let made = Rc::clone(&calls);
-        let handler = move |_| {
-            theirs.call_until(1, None, |answer| match answer {
-                Ok(Answer::Complete(_)) => made.set(made.get() + 1),
-                Err(CallError::Engaged) => {}
-                other => panic!("{other:?}"),
-            });
-        };
-        kernel.sigaction(sig::USR2, Handler::new(handler).mask(SigSet::ALL));
-        let own = world.join(0);
-        let sender = thread::spawn("sender", move || kernel.tgkill(thread::main(), sig::USR2));
-        let other = world.thread("other", 1, |_, _| {});
-        world.call(0);
-        sender.join();
-        drop(own);
-        other.join();
-        assert_eq!(world.kept(0), 1 + calls.get());
-    });
+    Model::new("all_threads::caller_in_handler").actors(4).apart().bound(Bound::At(2)).check(
+        || {
+            let kernel = Kernel::new().at_most(2).prompt();
+            let world = World::new(kernel);
+            let (theirs, calls) = (world.clone(), Rc::new(Cell::new(0)));
+            let made = Rc::clone(&calls);
+            let handler = move |_| {
+                theirs.call_until(1, None, |answer| match answer {
+                    Ok(Answer::Complete(_)) => made.set(made.get() + 1),
+                    Err(CallError::Engaged) => {}
+                    other => panic!("{other:?}"),
+                });
+            };
+            kernel.sigaction(sig::USR2, Handler::new(handler).mask(SigSet::ALL));
+            let own = world.join(0);
+            let sender = thread::spawn("sender", move || kernel.tgkill(thread::main(), sig::USR2));
+            let other = world.thread("other", 1, |_, _| {});
+            world.call(0);
+            sender.join();
+            drop(own);
+            other.join();
+            assert_eq!(world.kept(0), 1 + calls.get());
+        },
+    );
 }
 
 /// Claim: a handler that interrupts an operation, or a step of its thread's, is refused and does not
@@ -131,8 +137,11 @@ fn caller_in_handler() {
 /// waits.
 #[test]
 fn handler_interrupts_operation() {
-    Model::new("all_threads::handler_interrupts_operation").actors(3).bound(Bound::At(2)).check(
-        || {
+    Model::new("all_threads::handler_interrupts_operation")
+        .actors(3)
+        .apart()
+        .bound(Bound::At(2))
+        .check(|| {
             let kernel = Kernel::new().at_most(2);
             let world = World::new(kernel);
             let theirs = world.clone();
@@ -148,8 +157,7 @@ fn handler_interrupts_operation() {
             kernel.try_tgkill(other.id(), sig::USR2);
             world.call_of(|| Ok(0));
             other.join();
-        },
-    );
+        });
 }
 
 /// Claim: of three that call at once, each gets its turn.
@@ -174,7 +182,7 @@ fn three_callers() {
 /// child finds the turn taken.
 #[test]
 fn fork_during_call() {
-    Model::new("all_threads::fork_during_call").actors(3).bound(Bound::At(1)).check(|| {
+    Model::new("all_threads::fork_during_call").actors(3).apart().bound(Bound::At(1)).check(|| {
         let kernel = Kernel::new().at_most(1).prompt();
         let world = World::new(kernel);
         let own = world.join(0);

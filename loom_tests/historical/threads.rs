@@ -142,6 +142,7 @@ fn mask_read_from_shared_record() {
 fn mask_read_before_the_record_is_given() {
     Model::new("historical::mask_read_before_the_record_is_given")
         .actors(2)
+        .apart()
         .check(|| two_masks(Order::S4));
 }
 

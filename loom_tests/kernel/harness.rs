@@ -1,7 +1,9 @@
 //! The harness itself.
 
+use std::sync::Arc;
+
 use crate::loom_tests::{Control, Model};
-use crate::model::violation;
+use crate::model::{thread, violation};
 use crate::sync::AtomicU32;
 use crate::sync::Ordering::Relaxed;
 
@@ -35,4 +37,27 @@ fn control_no_progress() {
 #[should_panic(expected = "exploration cut")]
 fn model_cut_short() {
     Model::new("kernel::model_cut_short").max_duration(core::time::Duration::ZERO).check(|| ());
+}
+
+/// The harness: a model that fails in a process of its own fails.
+#[test]
+#[should_panic(expected = "failed in a process of its own")]
+fn model_apart_fails() {
+    Model::new("kernel::model_apart_fails").apart().check(|| violation("there"));
+}
+
+/// The harness: a process of its own explores the same.
+#[test]
+fn model_apart_counts() {
+    let program = || {
+        let word = Arc::new(AtomicU32::new(0));
+        let theirs = Arc::clone(&word);
+        let other = thread::spawn("other", move || theirs.fetch_add(1, Relaxed));
+        word.fetch_add(1, Relaxed);
+        other.join();
+    };
+    let apart = Model::new("kernel::model_apart_counts: apart").actors(2).apart().check(program);
+    let here = Model::new("kernel::model_apart_counts: here").actors(2).check(program);
+    assert!(here > 1, "{here}");
+    assert_eq!(apart, here);
 }

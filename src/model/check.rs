@@ -1,8 +1,9 @@
 //! Runs models and says what was explored.
 
-use super::report;
 use super::state::Run;
+use super::{again, report};
 use std::io::Write;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -24,7 +25,13 @@ pub struct Model {
     bound: Bound,
     max_branches: usize,
     max_duration: Option<Duration>,
+    apart: bool,
 }
+
+/// Tells a process which model it is to explore.
+const APART: &str = "PORTCULLIS_MODEL";
+/// After it, it says how many executions there were.
+const EXPLORED: &str = "explored: ";
 
 impl Model {
     /// A model that is explored exhaustively unless told otherwise.
@@ -36,6 +43,7 @@ impl Model {
             bound: Bound::Exhaustive,
             max_branches: 20_000,
             max_duration: None,
+            apart: false,
         }
     }
 
@@ -64,6 +72,15 @@ impl Model {
         Self { max_duration: Some(max_duration), ..self }
     }
 
+    /// Explores in a process of its own, which runs the calling test alone: for long models. Each
+    /// execution maps and unmaps stacks, and tests that do so at once in one process wait for each
+    /// other: two long ones take twice the time. What `program` leaves behind is left in that process.
+    /// Outside of libtest, and where it runs tests on the main thread, this changes nothing.
+    #[must_use]
+    pub fn apart(self) -> Self {
+        Self { apart: true, ..self }
+    }
+
     /// Explores the model; returns the number of executions.
     ///
     /// # Panics
@@ -71,6 +88,9 @@ impl Model {
     /// If an execution fails, with the reason, after printing its lanes; and if the exploration
     /// was cut short.
     pub fn check(self, program: impl Fn() + Send + Sync + 'static) -> usize {
+        if let Some(executions) = self.explored_apart() {
+            return executions;
+        }
         let start = Instant::now();
         let executions = self.explore(program);
         let seconds = start.elapsed().as_secs_f64();
@@ -81,7 +101,26 @@ impl Model {
         let name = &self.name;
         say(&format!("model {name}: {executions} executions, {bound}, {seconds:.1} s"));
         ledger(name, self.actors, &bound, executions, seconds, "model");
+        if self.apart {
+            println!("{EXPLORED}{executions}");
+        }
         executions
+    }
+
+    /// In another process, unless this is it, or there can be none.
+    fn explored_apart(&self) -> Option<usize> {
+        if !self.apart {
+            return None;
+        }
+        if let Ok(wanted) = std::env::var(APART) {
+            return (wanted != self.name).then_some(0);
+        }
+        let mut again = again::command(APART, &self.name)?;
+        let output = again.stderr(Stdio::inherit()).output().expect("tests can be run again");
+        let (name, status) = (&self.name, output.status);
+        assert!(status.success(), "model {name}: failed in a process of its own ({status})");
+        let text = String::from_utf8_lossy(&output.stdout);
+        text.lines().find_map(|line| line.split_once(EXPLORED)?.1.parse().ok())
     }
 
     pub(super) fn explore(&self, program: impl Fn() + Send + Sync + 'static) -> usize {

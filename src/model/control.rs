@@ -1,8 +1,8 @@
 //! Negative controls: models that must be found failing.
 
+use super::again;
 use super::check::{Bound, Model, ledger, say};
 use super::report::{BEGIN, END, FOUND};
-use std::process::{Command, Stdio};
 use std::time::Instant;
 
 const CHILD: &str = "PORTCULLIS_CONTROL";
@@ -55,13 +55,8 @@ impl Control {
             return 0;
         }
         let start = Instant::now();
-        let test = std::thread::current().name().expect("libtest names its threads").to_owned();
-        let output = Command::new(std::env::current_exe().expect("tests know their program"))
-            .args(["--exact", &test, "--nocapture", "--test-threads=1"])
-            .env(CHILD, &name)
-            .stdin(Stdio::null())
-            .output()
-            .expect("tests can be run again");
+        let mut again = again::command(CHILD, &name).expect("libtest names its threads");
+        let output = again.output().expect("tests can be run again");
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(
             output.status.code() == Some(FOUND),

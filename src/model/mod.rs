@@ -103,6 +103,7 @@ pub(crate) mod hook;
 pub(crate) mod lock;
 pub mod thread;
 
+mod again;
 mod check;
 mod control;
 mod deliver;
