@@ -23,7 +23,7 @@ fn both_ways(name: &str, actors: usize, bound: Option<usize>, body: fn(Way)) {
     for way in WAYS {
         let name =
             format!("preempt::{name}: {}", if way == Way::System { "system" } else { "signal" });
-        let model = Model::new(name).actors(actors);
+        let model = Model::new(name).actors(actors).apart();
         let model = match bound {
             Some(bound) => model.bound(Bound::At(bound)),
             None => model,
@@ -286,6 +286,57 @@ fn mutual_suspend() {
     });
 }
 
+/// Claim: who has stopped a thread that waits for its turn can have the turn again before it lets that
+/// one go.
+/// Actors: one that suspends, a thread that does so too, its handler. Bound 3. Fails, as no progress,
+/// if who comes new lets those by who wait for as long as they do.
+#[test]
+fn stopped_waiter_holds_nobody_up() {
+    both_ways("stopped_waiter_holds_nobody_up", 3, Some(3), |way| {
+        let world = World::new(Kernel::new().at_most(1), way, Fenced);
+        let ended = world.register(1).thread();
+        let (target, registered) = (Rc::new(Cell::new(None)), Arc::new(Note::new()));
+        let (theirs, told, note) = (world.clone(), Rc::clone(&target), Arc::clone(&registered));
+        let waiter = thread::spawn("waiter", move || {
+            let member = theirs.register(0);
+            told.set(Some(member.thread()));
+            note.wake();
+            assert_eq!(theirs.suspend(1, ended), Err(SuspendError::Gone));
+        });
+        registered.sleep(None);
+        let target = target.get().expect("it is registered");
+        if let Ok(stopped) = world.gates().try_suspend(target) {
+            assert_eq!(world.suspend(1, ended), Err(SuspendError::Gone));
+            drop(stopped);
+        }
+        waiter.join();
+    });
+}
+
+/// Claim: threads that ended registered are told as gone by the system, which is asked by turns (E4).
+/// Actors: two that suspend, one each. Exhaustive. Fails, as an unordered access, if the turn passes
+/// nothing on.
+#[test]
+fn system_is_asked_by_turns() {
+    both_ways("system_is_asked_by_turns", 2, None, |way| {
+        let world = World::new(Kernel::new().at_most(1), way, Fenced);
+        let [first, second] = [0, 1].map(|at| {
+            let theirs = world.clone();
+            let ends = thread::spawn("ends", move || {
+                let member = theirs.register(at);
+                let own = member.thread();
+                core::mem::forget(member);
+                own
+            });
+            ends.join()
+        });
+        let theirs = world.clone();
+        let other = thread::spawn("other", move || theirs.suspend(1, second));
+        assert_eq!(world.suspend(0, first), Err(SuspendError::Gone));
+        assert_eq!(other.join(), Err(SuspendError::Gone));
+    });
+}
+
 /// Claim: out, called back, out again and back: inside it may be suspended, outside not, at every
 /// depth.
 /// Actors: the thread, its handler, one that suspends. Bound 4, prompt. Fails if a callback's end
@@ -348,8 +399,11 @@ fn thread_gone_during_suspend() {
 /// the stopped thread looks once.
 #[test]
 fn foreign_signal_during_suspend() {
-    Model::new("preempt::foreign_signal_during_suspend").actors(3).bound(Bound::At(4)).check(
-        || {
+    Model::new("preempt::foreign_signal_during_suspend")
+        .actors(3)
+        .apart()
+        .bound(Bound::At(4))
+        .check(|| {
             let kernel = Kernel::new().at_most(2).prompt();
             let world = World::new(kernel, Way::Signal, Fenced);
             let theirs = world.clone();
@@ -368,8 +422,7 @@ fn foreign_signal_during_suspend() {
             foreign.join();
             world.work(0);
             drop(member);
-        },
-    );
+        });
 }
 
 /// Claim: a thread that masks the signal is told as not answering when time is up, and the signal that

@@ -57,14 +57,15 @@
 //! - E1: going out -> who claims later: it sees EXTERNAL. By [`Barrier`].
 //! - E2: `release` -> who goes out and waited for it, and the next who claims.
 //! - E3: going out, the thread's end -> who reads so in `own`: what the thread did before.
+//! - E4: the turn given up -> taken: a backend's calls for stops are one after the other.
 //!
 //! Registers and memory of a thread that has stopped are the backend's to publish.
 //!
 //! # Progress
 //!
 //! Going out waits for one suspension at most, and only if there is one. Coming back waits for
-//! nothing. An attempt to suspend waits for the attempts of others and, as long as the backend
-//! is patient, for a thread that does not answer.
+//! nothing. An attempt to suspend waits for the attempts of others, those that waited before it first
+//! unless they cannot run, and, as long as the backend is patient, for a thread that does not answer.
 //!
 //! # Limits
 //!
@@ -89,6 +90,7 @@ mod stop;
 mod suspend;
 #[cfg(all(feature = "std", any(unix, windows), not(all(loom, any(test, feature = "loom")))))]
 mod system;
+pub(crate) mod turn;
 #[cfg(all(feature = "std", windows, not(all(loom, any(test, feature = "loom")))))]
 mod windows;
 
@@ -104,6 +106,7 @@ pub use stop::{Answer, StopWord};
 pub use suspend::{Backend, Here, StopError, StoppedAll, Suspended, Target};
 #[cfg(all(feature = "std", any(unix, windows), not(all(loom, any(test, feature = "loom")))))]
 pub use system::{Checked, Hook, OsHandle, System};
+use turn::Turn;
 
 const GONE: u32 = 0;
 const INSIDE: u32 = 1;
@@ -164,7 +167,7 @@ pub struct Gates<B: Barrier, K: Backend> {
     barrier: B,
     backend: K,
     /// Whether somebody asks threads to stop and waits for them.
-    turn: AtomicU32,
+    turn: Turn,
 }
 
 impl<K: Backend> Gate<K> {
@@ -267,7 +270,7 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
     model_const_fn! {
         /// Gates of threads that are suspended in this way.
         pub const fn new(barrier: B, backend: K) -> Self {
-            Self { barrier, backend, turn: AtomicU32::new(0) }
+            Self { barrier, backend, turn: Turn::new() }
         }
     }
 

@@ -446,3 +446,38 @@ fn asymmetric_without_heavy_barrier() {
             out_and_back(kernel, Way::System, NobodyPays(Asymmetric::new().unwrap()));
         });
 }
+
+/// A queue for the turn: who has stopped a thread that is next in it waits for what that one cannot give
+/// back. Passes: `preempt::stopped_waiter_holds_nobody_up`.
+#[test]
+fn turn_by_ticket() {
+    Control::new("historical::turn_by_ticket", "no progress").actors(2).check(|| {
+        let kernel = Kernel::new().at_most(1).suspending();
+        let turns = Rc::new([AtomicU32::new(0), AtomicU32::new(0)]);
+        let [mine, theirs] = [Rc::clone(&turns), turns];
+        let take = |[next, served]: &[AtomicU32; 2]| {
+            let ticket = next.fetch_add(1, Relaxed);
+            while served.load(Acquire) != ticket {
+                relax();
+            }
+        };
+        let give = |[_, served]: &[AtomicU32; 2]| _ = served.fetch_add(1, Release);
+        let waiter = thread::spawn("waiter", move || {
+            take(&theirs);
+            give(&theirs);
+        });
+        take(&mine);
+        let stopped = kernel.suspend(waiter.id());
+        if stopped {
+            kernel.thread_context(waiter.id());
+        }
+        give(&mine);
+        // For another thread, before this one goes on.
+        take(&mine);
+        give(&mine);
+        if stopped {
+            kernel.resume(waiter.id());
+        }
+        waiter.join();
+    });
+}

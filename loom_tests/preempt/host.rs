@@ -47,6 +47,8 @@ pub(crate) struct Simulated {
     pub(crate) sent: Cell<u32>,
     /// Calls for threads that had ended.
     pub(crate) refused: Cell<u32>,
+    /// What a backend may keep of its own, without a lock (E4).
+    asked: Payload,
 }
 
 // SAFETY: for loom's single system thread.
@@ -105,6 +107,7 @@ unsafe impl Backend for Simulated {
         word: &StopWord,
         _: &Option<Deadline>,
     ) -> Result<(), StopError> {
+        self.asked.set(self.asked.get() + 1);
         self.fails(Failing::Ask)?;
         match self.way {
             Way::System => match self.kernel.thread_of(*handle) {
@@ -127,6 +130,7 @@ unsafe impl Backend for Simulated {
         word: &StopWord,
         until: &Option<Deadline>,
     ) -> Result<(), StopError> {
+        self.asked.set(self.asked.get() + 1);
         let failed = self.fails(Failing::Confirm);
         let answer = match self.way {
             Way::System => {
@@ -212,6 +216,7 @@ impl<B: Barrier + 'static> World<B> {
             patience: Cell::new(None),
             sent: Cell::new(0),
             refused: Cell::new(0),
+            asked: Payload::new(),
         };
         let shown = || Shown {
             outside: Cell::new(false),

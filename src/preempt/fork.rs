@@ -27,8 +27,7 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
         &'static self,
         gates: impl IntoIterator<Item = &'static Gate<K>>,
     ) -> Result<(), Errno> {
-        // ORDERING: Relaxed, here and below: there is one thread; those to come are made by it.
-        self.turn.store(0, Relaxed);
+        self.turn.reset();
         // SAFETY: as the caller promises.
         gates.into_iter().try_for_each(|gate| unsafe { gate.reset(&self.backend) })
     }
@@ -39,7 +38,7 @@ impl<K: Backend> Gate<K> {
     ///
     /// As [`Gates::reset_after_fork`].
     unsafe fn reset(&self, backend: &'static K) -> Result<(), Errno> {
-        // ORDERING: Relaxed, here and below: as there.
+        // ORDERING: Relaxed, here and below: there is one thread; those to come are made by it.
         let own = self.own.load(Relaxed);
         let stays = backend.here().is_at(self);
         self.own.store(if stays { own } else { own & !STATE | GONE }, Relaxed);

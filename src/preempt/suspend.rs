@@ -106,7 +106,8 @@ pub unsafe trait Backend: Sync + Sized {
     fn close(&self, handle: Self::Handle);
     /// Until when threads may take to stop: asked once for all that are stopped together.
     fn patience(&self) -> Self::Patience;
-    /// Asks the thread to stop.
+    /// Asks the thread to stop. By turns, as `confirm` is: no two at a time, and each happens after
+    /// the one before.
     fn ask(
         &self,
         handle: &Self::Handle,
@@ -127,7 +128,8 @@ pub unsafe trait Backend: Sync + Sized {
     /// Interrupts the thread so that it comes to be preempted: true if that is over already, false
     /// if the thread will call [`Gate::on_signal`].
     fn interrupt(&self, handle: &Self::Handle, word: &StopWord) -> Result<bool, StopError>;
-    /// One turn of a wait for another thread, which may need this processor.
+    /// One turn of a wait for another thread, after so many others. It may need this processor; after
+    /// `u32::MAX` it does.
     fn pause(&self, turn: u32);
     /// In the handler of a stopped thread: sleeps while the word has this value, or less.
     fn wait_stopped(&self, word: &AtomicU32, value: u32);
@@ -199,7 +201,7 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
             self.ask(thread, &patience)?;
             self.confirm(thread, &patience)
         });
-        self.give_turn();
+        self.turn.give();
         done?;
         self.backend.here().hold(|count| count + 1);
         Ok(Suspended { gates: self, thread, own: PhantomData })
@@ -218,7 +220,7 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
                 *outcome = outcome.and_then(|()| step(self, *thread, &patience));
             }
         }
-        self.give_turn();
+        self.turn.give();
         let stopped = targets.iter().filter(|target| target.outcome.is_ok()).count();
         self.backend.here().hold(|held| held + stopped as u32);
         StoppedAll { gates: self, targets, own: PhantomData }
@@ -275,7 +277,7 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
             thread.gate.release();
             done
         });
-        self.give_turn();
+        self.turn.give();
         done
     }
 
@@ -333,21 +335,8 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
         gate.release();
     }
 
-    /// Spins: a sleep would take locks of the system's, which a stopped thread may have.
     pub(crate) fn take_turn(&self) {
-        // ORDERING: Acquire: from `give_turn`. Failure Relaxed: it goes on. No model can see it: who
-        // has the turn passes nothing on but claims, which carry their own.
-        for turn in 0.. {
-            if self.turn.compare_exchange(0, 1, Acquire, Relaxed).is_ok() {
-                break;
-            }
-            self.backend.pause(turn);
-        }
-    }
-
-    fn give_turn(&self) {
-        // ORDERING: Release: to `take_turn`.
-        self.turn.store(0, Release);
+        self.turn.take(|turn| self.backend.pause(turn));
     }
 }
 

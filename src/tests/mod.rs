@@ -11,6 +11,7 @@ mod preempt;
 mod queue;
 mod tidy;
 mod transitions;
+mod turn;
 
 use proptest::test_runner::{Config, FileFailurePersistence};
 

@@ -1,0 +1,91 @@
+//! The turn among those who suspend.
+//!
+//! Whoever waits may be suspended meanwhile by who has the turn, and held for as long as that one
+//! likes, who may want the turn again before it lets go: so nobody may have to wait for one that waits,
+//! as in a queue. But who comes new lets those by who wait already, while they take it. A waiter that
+//! has been given so many chances and does not come is stopped, or has no processor.
+//!
+//! Those that wait are served before any that come after them, then, unless they cannot run.
+
+use crate::sync::{AtomicU32, Ordering::*, model_const_fn};
+
+/// How often who comes new sees the turn free, and nobody take it, before it does.
+pub(crate) const CHANCES: u32 = 4;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    taken: AtomicU32,
+    /// How many wait. A courtesy: it orders nothing, and if it is wrong some chances are lost.
+    waiting: AtomicU32,
+}
+
+impl Turn {
+    model_const_fn! {
+        pub(crate) const fn new() -> Self {
+            Self { taken: AtomicU32::new(0), waiting: AtomicU32::new(0) }
+        }
+    }
+
+    /// Spins: a sleep would take locks of the system's, which a stopped thread may have. `pause` is
+    /// [`Backend::pause`](super::Backend::pause).
+    pub(crate) fn take(&self, pause: impl Fn(u32)) {
+        self.let_others_by(&pause);
+        if self.try_take() {
+            return;
+        }
+        // ORDERING: Relaxed: a courtesy.
+        self.waiting.fetch_add(1, Relaxed);
+        for turn in 0.. {
+            pause(turn);
+            if self.try_take() {
+                break;
+            }
+        }
+        self.waits_no_more();
+    }
+
+    /// Takes the caller off the count, unless that has begun anew: a handler forked while the caller
+    /// waited, and this is the child.
+    fn waits_no_more(&self) {
+        // ORDERING: Relaxed, both: a courtesy.
+        let mut count = self.waiting.load(Relaxed);
+        while let Some(others) = count.checked_sub(1) {
+            match self.waiting.compare_exchange(count, others, Relaxed, Relaxed) {
+                Ok(_) => break,
+                Err(seen) => count = seen,
+            }
+        }
+    }
+
+    fn let_others_by(&self, pause: impl Fn(u32)) {
+        let (mut turns, mut chances) = (0..u32::MAX, 0);
+        // ORDERING: Relaxed, both: a courtesy.
+        while self.waiting.load(Relaxed) != 0 && chances < CHANCES {
+            if self.taken.load(Relaxed) == 0 {
+                chances += 1;
+                pause(u32::MAX);
+            } else {
+                pause(turns.next().unwrap_or(u32::MAX));
+            }
+        }
+    }
+
+    fn try_take(&self) -> bool {
+        // ORDERING: Acquire: E4 from `give`. Weakened: preempt system_is_asked_by_turns.
+        // Failure Relaxed: it goes on.
+        self.taken.compare_exchange(0, 1, Acquire, Relaxed).is_ok()
+    }
+
+    pub(crate) fn give(&self) {
+        // ORDERING: Release: E4 to `try_take`. Weakened: preempt system_is_asked_by_turns.
+        self.taken.store(0, Release);
+    }
+
+    /// In the child of a fork.
+    pub(crate) fn reset(&self) {
+        // ORDERING: Relaxed: there is one thread.
+        self.taken.store(0, Relaxed);
+        self.waiting.store(0, Relaxed);
+    }
+}
