@@ -140,7 +140,7 @@ pub unsafe trait Reach: Sync + Sized {
     fn seat(&self) -> Option<&'static Seat> {
         self.here().seat()
     }
-    /// Names the calling thread; not 0, nor above half of all numbers. Async-signal-safe.
+    /// Names the calling thread; not 0. Async-signal-safe.
     fn current(&self) -> usize;
     /// Before the first thread is to be reached.
     fn prepare(&self) -> Result<(), Errno>;
@@ -262,6 +262,18 @@ impl<R: Reach> AllThreads<R> {
         self.reach.seat().is_some_and(|seat| seat.poll_in_handler(self))
     }
 
+    /// In a handler: whether a call is under way, that of the signal at least. Saves the handler of
+    /// another's signal the search for its seat.
+    #[cfg_attr(
+        not(any(target_os = "linux", target_os = "android")),
+        allow(dead_code, reason = "elsewhere threads have one seat, and know it")
+    )]
+    pub(crate) fn is_calling(&self) -> bool {
+        // ORDERING: Relaxed, but by a read-modify-write: it reads no older value than `publish` wrote
+        // before the signal was sent.
+        self.round.fetch_or(0, Relaxed) & ACTIVE != 0
+    }
+
     /// The round that a thread of unknown descent is taken to have run: in a call neither that one nor,
     /// should that be undone, the one before.
     fn epoch_of_strangers(&self) -> u32 {
@@ -308,7 +320,8 @@ impl<R: Reach> AllThreads<R> {
     }
 
     fn wait_for_turn(&self, deadline: Option<&Deadline>) -> Result<(), CallError> {
-        let me = self.reach.current();
+        // Of even address: this leaves room for the flag.
+        let me = core::ptr::from_ref(self.reach.here()).addr() / 2;
         let mut contended = 0;
         loop {
             // ORDERING: Acquire: E3 from `ring`: what it was rung for is seen below. Weakened:

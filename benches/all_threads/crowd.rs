@@ -1,11 +1,12 @@
 //! The threads, and the ways to reach them.
 
-use std::ffi::{c_int, c_long, c_void};
+use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
 use std::sync::mpsc;
 use std::time::Duration;
 use std::{hint, thread};
 
+use super::psx::Psx;
 use criterion::{BenchmarkId, Criterion};
 use portcullis::all_threads::{Answer, Call, Seat, Waker, linux, registered};
 use portcullis::note::{Note, Park};
@@ -132,50 +133,16 @@ fn everyone() {
     hint::black_box(report);
 }
 
-fn joined() {
+fn joined(count: usize) {
     // SAFETY: no memory is passed.
     let operation = || Ok(unsafe { libc::syscall(libc::SYS_getppid) } as i32);
-    match registered().call(&SEATS, Call::new(&operation)).expect("nobody else calls") {
+    match registered().call(&SEATS[..count], Call::new(&operation)).expect("nobody else calls") {
         Answer::Complete(report) => _ = hint::black_box(report),
         Answer::Unfinished(_) => unreachable!("there is no deadline"),
     }
 }
 
-type Psx = unsafe extern "C" fn(c_long, c_long, c_long, c_long) -> c_long;
-
-/// psx_syscall3 of libpsx, if that is installed.
-fn psx() -> Option<Psx> {
-    // SAFETY: names; the symbol is a function of this type (man 3 psx_syscall3).
-    unsafe {
-        let library = libc::dlopen(c"libpsx.so.2".as_ptr(), libc::RTLD_NOW);
-        if library.is_null() {
-            return None;
-        }
-        let symbol = libc::dlsym(library, c"psx_syscall3".as_ptr());
-        let psx = (!symbol.is_null()).then(|| std::mem::transmute::<*mut c_void, Psx>(symbol));
-        psx.filter(|psx| reaches(*psx))
-    }
-}
-
-/// Some releases know only of threads made by a pthread_create that the linker wrapped: what they do to
-/// themselves alone is no measure.
-fn reaches(psx: Psx) -> bool {
-    let (tell, told) = mpsc::channel::<()>();
-    let other = thread::spawn(move || {
-        _ = told.recv();
-        // SAFETY: no memory is passed.
-        unsafe { libc::prctl(libc::PR_GET_KEEPCAPS) }
-    });
-    // SAFETY: no pointer.
-    unsafe { psx(libc::SYS_prctl, libc::PR_SET_KEEPCAPS.into(), 1, 0) };
-    drop(tell);
-    let reached = other.join().expect("it ends") == 1;
-    // SAFETY: no pointer.
-    unsafe { psx(libc::SYS_prctl, libc::PR_SET_KEEPCAPS.into(), 0, 0) };
-    reached
-}
-
-fn measure(criterion: &mut Criterion, name: &str, lives: (Life, Life), psx: Option<Psx>) {
+fn measure(criterion: &mut Criterion, name: &str, lives: (Life, Life), psx: bool) {
     let mut group = criterion.benchmark_group(name);
     group.sample_size(20).warm_up_time(Duration::from_millis(300));
     group.measurement_time(Duration::from_secs(1));
@@ -188,19 +155,17 @@ fn measure(criterion: &mut Criterion, name: &str, lives: (Life, Life), psx: Opti
         // SAFETY: no memory is passed; the group stays.
         let glibc = || assert_eq!(unsafe { libc::setgid(libc::getgid()) }, 0);
         group.bench_function(id("C library"), |bencher| bencher.iter(glibc));
-        if let Some(psx) = psx {
-            // SAFETY: harmless anywhere.
-            let call = || unsafe { psx(libc::SYS_getppid, 0, 0, 0) };
-            group.bench_function(id("libpsx"), |bencher| bencher.iter(call));
-        }
         drop(crowd);
+        if let Some(mut psx) = psx.then(|| Psx::new(*count)).flatten() {
+            group.bench_function(id("libpsx"), |bencher| bencher.iter_custom(|n| psx.calls(n)));
+        }
         if lives.1 != lives.0 {
             let _crowd = Crowd::new(*count, lives.1);
-            group.bench_function(id("joined"), |bencher| bencher.iter(joined));
+            group.bench_function(id("joined"), |bencher| bencher.iter(|| joined(*count)));
         }
         if lives.0 == Life::Idle {
             let _crowd = Crowd::new(*count, Life::Parked);
-            group.bench_function(id("parked"), |bencher| bencher.iter(joined));
+            group.bench_function(id("parked"), |bencher| bencher.iter(|| joined(*count)));
         }
     }
     group.finish();
@@ -214,14 +179,14 @@ pub(crate) fn run() {
         action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
         libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut());
     }
-    let psx = psx();
-    if psx.is_none() {
+    let psx = Psx::build() && Psx::new(0).is_some();
+    if !psx {
         eprintln!(
-            "libpsx: left out, it is not installed or does not reach threads that it did not make"
+            "libpsx: left out; it takes cc and Debian's libcap-dev, or what has libpsx there"
         );
     }
     let mut criterion = Criterion::default().configure_from_args();
     measure(&mut criterion, "idle", (Life::Idle, Life::Joined), psx);
-    measure(&mut criterion, "busy", (Life::Busy, Life::Busy), psx);
+    measure(&mut criterion, "busy", (Life::Busy, Life::Busy), false);
     criterion.final_summary();
 }

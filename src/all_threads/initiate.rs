@@ -37,6 +37,8 @@ struct Sweep<'a, R: Reach, S: Seats + ?Sized> {
     first: i32,
     gone: u32,
     abandoned: u32,
+    /// Other threads that have run it, and with another result: if the last sweep asked nobody.
+    counted: Option<(u32, u32)>,
     /// Who is to hear of each thread has.
     heard: bool,
     /// The turn was given up.
@@ -96,6 +98,7 @@ impl<R: Reach> AllThreads<R> {
             first,
             gone: 0,
             abandoned: 0,
+            counted: None,
             heard: false,
             over: false,
             own,
@@ -150,7 +153,8 @@ impl<'a, R: Reach, S: Seats + ?Sized> Sweep<'a, R, S> {
 
     /// Asks all that have not run it, and says how many.
     fn ask(&mut self) -> u32 {
-        let (all, round, undone) = (self.all, self.round, self.undone);
+        let (all, round, undone, first) = (self.all, self.round, self.undone, self.first);
+        let own = all.reach.seat();
         /// Counts them even if the seats end the sweep by a panic.
         struct Asked<'a>(&'a AtomicU32, u32);
         impl Drop for Asked<'_> {
@@ -159,7 +163,7 @@ impl<'a, R: Reach, S: Seats + ?Sized> Sweep<'a, R, S> {
                 self.0.fetch_add(self.1, Relaxed);
             }
         }
-        let (mut asked, mut gone) = (Asked(&all.pending, 0), 0);
+        let (mut asked, mut gone, mut counted) = (Asked(&all.pending, 0), 0, (0, 0));
         // The operation may be one that forbids to ask which threads there are: those that were known
         // are reached.
         _ = self.seats.refresh(all.epoch_of_strangers());
@@ -167,7 +171,9 @@ impl<'a, R: Reach, S: Seats + ?Sized> Sweep<'a, R, S> {
             if undone.is_some_and(|(before, _)| !matches!(seat.result(before), Some(Ok(_)))) {
                 return;
             }
-            let Some(hears) = seat.ask(round) else { return };
+            let Some(hears) = seat.ask(round) else {
+                return count(&mut counted, seat, (round, first), own);
+            };
             asked.1 += 1;
             match tell(all, hears) {
                 true if hears == Hears::Nothing => {}
@@ -180,6 +186,7 @@ impl<'a, R: Reach, S: Seats + ?Sized> Sweep<'a, R, S> {
             }
         });
         self.gone += gone;
+        self.counted = (asked.1 == 0).then_some(counted);
         asked.1
     }
 
@@ -247,12 +254,18 @@ impl<'a, R: Reach, S: Seats + ?Sized> Sweep<'a, R, S> {
 
     /// Each other thread that has run the round, once all have answered.
     fn results(&self, mut hear: impl FnMut(&Seat, Result<i32, Errno>)) {
-        let own = self.all.reach.seat().map(core::ptr::from_ref);
+        let own = self.all.reach.seat();
         self.seats.each(&mut |seat| {
-            if let Some(result) = seat.result(self.round).filter(|_| own != Some(seat)) {
+            if let Some(result) = others(seat, self.round, own) {
                 hear(seat, result);
             }
         });
+    }
+
+    fn counted_now(&self) -> (u32, u32) {
+        let (mut counted, own) = ((0, 0), self.all.reach.seat());
+        self.seats.each(&mut |seat| count(&mut counted, seat, (self.round, self.first), own));
+        counted
     }
 
     /// Once, even if that ends by a panic.
@@ -264,18 +277,9 @@ impl<'a, R: Reach, S: Seats + ?Sized> Sweep<'a, R, S> {
     }
 
     fn report(&self) -> Report {
-        let mut report = Report {
-            first: self.first,
-            others: 0,
-            mismatches: 0,
-            gone: self.gone,
-            abandoned: self.abandoned,
-        };
-        self.results(|_, result| {
-            report.others += 1;
-            report.mismatches += u32::from(result != Ok(self.first));
-        });
-        report
+        let (others, mismatches) = self.counted.unwrap_or_else(|| self.counted_now());
+        let Self { first, gone, abandoned, .. } = *self;
+        Report { first, others, mismatches, gone, abandoned }
     }
 
     /// All have answered.
@@ -318,6 +322,18 @@ impl<R: Reach, S: Seats + ?Sized> Drop for Published<'_, R, S> {
         self.all.round.store(self.round, Relaxed);
         self.seats.done();
         self.all.give_turn();
+    }
+}
+
+/// What came of the round on this seat's thread, if that is another one and has run it.
+fn others(seat: &Seat, round: u32, own: Option<&Seat>) -> Option<Result<i32, Errno>> {
+    seat.result(round).filter(|_| !own.is_some_and(|own| core::ptr::eq(own, seat)))
+}
+
+fn count(sum: &mut (u32, u32), seat: &Seat, (round, first): (u32, i32), own: Option<&Seat>) {
+    if let Some(result) = others(seat, round, own) {
+        sum.0 += 1;
+        sum.1 += u32::from(result != Ok(first));
     }
 }
 

@@ -20,8 +20,9 @@ pub struct System {
 }
 
 /// How long a wait for answers lasts before it asks whether all threads are still there, if there were
-/// none meanwhile.
-const LOOK: Duration = Duration::from_millis(1);
+/// none meanwhile. Longer than a tick of the system's clock: a timer that is due before the next tick
+/// has the processor's clock set anew, twice, which costs as much as half a signal.
+pub(super) const LOOK: Duration = Duration::from_millis(12);
 
 std::thread_local! {
     static HERE: Here = const { Here::new() };
@@ -57,8 +58,13 @@ fn here() -> &'static Here {
 }
 
 /// Until the deadline, or until it is time to look.
-pub(super) fn wait(word: &AtomicU32, value: u32, deadline: Option<&Deadline>) -> Wait {
-    let soon = Deadline::after(LOOK);
+pub(super) fn wait(
+    word: &AtomicU32,
+    value: u32,
+    deadline: Option<&Deadline>,
+    look: Duration,
+) -> Wait {
+    let soon = Deadline::after(look);
     match sys::wait(word, value, Some(&deadline.map_or(soon, |deadline| deadline.sooner(soon)))) {
         Waited::Woken => Wait::Woken,
         Waited::TimedOut if deadline.is_some_and(Deadline::has_passed) => Wait::TimedOut,
@@ -115,7 +121,7 @@ unsafe impl Reach for System {
         std::process::abort();
     }
     fn wait(&self, word: &AtomicU32, value: u32, deadline: Option<&Deadline>) -> Wait {
-        wait(word, value, deadline)
+        wait(word, value, deadline, LOOK)
     }
 }
 

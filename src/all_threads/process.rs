@@ -3,10 +3,12 @@
 //! Threads get seats in a table as they are found; a handler finds its thread's by its number. The
 //! table is mapped, not allocated, and grows; it is never given back.
 
+use core::cell::Cell;
 use core::fmt;
 use core::ptr;
+use core::time::Duration;
 
-use super::posix::{current, interrupt, prepare, wait};
+use super::posix::{LOOK, current, interrupt, prepare, wait};
 use super::seat::LIVE;
 use super::{AllThreads, Answer, Call, CallError, Here, Reach, Report, Seat, Seats, Wait};
 use crate::note::Deadline;
@@ -30,6 +32,8 @@ pub struct Everyone {
     chunks: [AtomicPtr<Seat>; CHUNKS],
     /// The directory that a call has open; NONE outside one.
     tasks: AtomicU32,
+    /// The call has found threads that the one before had not.
+    restless: AtomicBool,
 }
 
 /// Seats in the first chunk; each further one has twice as many.
@@ -37,10 +41,15 @@ const FIRST: usize = 128;
 /// How far ahead a thread's seat is looked for before the whole table is.
 const NEAR: usize = 4;
 const CHUNKS: usize = 16;
+/// Where threads come they go, without a word: a wait for answers then asks sooner whether all are
+/// there.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 const NONE: u32 = u32::MAX;
 
 std::thread_local! {
     static HERE: Here = const { Here::new() };
+    /// The calling thread's seat when it was looked for last.
+    static FOUND: Cell<Option<&'static Seat>> = const { Cell::new(None) };
 }
 
 static PROCESS: AllThreads<Process> =
@@ -48,6 +57,7 @@ static PROCESS: AllThreads<Process> =
 static EVERYONE: Everyone = Everyone {
     chunks: [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS],
     tasks: AtomicU32::new(NONE),
+    restless: AtomicBool::new(false),
 };
 
 /// A call on every thread of the process. As [`AllThreads::call`]; [`Seat::thread`] is a thread's
@@ -75,7 +85,7 @@ pub(super) fn complete(call: Call<'_>) -> Result<Report, CallError> {
 }
 
 pub(super) fn on_signal() -> bool {
-    PROCESS.on_signal()
+    PROCESS.is_calling() && PROCESS.on_signal()
 }
 
 /// In the child of a fork of the C library, by its only thread.
@@ -100,7 +110,13 @@ unsafe impl Reach for Process {
     }
     fn seat(&self) -> Option<&'static Seat> {
         let me = current();
-        EVERYONE.seats().find(|seat| seat.thread() == Some(me))
+        let is = |seat: &&'static Seat| seat.thread() == Some(me);
+        FOUND.with(|found| {
+            // Perhaps another thread's by now: in the child of a fork.
+            let seat = found.get().filter(is).or_else(|| EVERYONE.seats().find(is));
+            found.set(seat);
+            seat
+        })
     }
     fn current(&self) -> usize {
         current()
@@ -125,7 +141,9 @@ unsafe impl Reach for Process {
         std::process::abort();
     }
     fn wait(&self, word: &AtomicU32, value: u32, deadline: Option<&Deadline>) -> Wait {
-        wait(word, value, deadline)
+        // ORDERING: Relaxed: used by turns.
+        let look = if EVERYONE.restless.load(Relaxed) { LOOK_AGAIN } else { LOOK };
+        wait(word, value, deadline, look)
     }
 }
 
@@ -148,6 +166,8 @@ impl Everyone {
                 if seat.reserve(epoch, 0).is_ok() {
                     seat.sit(thread);
                     seat.settle(&PROCESS, LIVE);
+                    // ORDERING: Relaxed: used by turns.
+                    self.restless.store(true, Relaxed);
                     return Ok(());
                 }
             }
@@ -207,7 +227,8 @@ impl Seats for Everyone {
     }
 
     fn done(&self) {
-        // ORDERING: Relaxed: used by turns.
+        // ORDERING: Relaxed, here and below: used by turns.
+        self.restless.store(false, Relaxed);
         let open = self.tasks.swap(NONE, Relaxed);
         if open != NONE {
             Tasks::of_descriptor(open).close();
