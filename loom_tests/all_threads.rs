@@ -2,6 +2,7 @@
 //! for somebody who waits for him.
 
 mod callers;
+mod ends;
 pub(crate) mod host;
 
 use std::cell::Cell;
@@ -16,6 +17,7 @@ use crate::model::{Handler, How, Kernel, SigSet, sig, thread};
 use crate::note::{Note, Park};
 use crate::sigqueue::{Event, SignalQueue};
 use crate::sync::AtomicU32;
+use crate::sync::Ordering::{Acquire, Release};
 use crate::sys::Errno;
 
 /// A thread with seat 1 that does this; it is there when this returns.
@@ -168,29 +170,21 @@ fn thread_ends_unannounced() {
     });
 }
 
-/// Claim: a seat changes hands in the middle of it: the one and the other ran it once or were not there.
-/// Actors: the caller, a thread that leaves, one that comes, handlers. Bound 2, prompt. Fails if the
-/// next thread is taken for the last.
-#[test]
-fn seat_changes_hands() {
-    Model::new("all_threads::seat_changes_hands").actors(4).apart().bound(Bound::At(2)).check(
-        || {
-            let world = World::new(Kernel::new().at_most(2).prompt());
-            let theirs = world.clone();
-            let first = beside(&world, |_, _| {});
-            let second = thread::spawn("second", move || {
-                let statics = theirs.statics();
-                // Taken, or free.
-                statics.all.join(&statics.seats[1]).is_ok()
-            });
-            let report = world.call(0);
-            first.join();
-            let _came = second.join();
-            let kept = [0, 1, 2].map(|thread| world.kept(thread));
-            assert!(kept[0] == 1 && kept.iter().all(|times| *times <= 1), "{kept:?}");
-            assert_eq!(report.gone + report.abandoned, 0);
-        },
-    );
+/// A thread blocked in a system call is called for, and goes on.
+fn call_for_blocked(world: &World) {
+    let word = Arc::new(AtomicU32::new(0));
+    let theirs = Arc::clone(&word);
+    let other = beside(world, move |_, _| {
+        while theirs.load(Acquire) == 0 {
+            futex::wait(&theirs, 0, None);
+        }
+    });
+    assert_eq!(world.call(0).others, 1);
+    word.swap(1, Release);
+    futex::wake_one(&word);
+    other.join();
+    assert_eq!(world.kept(1), 1);
+    world.see(&[0, 1]);
 }
 
 /// Claim: a thread blocked in a system call runs it in its handler, and the call goes on.
@@ -199,23 +193,22 @@ fn seat_changes_hands() {
 #[test]
 fn blocked_in_syscall() {
     Model::new("all_threads::blocked_in_syscall").actors(3).bound(Bound::At(3)).check(|| {
-        let world = World::new(Kernel::new().at_most(1));
-        let word = Arc::new(AtomicU32::new(0));
-        let (theirs, joined) = (Arc::clone(&word), Arc::new(Note::new()));
-        let note = Arc::clone(&joined);
-        let other = world.thread("other", 1, move |_, _| {
-            note.wake();
-            while theirs.load(crate::sync::Ordering::Acquire) == 0 {
-                futex::wait(&theirs, 0, None);
-            }
-        });
-        joined.sleep(None);
-        assert_eq!(world.call(0).others, 1);
-        word.swap(1, crate::sync::Ordering::Release);
-        futex::wake_one(&word);
-        other.join();
-        assert_eq!(world.kept(1), 1);
-        world.see(&[0, 1]);
+        call_for_blocked(&World::new(Kernel::new().at_most(1)));
+    });
+}
+
+/// Claim: a handler that looks for its seat only while a call is under way misses none.
+/// Actors: the caller, the thread, its handler. Bound 3. Fails, as a deadlock, if it looks by a load:
+/// that may read what was before the call.
+#[test]
+fn handler_asks_for_a_call() {
+    Model::new("all_threads::handler_asks_for_a_call").actors(3).bound(Bound::At(3)).check(|| {
+        let kernel = Kernel::new().at_most(1);
+        let world = World::new(kernel);
+        let all = &world.statics().all;
+        let handler = Handler::new(|_| _ = all.is_calling() && all.on_signal());
+        kernel.sigaction(sig::USR1, handler.mask(SigSet::ALL));
+        call_for_blocked(&world);
     });
 }
 
