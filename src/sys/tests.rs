@@ -14,6 +14,7 @@ mod fallback;
 #[path = "spin.rs"]
 mod spin;
 
+mod barrier;
 #[cfg(target_os = "linux")]
 mod contested;
 #[cfg(unix)]
