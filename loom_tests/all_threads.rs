@@ -98,11 +98,11 @@ fn thread_born_during_call() {
 
 /// Claim: a signal in the middle of the creation of a thread does not run the operation there: the new
 /// thread has inherited what its seat says.
-/// Actors: the caller, one that creates, its handler, the new one. Bound 1. Fails, as one that runs it
+/// Actors: the caller, one that creates, its handler, the new one. Bound 3. Fails, as one that runs it
 /// twice, if a handler runs what is asked of a thread that is BUSY.
 #[test]
 fn signal_inside_creation() {
-    Model::new("all_threads::signal_inside_creation").actors(4).bound(Bound::At(1)).check(|| {
+    Model::new("all_threads::signal_inside_creation").actors(4).bound(Bound::At(3)).check(|| {
         let kernel = Kernel::new().at_most(1);
         let world = World::new(kernel);
         let theirs = world.clone();
@@ -350,34 +350,37 @@ fn signal_on_initiator() {
 
 /// Claim: a signal that lands on a parked thread does not keep it from running the operation, in the
 /// handler of which or when it wakes up.
-/// Actors: the caller, the parked thread, its handler. Bound 1. Fails, as a deadlock,
+/// Actors: the caller, the parked thread, its handler. Bound 2. Fails, as a deadlock,
 /// if the handler waits for the receiver, which the caller has to wake first.
 #[test]
 fn signal_on_parked_thread() {
-    Model::new("all_threads::signal_on_parked_thread").actors(3).bound(Bound::At(1)).check(|| {
-        let kernel = Kernel::new().at_most(1);
-        let world = World::new(kernel);
-        let queue = Arc::new(SignalQueue::new());
-        sends_to(kernel, &queue);
-        let (joined, over) = (Arc::new(Note::new()), Arc::new(Note::new()));
-        let (note, end, name) = (Arc::clone(&joined), Arc::clone(&over), Rc::new(Cell::new(None)));
-        let told = Rc::clone(&name);
-        let parked = world.thread("parked", 1, move |world, member| {
-            told.set(Some(thread::current()));
-            note.wake();
-            while world.kept(1) == 0 {
-                member.sleep(&end, None);
-                end.clear();
-            }
-        });
-        joined.sleep(None);
-        let name = name.get().expect("it said so");
-        kernel.try_tgkill(name, sig::USR2);
-        assert_eq!(world.call(0).others, 1);
-        over.wake();
-        parked.join();
-        assert_eq!(world.kept(1), 1);
-    });
+    Model::new("all_threads::signal_on_parked_thread").actors(3).apart().bound(Bound::At(2)).check(
+        || {
+            let kernel = Kernel::new().at_most(1);
+            let world = World::new(kernel);
+            let queue = Arc::new(SignalQueue::new());
+            sends_to(kernel, &queue);
+            let (joined, over) = (Arc::new(Note::new()), Arc::new(Note::new()));
+            let (note, end, name) =
+                (Arc::clone(&joined), Arc::clone(&over), Rc::new(Cell::new(None)));
+            let told = Rc::clone(&name);
+            let parked = world.thread("parked", 1, move |world, member| {
+                told.set(Some(thread::current()));
+                note.wake();
+                while world.kept(1) == 0 {
+                    member.sleep(&end, None);
+                    end.clear();
+                }
+            });
+            joined.sleep(None);
+            let name = name.get().expect("it said so");
+            kernel.try_tgkill(name, sig::USR2);
+            assert_eq!(world.call(0).others, 1);
+            over.wake();
+            parked.join();
+            assert_eq!(world.kept(1), 1);
+        },
+    );
 }
 
 /// Claim: a signal in the middle of the operation does not run it again, nor wait for its end.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::super::{Bound, Model};
+use super::beside;
 use super::host::World;
 use crate::all_threads::{Answer, Call, CallError};
 use crate::model::{Handler, How, Kernel, Outcome, SigSet, sig, thread};
@@ -133,14 +134,14 @@ fn caller_in_handler() {
 
 /// Claim: a handler that interrupts an operation, or a step of its thread's, is refused and does not
 /// wait for who waits for its thread.
-/// Actors: the caller, a thread, its handlers, one of which calls. Bound 2. Fails, as a deadlock, if it
+/// Actors: the caller, a thread, its handlers, one of which calls. Bound 3. Fails, as a deadlock, if it
 /// waits.
 #[test]
 fn handler_interrupts_operation() {
     Model::new("all_threads::handler_interrupts_operation")
         .actors(3)
         .apart()
-        .bound(Bound::At(2))
+        .bound(Bound::At(3))
         .check(|| {
             let kernel = Kernel::new().at_most(2);
             let world = World::new(kernel);
@@ -161,11 +162,11 @@ fn handler_interrupts_operation() {
 }
 
 /// Claim: of three that call at once, each gets its turn.
-/// Actors: three callers that have not joined. Bound 2, prompt. Fails, as a deadlock, if a wake-up that
+/// Actors: three callers that have not joined. Bound 3, prompt. Fails, as a deadlock, if a wake-up that
 /// was meant for another is not passed on.
 #[test]
 fn three_callers() {
-    Model::new("all_threads::three_callers").actors(3).bound(Bound::At(2)).check(|| {
+    Model::new("all_threads::three_callers").actors(3).bound(Bound::At(3)).check(|| {
         let kernel = Kernel::new().at_most(0).prompt();
         let world = World::new(kernel);
         let callers = ["first", "second"].map(|name| {
@@ -185,8 +186,7 @@ fn fork_during_call() {
     Model::new("all_threads::fork_during_call").actors(3).apart().bound(Bound::At(1)).check(|| {
         let kernel = Kernel::new().at_most(1).prompt();
         let world = World::new(kernel);
-        let own = world.join(0);
-        let other = world.thread("forks", 1, move |world, _| {
+        let other = beside(&world, move |world, _| {
             let copy = world.copied(kernel, 1);
             let outcome = kernel.fork(move || {
                 copy.begin_in_child(kernel);
@@ -197,7 +197,6 @@ fn fork_during_call() {
         });
         world.call(0);
         other.join();
-        drop(own);
         assert_eq!(world.kept(0), 1);
     });
 }
