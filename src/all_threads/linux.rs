@@ -126,7 +126,37 @@ pub unsafe fn prctl(option: c_int, value: c_ulong) -> Result<(), CallError> {
     rights(libc::SYS_prctl, arguments(&[option as usize, value as usize]))
 }
 
-/// man 2 landlock_restrict_self: no_new_privs first, as the kernel asks of who has no CAP_SYS_ADMIN.
+/// Sets of capabilities, a bit for each by its number (man 7 capabilities).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Capabilities {
+    /// What the thread may do now.
+    pub effective: u64,
+    /// What it may make effective.
+    pub permitted: u64,
+    /// What a program that it executes may get.
+    pub inheritable: u64,
+}
+
+/// man 2 capset, of version 3. Threads need not have the same before.
+///
+/// # Errors
+///
+/// As for [`setresgid`]. EPERM on one thread, with more than it may have, where the first succeeded, is a
+/// difference: the process aborts.
+pub fn capset(capabilities: Capabilities) -> Result<(), CallError> {
+    // linux/capability.h: struct __user_cap_header_struct, and two of __user_cap_data_struct, the low
+    // halves first.
+    const VERSION_3: u32 = 0x2008_0522;
+    let header: [u32; 2] = [VERSION_3, 0];
+    let Capabilities { effective, permitted, inheritable } = capabilities;
+    let half = |shift| [effective, permitted, inheritable].map(|set| (set >> shift) as u32);
+    let data: [[u32; 3]; 2] = [half(0), half(32)];
+    let pointers = [header.as_ptr().expose_provenance(), data.as_ptr().expose_provenance()];
+    rights(libc::SYS_capset, arguments(&pointers))
+}
+
+/// man 2 landlock_restrict_self: no_new_privs first, as the kernel asks of who has no CAP_SYS_ADMIN. By
+/// the kernel itself where it can (Linux 7.0), which then restricts all threads or none.
 ///
 /// # Errors
 ///
@@ -134,7 +164,26 @@ pub unsafe fn prctl(option: c_int, value: c_ulong) -> Result<(), CallError> {
 pub fn landlock_restrict(ruleset: c_int) -> Result<(), CallError> {
     // SAFETY: no pointer.
     unsafe { prctl(libc::PR_SET_NO_NEW_PRIVS, 1) }?;
-    rights(libc::SYS_landlock_restrict_self, arguments(&[ruleset as usize]))
+    if landlock_version() < LANDLOCK_TSYNC_SINCE {
+        return rights(libc::SYS_landlock_restrict_self, arguments(&[ruleset as usize]));
+    }
+    let given = arguments(&[ruleset as usize, LANDLOCK_TSYNC]);
+    // SAFETY: no pointer.
+    let done = unsafe { raw_syscall(libc::SYS_landlock_restrict_self, given) };
+    done.map(drop).map_err(CallError::First)
+}
+
+/// linux/landlock.h: LANDLOCK_RESTRICT_SELF_TSYNC, and the version of its interface that has it.
+const LANDLOCK_TSYNC: usize = 1 << 3;
+const LANDLOCK_TSYNC_SINCE: i32 = 8;
+
+/// 0 without Landlock.
+fn landlock_version() -> i32 {
+    // linux/landlock.h
+    const CREATE_RULESET_VERSION: usize = 1;
+    let given = arguments(&[0, 0, CREATE_RULESET_VERSION]);
+    // SAFETY: no pointer: with this flag there are no attributes.
+    unsafe { raw_syscall(libc::SYS_landlock_create_ruleset, given) }.unwrap_or(0)
 }
 
 /// man 2 seccomp: a filter for all threads, by the kernel itself (TSYNC).
