@@ -106,7 +106,7 @@ pub use stop::{Answer, StopWord};
 pub use suspend::{Backend, Here, StopError, StoppedAll, Suspended, Target};
 #[cfg(all(feature = "std", any(unix, windows), not(all(loom, any(test, feature = "loom")))))]
 pub use system::{Checked, Hook, OsHandle, System};
-use turn::Turn;
+use turn::{Turn, turns};
 
 const GONE: u32 = 0;
 const INSIDE: u32 = 1;
@@ -210,7 +210,7 @@ impl<K: Backend> Gate<K> {
         // ORDERING: Acquire: E2, if it is released by now. Weakened: preempt
         // early_returns_leave_gate_open.
         let mut seen = self.claim.0.fetch_or(WANTED, Acquire);
-        for turn in 0.. {
+        for turn in turns() {
             if seen & CLAIMED == 0 {
                 break;
             }
@@ -308,7 +308,7 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
             return Err(RegisterError::AlreadyRegistered);
         }
         // Others' attempts to suspend the thread that was here last are over at once.
-        for turn in 0.. {
+        for turn in turns() {
             // ORDERING: Relaxed: asked again below.
             if gate.own.load(Relaxed) & STATE != GONE {
                 return Err(RegisterError::GateInUse);

@@ -19,10 +19,18 @@ static OVER: AtomicBool = AtomicBool::new(false);
 /// How the threads spend their time.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Life {
+    /// In a wait of the standard library's; not registered.
     Idle,
-    Parked,
+    /// The same, registered.
     Joined,
+    /// In a note of ours.
+    Parked,
+    /// One half joined, one parked.
+    Mixed,
+    /// Running; not registered.
     Busy,
+    /// Running and registered: polls.
+    Polling,
 }
 
 struct Crowd {
@@ -33,8 +41,12 @@ struct Crowd {
 }
 
 fn live(life: Life, at: usize, until: &std::sync::Mutex<mpsc::Receiver<()>>, ready: impl FnOnce()) {
-    let member = (life != Life::Idle && life != Life::Busy)
+    let member = (!matches!(life, Life::Idle | Life::Busy))
         .then(|| registered().join(&SEATS[at]).expect("a seat of its own"));
+    let life = match life {
+        Life::Mixed if at % 2 == 0 => Life::Parked,
+        life => life,
+    };
     match (&member, life) {
         (Some(member), Life::Parked) => {
             let wake = || NOTES[at].wake();
@@ -46,6 +58,12 @@ fn live(life: Life, at: usize, until: &std::sync::Mutex<mpsc::Receiver<()>>, rea
                     member.poll();
                 }
             });
+        }
+        (Some(member), Life::Polling) => {
+            ready();
+            while !OVER.load(Acquire) {
+                member.poll();
+            }
         }
         (_, Life::Busy) => {
             ready();
@@ -142,13 +160,20 @@ fn joined(count: usize) {
     }
 }
 
-fn measure(criterion: &mut Criterion, name: &str, lives: (Life, Life), psx: bool) {
+/// The ways that need nothing of the threads on these, ours on these others.
+fn measure(
+    criterion: &mut Criterion,
+    name: &str,
+    life: Life,
+    ours: &[(&str, Life)],
+    counts: &[usize],
+    psx: bool,
+) {
     let mut group = criterion.benchmark_group(name);
     group.sample_size(20).warm_up_time(Duration::from_millis(300));
     group.measurement_time(Duration::from_secs(1));
-    let counts = if lives.0 == Life::Busy { &COUNTS[..3] } else { &COUNTS[..] };
-    for count in counts {
-        let crowd = Crowd::new(*count, lives.0);
+    for &count in counts {
+        let crowd = Crowd::new(count, life);
         let id = |way| BenchmarkId::new(way, count);
         group.bench_function(id("floor"), |bencher| bencher.iter(|| floor(&crowd.names)));
         group.bench_function(id("everyone"), |bencher| bencher.iter(everyone));
@@ -156,16 +181,12 @@ fn measure(criterion: &mut Criterion, name: &str, lives: (Life, Life), psx: bool
         let glibc = || assert_eq!(unsafe { libc::setgid(libc::getgid()) }, 0);
         group.bench_function(id("C library"), |bencher| bencher.iter(glibc));
         drop(crowd);
-        if let Some(mut psx) = psx.then(|| Psx::new(*count)).flatten() {
+        if let Some(mut psx) = psx.then(|| Psx::new(count)).flatten() {
             group.bench_function(id("libpsx"), |bencher| bencher.iter_custom(|n| psx.calls(n)));
         }
-        if lives.1 != lives.0 {
-            let _crowd = Crowd::new(*count, lives.1);
-            group.bench_function(id("joined"), |bencher| bencher.iter(|| joined(*count)));
-        }
-        if lives.0 == Life::Idle {
-            let _crowd = Crowd::new(*count, Life::Parked);
-            group.bench_function(id("parked"), |bencher| bencher.iter(|| joined(*count)));
+        for &(way, life) in ours {
+            let _crowd = Crowd::new(count, life);
+            group.bench_function(id(way), |bencher| bencher.iter(|| joined(count)));
         }
     }
     group.finish();
@@ -186,7 +207,11 @@ pub(crate) fn run() {
         );
     }
     let mut criterion = Criterion::default().configure_from_args();
-    measure(&mut criterion, "idle", (Life::Idle, Life::Joined), psx);
-    measure(&mut criterion, "busy", (Life::Busy, Life::Busy), false);
+    let idle = [("joined", Life::Joined), ("parked", Life::Parked)];
+    measure(&mut criterion, "idle", Life::Idle, &idle, &COUNTS, psx);
+    let busy = [("joined", Life::Polling)];
+    measure(&mut criterion, "busy", Life::Busy, &busy, &COUNTS[..3], false);
+    let mixed = [("joined", Life::Mixed)];
+    measure(&mut criterion, "mixed", Life::Mixed, &mixed, &COUNTS, false);
     criterion.final_summary();
 }

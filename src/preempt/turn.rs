@@ -12,6 +12,11 @@ use crate::sync::{AtomicU32, Ordering::*, model_const_fn};
 /// How often who comes new sees the turn free, and nobody take it, before it does.
 pub(crate) const CHANCES: u32 = 4;
 
+/// For [`Backend::pause`](super::Backend::pause): a wait may have any number of turns.
+pub(crate) fn turns() -> impl Iterator<Item = u32> {
+    (0..u32::MAX).chain(core::iter::repeat(u32::MAX))
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Turn {
@@ -36,7 +41,7 @@ impl Turn {
         }
         // ORDERING: Relaxed: a courtesy.
         self.waiting.fetch_add(1, Relaxed);
-        for turn in 0.. {
+        for turn in turns() {
             pause(turn);
             if self.try_take() {
                 break;
@@ -59,14 +64,14 @@ impl Turn {
     }
 
     fn let_others_by(&self, pause: impl Fn(u32)) {
-        let (mut turns, mut chances) = (0..u32::MAX, 0);
+        let (mut turns, mut chances) = (turns(), 0);
         // ORDERING: Relaxed, both: a courtesy.
         while self.waiting.load(Relaxed) != 0 && chances < CHANCES {
             if self.taken.load(Relaxed) == 0 {
                 chances += 1;
                 pause(u32::MAX);
             } else {
-                pause(turns.next().unwrap_or(u32::MAX));
+                turns.next().into_iter().for_each(&pause);
             }
         }
     }

@@ -29,10 +29,10 @@ impl Pair {
         let round = |round| {
             // ORDERING: Release and Acquire: the rounds in order, begun together.
             self.begun[own].0.store(round, Release);
-            for turn in 0.. {
+            for turn in (0..256).cycle() {
                 match self.begun[other].0.load(Acquire) {
                     begun if begun >= round => break,
-                    _ if turn % 256 == 255 => thread::yield_now(),
+                    _ if turn == 255 => thread::yield_now(),
                     _ => std::hint::spin_loop(),
                 }
             }

@@ -79,11 +79,11 @@ fn a_handler_set_during_restore_stays() {
     static DONE: AtomicU32 = AtomicU32::new(0);
     // ORDERING: Release and Acquire throughout: the rounds in order.
     fn until(word: &AtomicU32, value: u32) {
-        for turn in 0.. {
+        for turn in (0..256).cycle() {
             match word.load(Acquire) {
                 now if now == value => break,
                 // The other has no processor.
-                _ if turn % 256 == 255 => std::thread::yield_now(),
+                _ if turn == 255 => std::thread::yield_now(),
                 _ => std::hint::spin_loop(),
             }
         }
