@@ -264,10 +264,7 @@ impl<R: Reach> AllThreads<R> {
 
     /// In a handler: whether a call is under way, that of the signal at least. Saves the handler of
     /// another's signal the search for its seat.
-    #[cfg_attr(
-        not(any(test, target_os = "linux", target_os = "android")),
-        allow(dead_code, reason = "elsewhere threads know their seats")
-    )]
+    #[allow(dead_code, reason = "where threads know their seats nobody asks")]
     pub(crate) fn is_calling(&self) -> bool {
         // ORDERING: Relaxed, but by a read-modify-write: it reads no older value than `publish` wrote
         // before the signal was sent. A load: all_threads handler_asks_for_a_call.

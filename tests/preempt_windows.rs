@@ -5,6 +5,7 @@
 #![cfg(all(windows, not(loom)))]
 
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use std::sync::mpsc::channel;
 use std::thread;
@@ -81,10 +82,13 @@ fn suspended_inside_and_never_outside() {
 
 #[test]
 fn the_system_has_a_heavy_barrier() {
-    static ASYMMETRIC: std::sync::LazyLock<Gates<Asymmetric, System>> =
-        std::sync::LazyLock::new(|| {
-            Gates::new(Asymmetric::new().expect("FlushProcessWriteBuffers"), System::new(preempted))
-        });
+    static BARRIER: LazyLock<Option<Asymmetric>> = LazyLock::new(Asymmetric::new);
+    static ASYMMETRIC: LazyLock<Gates<Asymmetric, System>> =
+        LazyLock::new(|| Gates::new(BARRIER.expect("looked at first"), System::new(preempted)));
+    if BARRIER.is_none() {
+        println!("left out: wine's FlushProcessWriteBuffers does nothing");
+        return;
+    }
     let (name, named) = channel();
     let (over, end) = channel::<()>();
     let other = thread::spawn(move || {

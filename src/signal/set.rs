@@ -28,7 +28,7 @@ impl SignalSet {
         self.0[signal as usize / 64] &= !(1 << (signal % 64));
     }
 
-    #[cfg(all(test, not(loom)))]
+    #[cfg(all(test, unix, not(loom)))]
     pub(crate) fn contains(&self, signal: i32) -> bool {
         self.0[signal as usize / 64] >> (signal % 64) & 1 != 0
     }

@@ -24,11 +24,17 @@ cfg_if::cfg_if! {
             super::errno::kept(|| membarrier(PRIVATE_EXPEDITED));
         }
     } else if #[cfg(windows)] {
+        use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
         use windows_sys::Win32::System::Threading::FlushProcessWriteBuffers;
 
-        /// Whether there is one.
+        /// Whether there is one. Not under wine, where the function of that name does nothing (8.0).
         pub(crate) fn prepare_barrier() -> bool {
-            true
+            // SAFETY: both names end with a zero; the module stays, it is in every process.
+            let wine = unsafe {
+                let ntdll = GetModuleHandleA(c"ntdll.dll".as_ptr().cast());
+                GetProcAddress(ntdll, c"wine_get_version".as_ptr().cast())
+            };
+            wine.is_none()
         }
 
         /// Every other thread of the process runs a full barrier before this returns.

@@ -5,7 +5,6 @@
 
 use crate::signal::{self, global::HUB};
 
-#[cfg(unix)]
 #[test]
 fn dropped_under_the_lock() {
     let signal = crate::sys::REALTIME_MIN + 20;

@@ -1,6 +1,7 @@
 //! Tests without a second thread: properties against plain reference models, every state with
 //! every event, and the rules of the house.
 
+#[cfg(unix)]
 mod abandon;
 mod all_threads;
 mod attach;
