@@ -350,13 +350,13 @@ fn signal_on_initiator() {
 
 /// Claim: a signal that lands on a parked thread does not keep it from running the operation, in the
 /// handler of which or when it wakes up.
-/// Actors: the caller, the parked thread, its handler. Bound 2. Fails, as a deadlock,
+/// Actors: the caller, the parked thread, its handler. Bound 3, prompt. Fails, as a deadlock,
 /// if the handler waits for the receiver, which the caller has to wake first.
 #[test]
 fn signal_on_parked_thread() {
-    Model::new("all_threads::signal_on_parked_thread").actors(3).apart().bound(Bound::At(2)).check(
+    Model::new("all_threads::signal_on_parked_thread").actors(3).apart().bound(Bound::At(3)).check(
         || {
-            let kernel = Kernel::new().at_most(1);
+            let kernel = Kernel::new().at_most(1).prompt();
             let world = World::new(kernel);
             let queue = Arc::new(SignalQueue::new());
             sends_to(kernel, &queue);
