@@ -21,15 +21,15 @@ use crate::sync::Ordering::{Acquire, Release};
 use crate::sys::Errno;
 
 /// A thread with seat 1 that does this; it is there when this returns.
-fn beside(
+fn beside<T: 'static>(
     world: &World,
-    body: impl FnOnce(&World, &mut host::Ours) + 'static,
-) -> thread::JoinHandle<()> {
+    body: impl FnOnce(&World, &mut host::Ours) -> T + 'static,
+) -> thread::JoinHandle<T> {
     let joined = Arc::new(Note::new());
     let note = Arc::clone(&joined);
     let other = world.thread("other", 1, move |world, member| {
         note.wake();
-        body(world, member);
+        body(world, member)
     });
     joined.sleep(None);
     other
@@ -360,21 +360,15 @@ fn signal_on_parked_thread() {
             let world = World::new(kernel);
             let queue = Arc::new(SignalQueue::new());
             sends_to(kernel, &queue);
-            let (joined, over) = (Arc::new(Note::new()), Arc::new(Note::new()));
-            let (note, end, name) =
-                (Arc::clone(&joined), Arc::clone(&over), Rc::new(Cell::new(None)));
-            let told = Rc::clone(&name);
-            let parked = world.thread("parked", 1, move |world, member| {
-                told.set(Some(thread::current()));
-                note.wake();
+            let over = Arc::new(Note::new());
+            let end = Arc::clone(&over);
+            let parked = beside(&world, move |world, member| {
                 while world.kept(1) == 0 {
                     member.sleep(&end, None);
                     end.clear();
                 }
             });
-            joined.sleep(None);
-            let name = name.get().expect("it said so");
-            kernel.try_tgkill(name, sig::USR2);
+            kernel.try_tgkill(parked.id(), sig::USR2);
             assert_eq!(world.call(0).others, 1);
             over.wake();
             parked.join();
@@ -395,16 +389,11 @@ fn signal_inside_fixup() {
         // Somebody else's signal, whose handler looks as well.
         let look = move |_| _ = theirs.statics().all.on_signal();
         kernel.sigaction(sig::USR2, Handler::new(look));
-        let (joined, name) = (Arc::new(Note::new()), Rc::new(Cell::new(None)));
-        let (note, told) = (Arc::clone(&joined), Rc::clone(&name));
-        let other = world.thread("other", 1, move |_, member| {
-            told.set(Some(thread::current()));
-            note.wake();
+        let other = beside(&world, |_, member| {
             member.poll();
             member.poll();
         });
-        joined.sleep(None);
-        kernel.try_tgkill(name.get().expect("it said so"), sig::USR2);
+        kernel.try_tgkill(other.id(), sig::USR2);
         world.call(0);
         other.join();
         assert!(world.kept(1) <= 1);
@@ -421,13 +410,9 @@ fn first_error_changes_nothing() {
     Model::new("all_threads::first_error_changes_nothing").actors(3).bound(Bound::At(3)).check(
         || {
             let world = World::new(Kernel::new().at_most(1));
-            let (joined, over) = (Arc::new(Note::new()), Arc::new(Note::new()));
-            let (note, end) = (Arc::clone(&joined), Arc::clone(&over));
-            let other = world.thread("other", 1, move |_, _| {
-                note.wake();
-                end.sleep(None);
-            });
-            joined.sleep(None);
+            let over = Arc::new(Note::new());
+            let end = Arc::clone(&over);
+            let other = beside(&world, move |_, _| _ = end.sleep(None));
             let statics = world.statics();
             let fails = || Err(Errno(5));
             let refused = statics.all.call(&statics.seats, Call::new(&fails)).map(drop);

@@ -19,13 +19,7 @@ fn two_callers() {
     Model::new("all_threads::two_callers").actors(4).bound(Bound::At(2)).check(|| {
         let world = World::new(Kernel::new().at_most(2).prompt());
         let own = world.join(0);
-        let joined = Arc::new(Note::new());
-        let note = Arc::clone(&joined);
-        let other = world.thread("other", 1, move |world, _| {
-            note.wake();
-            world.call(1).others
-        });
-        joined.sleep(None);
+        let other = beside(&world, |world, _| world.call(1).others);
         let report = world.call(0);
         let theirs = other.join();
         drop(own);
@@ -47,13 +41,7 @@ fn masked_caller_is_asked() {
             let world = World::new(kernel);
             kernel.sigmask(How::Block, SigSet::ALL);
             let own = world.join(0);
-            let joined = Arc::new(Note::new());
-            let note = Arc::clone(&joined);
-            let other = world.thread("other", 1, move |world, _| {
-                note.wake();
-                world.call(1).others
-            });
-            joined.sleep(None);
+            let other = beside(&world, |world, _| world.call(1).others);
             let report = world.call(0);
             // All that it still has to run it runs as it leaves.
             drop(own);

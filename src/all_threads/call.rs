@@ -6,7 +6,8 @@ use super::{Operation, Seat};
 use crate::note::Deadline;
 use crate::sys::Errno;
 
-/// Which threads are to be reached.
+/// Which threads are to be reached. Those that are attached may have their seats in their records, and
+/// the set is [`Threads::records`](crate::attach::Threads::records).
 pub trait Seats {
     /// Every seat, empty or not; called more than once.
     fn each(&self, look: &mut dyn FnMut(&Seat));
