@@ -5,8 +5,6 @@ mod callers;
 mod ends;
 pub(crate) mod host;
 
-use std::cell::Cell;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use self::host::{World, waker};

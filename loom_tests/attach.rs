@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use self::host::{Before, LARGE, SETXID, SMALL, Setxid, Shared};
 use super::{Bound, Model};
-use crate::attach::{AttachError, Binding, How, ThreadState};
-use crate::extra_list::{Counts, Taker};
+use crate::attach::{AttachError, AttachKind, Binding, Misuse, ThreadState};
+use crate::extra_list::{RecordCounts, Taker};
 use crate::model::{Handler, Kernel, Outcome, SigSet, sig, thread};
 
 /// A signal to `target`, whose handler attaches.
@@ -113,7 +113,7 @@ fn bound_thread_exit() {
             drop(first);
             assert_eq!(theirs.lot().state(), ThreadState::External);
             let again = theirs.attach(Binding::Unbound);
-            assert_eq!((again.how(), again.was_inside()), (How::Nested, false));
+            assert_eq!((again.how(), again.was_inside()), (AttachKind::Nested, false));
             assert_eq!((again.index(), again.generation()), (index, generation));
             assert_eq!(again.record().data.get(), 7, "kept between attaches");
         });
@@ -154,7 +154,8 @@ fn exit_with_destructor_that_calls_back() {
             })
             .join();
             assert_eq!(shared.lot().counts().in_use, 0);
-            assert_eq!(shared.lot().misuse(), (0, u32::from(forgets)));
+            let misuse = Misuse { abandoned: u32::from(forgets), ..Misuse::default() };
+            assert_eq!(shared.lot().misuse(), misuse);
         });
     }
 }
@@ -180,7 +181,7 @@ fn attach_against_shutdown() {
             let refused = theirs.lot().attach(Binding::Unbound);
             assert_eq!(refused.unwrap_err(), AttachError::ShuttingDown);
         });
-        assert_eq!(shared.attach(Binding::Bound).how(), How::Nested);
+        assert_eq!(shared.attach(Binding::Bound).how(), AttachKind::Nested);
         drop(held);
         closes.join();
         let refused = shared.lot().attach(Binding::Bound);
@@ -237,7 +238,7 @@ fn fork_while_locked() {
         let outcome = kernel.fork(move || {
             // SAFETY: the child's copy is used by nobody else.
             unsafe { copy.reset_after_fork(|index| index == own) };
-            let Counts { total, in_use, waiting, .. } = copy.counts();
+            let RecordCounts { total, in_use, waiting, .. } = copy.counts();
             assert_eq!((in_use, waiting), (1, 0));
             let take = || copy.take(Taker::Handler).ok()?.redeem();
             let had: Vec<_> = core::iter::from_fn(take).collect();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::support::Payload;
 use super::{Bound, Control, Model};
-use crate::extra_list::{Counts, ExtraList, Replenish, TakeError, Taker, Ticket};
+use crate::extra_list::{ExtraList, RecordCounts, Replenish, TakeError, Taker, Ticket};
 use crate::model::{Disposition, How, Kernel, SigSet, sig, thread};
 use crate::note::Deadline;
 use crate::sync::Ordering::Relaxed;
@@ -47,7 +47,7 @@ impl Fixture {
 
     #[track_caller]
     fn assert_all_spare(&self, total: usize) {
-        let expected = Counts { total, spare: total, in_use: 0, waiting: 0 };
+        let expected = RecordCounts { total, spare: total, in_use: 0, waiting: 0 };
         assert_eq!(self.list.counts(), expected);
     }
 }
@@ -276,7 +276,7 @@ fn becomes_child(list: &ExtraList<4>) {
 /// Every record that is counted can be had, and no other.
 #[track_caller]
 fn assert_whole(list: &ExtraList<4>) {
-    let Counts { total, spare, in_use, waiting } = list.counts();
+    let RecordCounts { total, spare, in_use, waiting } = list.counts();
     assert_eq!((spare, in_use, waiting), (total, 0, 0));
     let take = || list.take(Taker::Handler).ok().map(|permit| permit.redeem().unwrap());
     let had: Vec<_> = core::iter::from_fn(take).collect();
@@ -307,16 +307,15 @@ fn open<T>(body: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Who held the only record is not in the child.
+/// Who held the only record is not in the child. The sleep is open, as an attach has it.
 fn wait_for_one_lost(list: &ExtraList<4>) {
     let _lost = list.take(Taker::Thread).unwrap().redeem();
-    let permit = open(|| list.wait(None)).unwrap();
-    let again = || list.take(Taker::Thread).unwrap().redeem().unwrap();
-    list.give(permit.redeem().unwrap_or_else(again)).unwrap();
+    let permit = list.wait_with(None, |sleep| open(sleep)).unwrap();
+    list.give(permit.redeem().unwrap()).unwrap();
 }
 
-/// Claim: a handler that interrupts a wait at any step may fork; in the child the wait has what
-/// others held.
+/// Claim: a handler that interrupts a wait at any step of its sleep may fork, once or as often in
+/// itself as a count of two bits would forget; in the child the wait has what others held.
 /// Actors: one thread and its handler, a sender. Exhaustive. Fails, as a deadlock, if the bell is as
 /// it was; as a wrong count, if the wait ends as one that is counted.
 #[test]
@@ -324,19 +323,49 @@ fn fork_in_own_wait() {
     Model::new("extra_list::fork_in_own_wait")
         .actors(2)
         .check(|| forked_by_handler(becomes_child, wait_for_one_lost));
+    Model::new("extra_list::four_forks_in_own_wait").actors(2).check(|| {
+        forked_by_handler(|list| (0..4).for_each(|_| becomes_child(list)), wait_for_one_lost)
+    });
 }
 
 #[test]
 fn fork_leaves_the_bell() {
     Control::new("extra_list::fork_leaves_the_bell", "deadlock").actors(2).check(|| {
         // One record, which is spare, and one fork.
-        let child = |list: &ExtraList<4>| list.word().store(1 << 62 | 1 << 15 | 1, Relaxed);
+        let child = |list: &ExtraList<4>| {
+            list.word().store(1 << 15 | 1, Relaxed);
+            list.forks().add();
+        };
         forked_by_handler(child, wait_for_one_lost);
     });
 }
 
-/// Claim: a handler that interrupts the making of a record at any step may fork; the child's list
-/// has those that were counted, each once, and makes others.
+/// Forks that are counted modulo four: of four the wait learns nothing, and ends as one that the child's
+/// list never counted.
+#[test]
+fn forks_counted_modulo_four() {
+    Control::new("extra_list::forks_counted_modulo_four", "subtract with overflow")
+        .actors(2)
+        .check(|| {
+            let child = |list: &ExtraList<4>| {
+                let before = list.forks().get();
+                (0..4).for_each(|_| becomes_child(list));
+                list.forks().set(before);
+            };
+            let waits = |list: &ExtraList<4>| {
+                let held = list.take(Taker::Thread).unwrap().redeem().unwrap();
+                let deadline = Deadline::after(core::time::Duration::ZERO);
+                Kernel::current().expire_deadlines();
+                _ = list.wait_with(Some(&deadline), |sleep| open(sleep));
+                // In the child it is nobody's.
+                _ = list.give(held);
+            };
+            forked_by_handler(child, waits);
+        });
+}
+
+/// Claim: a handler that interrupts the making of a record may fork; the child's list has those that
+/// were counted, each once, and makes others.
 /// Actors: one thread and its handler, a sender. Exhaustive. Fails, as a wrong count, if what was
 /// begun before the fork is counted after it; if a number that is not counted is left free.
 #[test]
@@ -344,11 +373,55 @@ fn fork_in_own_creating() {
     Model::new("extra_list::fork_in_own_creating").actors(2).check(|| {
         forked_by_handler(becomes_child, |list| {
             let first = list.take(Taker::Thread).unwrap().redeem().unwrap();
-            open(|| list.replenish(|_| true));
+            let _ = list.replenish(|_| open(|| true));
             // In the child it is nobody's, and no more are wanted than that one.
             let _ = list.give(first);
             assert_whole(list);
             assert_eq!(list.replenish(|_| true), Replenish::Created(0));
+        });
+    });
+}
+
+/// Two that wait beside one that makes a record, for handlers alone as it turns out.
+fn refused_beside_waiters(refuses: fn(&ExtraList<4>)) {
+    let list = Arc::new(ExtraList::<4>::new(1));
+    let waiters = ["first", "second"].map(|name| {
+        let theirs = Arc::clone(&list);
+        thread::spawn(name, move || {
+            assert_eq!(theirs.wait(None).map(drop).unwrap_err(), TakeError::NoRecords);
+        })
+    });
+    refuses(&list);
+    waiters.into_iter().for_each(thread::JoinHandle::join);
+    let counts = list.counts();
+    assert_eq!((counts.total, counts.spare, counts.waiting), (1, 1, 0));
+}
+
+/// Claim: who waits while records are made is sent away when that ends and leaves none but the
+/// reserve (I6).
+/// Actors: one that creates, two that wait. Bound 3. Fails, as a deadlock, if the one who stops
+/// creating, or the first who leaves, wakes nobody.
+#[test]
+fn refused_creation_sends_waiters_away() {
+    Model::new("extra_list::refused_creation_sends_waiters_away")
+        .actors(3)
+        .bound(Bound::At(3))
+        .check(|| {
+            refused_beside_waiters(|list| {
+                assert_eq!(list.replenish(|index| index < 1), Replenish::Refused(1));
+            });
+        });
+}
+
+#[test]
+fn refused_creation_wakes_nobody() {
+    Control::new("extra_list::refused_creation_wakes_nobody", "deadlock").actors(3).check(|| {
+        refused_beside_waiters(|list| {
+            // The same steps without a wake-up: one record is being made, then a second, then none.
+            list.word().fetch_add(1 << 60 | 1 << 15, Relaxed);
+            list.number_is_free(0);
+            list.word().fetch_add(1 + (1 << 15), Relaxed);
+            list.word().fetch_sub(1 << 60 | 1 << 15, Relaxed);
         });
     });
 }

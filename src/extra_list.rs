@@ -10,6 +10,7 @@
 //! | signal handler, any thread | [`take`](ExtraList::take) as [`Taker::Handler`], [`give`](ExtraList::give), [`counts`](ExtraList::counts) | wait, create |
 //! | foreign thread | these as [`Taker::Thread`], and [`wait`](ExtraList::wait) | |
 //! | attached thread | all, and [`replenish`](ExtraList::replenish) | call `replenish` in a handler |
+//! | whoever has handlers that fork | all, with signals masked; open only in the sleep of [`wait_with`](ExtraList::wait_with), and in the making of a record | |
 //! | child of a fork | [`reset_after_fork`](ExtraList::reset_after_fork), first | |
 //!
 //! # States
@@ -25,8 +26,9 @@
 //! | GRANTED | records given to threads in `wait` that have not noticed yet |
 //! | CREATING | somebody is in `replenish` |
 //! | CLOSED | no more records are handed out |
-//! | FORKS | tells the list of a child from that of its parent: what a frame counted before a fork |
-//! | | inside a handler, it does not count on after it |
+//!
+//! Beside them stands a count of the forks that lie between this process and the first: what a frame
+//! counted before a fork inside a handler, it does not count on after it.
 //!
 //! # Transitions
 //!
@@ -36,16 +38,19 @@
 //! |---|---|---|
 //! | take, a thread | ordinary, not CLOSED | SPARE - 1 |
 //! | take, a handler | SPARE > 0, not CLOSED | SPARE - 1 |
-//! | wait begins | not ordinary, not CLOSED | WAITING + 1 |
+//! | wait begins | not ordinary, not CLOSED, not hopeless | WAITING + 1 |
 //! | wait goes on | GRANTED > 0 | GRANTED - 1: a record is had |
-//! | wait ends, deadline or CLOSED | GRANTED = 0 | WAITING - 1 |
+//! | wait ends, deadline, CLOSED or hopeless | GRANTED = 0 | WAITING - 1 |
 //! | fork, in the child | | SPARE = TOTAL - held by this thread; WAITING, GRANTED, CREATING 0 |
 //! | give, create | WAITING > 0, SPARE >= reserve, not CLOSED | WAITING - 1, GRANTED + 1, one wake-up |
 //! | give, create | else | SPARE + 1 |
 //! | create begins | any wanted, not CREATING | CREATING, TOTAL + 1: no longer a number beyond all |
 //! | created | | as give; if more are wanted TOTAL + 1 again, else CREATING goes |
-//! | not created | | TOTAL - 1, CREATING goes |
+//! | not created | | TOTAL - 1, CREATING goes; one wake-up if that is hopeless for who waits |
 //! | close | | CLOSED, one wake-up if anybody waits |
+//!
+//! Hopeless is a wait while there are no more records than the reserve and nobody makes one: none can
+//! ever be given to who waits. Whoever is sent away wakes the next.
 //!
 //! Which number is had is settled afterwards, by a compare-exchange of a number's own word from free
 //! to held. There are at least as many free numbers as records that may be taken, since `give` frees
@@ -59,6 +64,7 @@
 //! - I3: the threads in `wait` are WAITING + GRANTED; each grant is consumed by one of them.
 //! - I4: WAITING > 0 only while SPARE <= reserve: nobody waits beside a record he might have.
 //! - I5: only handlers lower SPARE below the reserve, and what is given back fills it first.
+//! - I6: nobody sleeps in a hopeless wait.
 //!
 //! # Happens-before
 //!
@@ -94,12 +100,12 @@ mod word;
 use core::convert::Infallible;
 
 use crate::note::{Deadline, Waited};
-use crate::sync::{AtomicU32, AtomicU64, Ordering::*, back_off, filled, model_const_fn};
+use crate::sync::{AtomicU32, AtomicU64, ForkCount, Ordering::*, back_off, filled, model_const_fn};
 use crate::sys;
 pub use creation::Replenish;
 pub use error::{NotInUse, TakeError};
 pub use permit::Permit;
-pub use word::Counts;
+pub use word::RecordCounts;
 use word::Word;
 
 /// The most records that a list can have.
@@ -112,12 +118,6 @@ pub enum Taker {
     Thread,
     /// A signal handler, which cannot wait: may take the reserve too.
     Handler,
-}
-
-/// Why a wait goes on.
-enum Stay {
-    Asleep,
-    Child,
 }
 
 /// One stay of one owner with a record.
@@ -136,6 +136,7 @@ pub struct ExtraList<const N: usize> {
     word: AtomicU64,
     /// Counts wake-ups; threads in `wait` sleep on it.
     bell: AtomicU32,
+    forks: ForkCount,
     reserve: u16,
     numbers: [AtomicU32; N],
 }
@@ -153,6 +154,7 @@ impl<const N: usize> ExtraList<N> {
             Self {
                 word: AtomicU64::new(0),
                 bell: AtomicU32::new(0),
+                forks: ForkCount::new(),
                 reserve,
                 // Its creator's, when it comes to that, by a ticket that nobody was given.
                 numbers: filled!(AtomicU32::new(u32::MAX); N),
@@ -160,72 +162,116 @@ impl<const N: usize> ExtraList<N> {
         }
     }
 
+    /// How many records are kept for handlers.
+    #[must_use]
+    pub const fn reserve(&self) -> u16 {
+        self.reserve
+    }
+
     /// Takes a record if one is spare. Async-signal-safe; never blocks.
     pub fn take(&self, taker: Taker) -> Result<Permit<'_, N>, TakeError> {
         let floor = if taker == Taker::Handler { 0 } else { self.reserve };
         let old = self.change(|word| match () {
             () if word.closed() => Err(TakeError::Closed),
-            () if word.total() == 0 => Err(TakeError::NoRecords),
-            () if word.spare() <= floor => Err(TakeError::Empty),
-            () => Ok(word.take_spare()),
+            () if word.spare() > floor => Ok(word.take_spare()),
+            () if word.total() > 0 => Err(TakeError::Empty),
+            () if taker == Taker::Thread => Err(self.nothing_for_threads()),
+            () => Err(TakeError::NoRecords),
         })?;
         Ok(self.permit(old.take_spare()))
     }
 
     /// Takes a record, waiting for one until the deadline. Not for handlers.
     pub fn wait(&self, deadline: Option<&Deadline>) -> Result<Permit<'_, N>, TakeError> {
-        let old = self.change(|word| match () {
-            () if word.closed() => Err(TakeError::Closed),
-            () if word.total() == 0 => Err(TakeError::NoRecords),
-            () if word.spare() > self.reserve => Ok(word.take_spare()),
-            () if word.waiting() == word::MAX => Err(TakeError::Empty),
-            () => Ok(word.begin_wait()),
-        })?;
-        match old.spare() > self.reserve {
-            true => Ok(self.permit(old.take_spare())),
-            false => self.sleep(old.forks(), deadline),
+        self.wait_with(deadline, |sleep| sleep())
+    }
+
+    /// The same. `open` calls what it is given, once, and returns what that returns: the sleep, the one
+    /// part of a wait in which handlers may fork. Who waits masked opens the signals around it.
+    pub fn wait_with(
+        &self,
+        deadline: Option<&Deadline>,
+        mut open: impl FnMut(&mut dyn FnMut() -> Waited) -> Waited,
+    ) -> Result<Permit<'_, N>, TakeError> {
+        loop {
+            let forks = self.forks.get();
+            let old = self.change(|word| match () {
+                () if word.closed() => Err(TakeError::Closed),
+                () if word.spare() > self.reserve => Ok(word.take_spare()),
+                () if word.hopeless(self.reserve) => Err(self.nothing_for_threads()),
+                () if word.waiting() == word::MAX => Err(TakeError::Empty),
+                () => Ok(word.begin_wait()),
+            })?;
+            if old.spare() > self.reserve {
+                return Ok(self.permit(old.take_spare()));
+            }
+            if let Some(done) = self.sleep(forks, deadline, &mut open) {
+                return done;
+            }
         }
     }
 
-    /// Of a thread that is counted as waiting (I3), in the process that `forks` tells from its
-    /// children: a handler that interrupts a wait may fork, and return to it in the child.
-    fn sleep(&self, forks: u64, deadline: Option<&Deadline>) -> Result<Permit<'_, N>, TakeError> {
+    /// Why a wait is hopeless.
+    fn nothing_for_threads(&self) -> TakeError {
+        if usize::from(self.reserve) < Self::CAPACITY {
+            TakeError::NoRecords
+        } else {
+            TakeError::AllReserved
+        }
+    }
+
+    /// Of a thread that is counted as waiting (I3), in the process of so many forks; `None` in a child
+    /// of that one, which knows of nobody who waits: a handler forked during the sleep.
+    fn sleep(
+        &self,
+        forks: u32,
+        deadline: Option<&Deadline>,
+        open: &mut dyn FnMut(&mut dyn FnMut() -> Waited) -> Waited,
+    ) -> Option<Result<Permit<'_, N>, TakeError>> {
         let mut waited = Waited::Woken;
         loop {
             // ORDERING: Acquire: E2 from `ring`: a wake-up that is seen here explains itself below,
             // one that is not ends the sleep. Weakened: extra_list give_wakes_waiter.
             let seen = self.bell.load(Acquire);
             let left = self.change(|word| match () {
-                () if word.forks() != forks => Err(Stay::Child),
                 () if word.granted() > 0 => Ok(word.take_grant()),
                 () if word.closed() || waited == Waited::TimedOut => Ok(word.end_wait()),
-                () => Err(Stay::Asleep),
+                () if word.hopeless(self.reserve) => Ok(word.end_wait()),
+                () => Err(()),
             });
-            match left {
-                Ok(old) => return self.end_wait(old),
-                Err(Stay::Child) => return self.wait(deadline),
-                Err(Stay::Asleep) => {}
+            if let Ok(old) = left {
+                return Some(self.end_wait(old));
             }
-            waited = sys::wait(&self.bell, seen, deadline);
+            waited = open(&mut || sys::wait(&self.bell, seen, deadline));
+            if self.forks.get() != forks {
+                return None;
+            }
         }
     }
 
     fn end_wait(&self, old: Word) -> Result<Permit<'_, N>, TakeError> {
-        let (granted, closed) = (old.granted() > 0, old.closed());
-        let now = if granted { old.take_grant() } else { old.end_wait() };
-        if closed && now.waiting() > 0 {
-            // The next one is to leave too.
-            self.ring();
+        if old.granted() > 0 {
+            let now = old.take_grant();
+            self.send_next_away(now);
+            return Ok(self.permit(now));
         }
-        match (granted, closed) {
-            (true, _) => Ok(self.permit(now)),
-            (false, true) => Err(TakeError::Closed),
-            (false, false) => Err(TakeError::TimedOut),
+        self.send_next_away(old.end_wait());
+        Err(match () {
+            () if old.closed() => TakeError::Closed,
+            () if old.hopeless(self.reserve) => self.nothing_for_threads(),
+            () => TakeError::TimedOut,
+        })
+    }
+
+    /// Whoever waits for nothing is to leave.
+    fn send_next_away(&self, now: Word) {
+        if now.waiting() > 0 && (now.closed() || now.hopeless(self.reserve)) {
+            self.ring();
         }
     }
 
     fn permit(&self, word: Word) -> Permit<'_, N> {
-        Permit { list: self, word }
+        Permit { list: self, word, forks: self.forks.get() }
     }
 
     /// Gives a record back; for its owner, who then no longer is. Async-signal-safe; never blocks.
@@ -249,14 +295,6 @@ impl<const N: usize> ExtraList<N> {
         // ORDERING: Release: E1 to `find`. Weakened: extra_list two_takers_one_spare.
         number.store(held.wrapping_add(1), Release);
         true
-    }
-
-    /// Undoes `free`, for the same owner.
-    fn hold(&self, index: usize) {
-        if let Some(number) = self.numbers.get(index) {
-            // ORDERING: Relaxed: as in `free`.
-            number.store(number.load(Relaxed) | HELD, Relaxed);
-        }
     }
 
     /// Takes the lowest free number that is seen, if any.
@@ -306,7 +344,7 @@ impl<const N: usize> ExtraList<N> {
     }
 
     /// The counts, all of one moment. Async-signal-safe.
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> RecordCounts {
         // ORDERING: Acquire: E3 from `replenish`. Weakened: extra_list created_is_published.
         Word(self.word.load(Acquire)).counts()
     }
@@ -335,6 +373,7 @@ impl<const N: usize> ExtraList<N> {
         }
         // ORDERING: Relaxed: as above.
         self.word.store(word.reset(spare).0, Relaxed);
+        self.forks.add();
         // The system goes on with a wait that the caller interrupted, unless this differs.
         self.bell.fetch_add(1, Relaxed);
     }
@@ -370,6 +409,17 @@ impl<const N: usize> ExtraList<N> {
         self.numbers[index].load(Relaxed) & HELD == 0
     }
 
+    #[cfg(all(test, loom))]
+    pub(crate) fn number_is_free(&self, index: usize) {
+        // ORDERING: Relaxed: of a control, in which nobody uses the number.
+        self.numbers[index].store(0, Relaxed);
+    }
+
+    #[cfg(all(test, loom))]
+    pub(crate) fn forks(&self) -> &ForkCount {
+        &self.forks
+    }
+
     #[cfg(test)]
     pub(crate) fn word(&self) -> &AtomicU64 {
         &self.word
@@ -379,6 +429,7 @@ impl<const N: usize> ExtraList<N> {
     #[cfg(all(test, loom))]
     pub(crate) fn copied(&self) -> Self {
         let copy = Self::new(self.reserve);
+        copy.forks.set(self.forks.get());
         // ORDERING: Relaxed, but by read-modify-writes: a copy has the newest values.
         copy.word.swap(self.word.fetch_or(0, Relaxed), Relaxed);
         for (theirs, ours) in copy.numbers.iter().zip(&self.numbers) {

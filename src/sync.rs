@@ -44,6 +44,35 @@ pub(crate) use imp::*;
 #[cfg(all(loom, any(test, feature = "loom")))]
 pub use imp::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
+/// How many forks lie between this process and the first: it changes only in a child, while that has
+/// one thread.
+///
+/// The same on both sides, and no step of a model: no thread can be interleaved with a change, and a
+/// handler that forks lands at the operations beside a look at this.
+#[derive(Debug)]
+pub(crate) struct ForkCount(core::sync::atomic::AtomicU32);
+
+impl ForkCount {
+    pub(crate) const fn new() -> Self {
+        Self(core::sync::atomic::AtomicU32::new(0))
+    }
+    #[inline]
+    pub(crate) fn get(&self) -> u32 {
+        // Keeps the compiler from remembering it across what a handler may interrupt.
+        core::sync::atomic::compiler_fence(Ordering::AcqRel);
+        self.0.load(Ordering::Relaxed)
+    }
+    /// In the child, by its only thread.
+    pub(crate) fn add(&self) {
+        self.0.store(self.get().wrapping_add(1), Ordering::Relaxed);
+    }
+    /// What a copy of the memory has of it.
+    #[cfg(all(test, loom))]
+    pub(crate) fn set(&self, count: u32) {
+        self.0.store(count, Ordering::Relaxed);
+    }
+}
+
 #[cfg(not(all(loom, any(test, feature = "loom"))))]
 mod imp {
     pub(crate) use core::sync::atomic::{

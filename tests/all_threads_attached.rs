@@ -15,7 +15,7 @@ use std::sync::{Condvar, Mutex};
 
 use common::*;
 use portcullis::all_threads::{Answer, Call, Errno, Report, Seat, Seats, registered};
-use portcullis::attach::{Binding, Runtime, System, Threads};
+use portcullis::attach::{Binding, Runtime, SystemHost, Threads};
 use portcullis::note::{Note, Park};
 
 /// What the runtime keeps for each thread.
@@ -35,7 +35,7 @@ impl Runtime for Own {
 }
 
 portcullis::thread_slot!(Slot);
-static THREADS: Threads<Own, System<Slot>, 16> = Threads::new(Own, System::new(), 2);
+static THREADS: Threads<Own, SystemHost<Slot>, 16> = Threads::new(Own, SystemHost::new(), 2);
 
 /// The threads that are attached.
 struct Attached;
@@ -48,7 +48,7 @@ impl Seats for Attached {
 
 const CROWD: u32 = 8;
 static JOINED: AtomicU32 = AtomicU32::new(0);
-/// How many have run just what was called while they were there.
+/// AttachKind many have run just what was called while they were there.
 static RIGHT: AtomicU32 = AtomicU32::new(0);
 static OVER: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
 

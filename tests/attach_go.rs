@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize
 
 use common::*;
 use foreign::*;
-use portcullis::attach::{Binding, How, ThreadState};
+use portcullis::attach::{AttachKind, Binding, ThreadState};
 
 fn seen(state: usize) -> u64 {
     HANDLED[state].load(Relaxed)
@@ -53,7 +53,7 @@ fn needm_deadlock() {
 /// Which record each call had.
 static STAYS: Mutex<Vec<(usize, u32)>> = Mutex::new(Vec::new());
 
-fn note(binding: Binding) -> How {
+fn note(binding: Binding) -> AttachKind {
     let token = attach(binding);
     visit(&token);
     STAYS.lock().unwrap().push((token.index(), token.generation()));
@@ -61,11 +61,11 @@ fn note(binding: Binding) -> How {
 }
 
 extern "C" fn note_unbound(_: *mut c_void) -> c_long {
-    c_long::from(note(Binding::Unbound) == How::Attached)
+    c_long::from(note(Binding::Unbound) == AttachKind::Attached)
 }
 
 extern "C" fn note_bound(_: *mut c_void) -> c_long {
-    c_long::from(note(Binding::Bound) == How::Attached)
+    c_long::from(note(Binding::Bound) == AttachKind::Attached)
 }
 
 /// TestEnsureDropM: threads that come one after another have the same record.
@@ -97,7 +97,7 @@ extern "C" fn keep_bound(_: *mut c_void) -> c_long {
     visit(&token);
     let stay = (token.index(), token.generation());
     let before = OWN.replace(Some(stay));
-    assert_eq!(token.how() == How::Attached, before.is_none());
+    assert_eq!(token.how() == AttachKind::Attached, before.is_none());
     assert_eq!(before.unwrap_or(stay), stay);
     drop(token);
     assert_eq!(THREADS.state(), ThreadState::External);
@@ -283,7 +283,7 @@ fn callback_in_another_thread() {
     });
 }
 
-/// How the thread that is cancelled has its record.
+/// AttachKind the thread that is cancelled has its record.
 extern "C" fn enter(how: *mut c_void) -> c_long {
     match how.addr() {
         0 => drop(attach(Binding::Bound)),
@@ -315,11 +315,12 @@ fn cancelled_while_attached() {
                 }
             }
         }
-        assert_eq!(THREADS.misuse(), (0, forgotten));
+        assert_eq!(THREADS.misuse().abandoned, forgotten);
+        assert_eq!(THREADS.misuse().misordered, 0);
     });
 }
 
-/// How many threads came to `setgid_and_end`.
+/// AttachKind many threads came to `setgid_and_end`.
 static CAME: AtomicU32 = AtomicU32::new(0);
 
 extern "C" fn setgid_and_end(_: *mut c_void) -> c_long {

@@ -16,8 +16,10 @@ use std::time::{Duration, Instant};
 
 use common::*;
 use foreign::*;
-use portcullis::attach::{AttachError, Binding, DetachError, How, Runtime, System, ThreadState};
-use portcullis::attach::{RawAttached, Threads};
+use portcullis::attach::{AsyncSignalSafe, Misuse, RawAttached, Threads};
+use portcullis::attach::{
+    AttachError, AttachKind, Binding, DetachError, Runtime, SystemHost, ThreadState,
+};
 use portcullis::note::Deadline;
 
 fn until(done: impl Fn() -> bool) {
@@ -49,8 +51,11 @@ impl Runtime for Few {
     }
 }
 
+// SAFETY: a load and an addition; `attach` refuses before it does anything that a handler must not.
+unsafe impl AsyncSignalSafe for Few {}
+
 portcullis::thread_slot!(FewSlot);
-static FEW: Threads<Few, System<FewSlot>, 16> = Threads::new(Few, System::new(), 2);
+static FEW: Threads<Few, SystemHost<FewSlot>, 16> = Threads::new(Few, SystemHost::new(), 2);
 
 static ATTACHED: AtomicUsize = AtomicUsize::new(0);
 static FULL: AtomicUsize = AtomicUsize::new(0);
@@ -62,7 +67,7 @@ extern "C" fn take_and_hold(_: c_int) {
         Err(AttachError::Full) => FULL.fetch_add(1, AcqRel),
         Err(_) => return,
         Ok(token) => {
-            ATTACHED.fetch_add(usize::from(token.how() == How::Attached), AcqRel);
+            ATTACHED.fetch_add(usize::from(token.how() == AttachKind::Attached), AcqRel);
             until(|| LEAVE.load(Acquire));
             0
         }
@@ -135,7 +140,7 @@ extern "C" fn attach_at_exit() {
     visit(&attach(Binding::Bound));
     raise_here(libc::SIGUSR1);
     let in_use = THREADS.counts().in_use;
-    exit(if (in_use, THREADS.misuse()) == (1, (0, 0)) { 7 } else { 8 })
+    exit(if (in_use, THREADS.misuse()) == (1, Misuse::default()) { 7 } else { 8 })
 }
 
 extern "C" fn attach_at_unload(_: *mut c_void) -> c_long {
@@ -222,14 +227,16 @@ fn tokens_in_the_child_of_a_fork() {
             assert_eq!((THREADS.state(), THREADS.counts().in_use), (ThreadState::Inside, 1));
             visit(&inner);
             raise_here(libc::SIGUSR1);
-            let raw = inner.into_raw();
+            let bits = inner.into_raw().into_bits();
+            // SAFETY: of these two the second finds nothing to give up.
+            let [raw, twice] = [0; 2].map(|_| unsafe { RawAttached::from_bits(bits) });
             detach_raw(raw);
-            assert!(matches!(THREADS.detach_raw(raw), Err(DetachError::NotAttached)));
+            assert!(matches!(THREADS.detach_raw(twice), Err(DetachError::NotAttached(_))));
             assert_eq!(THREADS.state(), ThreadState::External);
             raise_here(libc::SIGUSR1);
             drop(external);
             assert_eq!((THREADS.state(), THREADS.counts().in_use), (ThreadState::Inside, 1));
-            i32::from(handled() != 2 || THREADS.misuse() != (0, 0))
+            i32::from(handled() != 2 || THREADS.misuse() != Misuse::default())
         });
         assert_eq!(wait_for(child), Ended::Exited(0));
     });
@@ -272,23 +279,26 @@ fn tokens_forgotten_mixed_up_and_stolen() {
     isolated("tokens_forgotten_mixed_up_and_stolen", || {
         begin(8);
         thread::spawn(|| std::mem::forget(attach(Binding::Unbound))).join().unwrap();
-        assert_eq!((THREADS.counts().in_use, THREADS.misuse()), (0, (0, 1)));
+        assert_eq!((THREADS.counts().in_use, THREADS.misuse().abandoned), (0, 1));
 
         let (outer, inner) = (attach(Binding::Unbound), attach(Binding::Unbound));
         drop(outer);
         raise_here(libc::SIGUSR1);
         visit(&inner);
         drop(inner);
-        assert_eq!((THREADS.counts().in_use, THREADS.misuse().0 > 0), (0, true));
+        assert_eq!((THREADS.counts().in_use, THREADS.misuse().misordered > 0), (0, true));
 
         let raw: RawAttached = attach(Binding::Unbound).into_raw();
-        let steal = move || {
-            let not_there = THREADS.detach_raw(raw).is_err();
-            let _own = attach(Binding::Unbound);
-            not_there && THREADS.detach_raw(raw).is_err()
+        let refused = |raw| match THREADS.detach_raw(raw) {
+            Err(DetachError::NotAttached(raw)) => raw,
+            other => panic!("another thread's: {other:?}"),
         };
-        assert!(thread::spawn(steal).join().unwrap(), "another thread's");
-        detach_raw(raw);
+        let steal = move || {
+            let raw = refused(raw);
+            let _own = attach(Binding::Unbound);
+            refused(raw)
+        };
+        detach_raw(thread::spawn(steal).join().unwrap());
         assert_eq!(THREADS.counts().in_use, 0);
     });
 }
@@ -319,7 +329,7 @@ fn a_handler_that_jumps() {
         }
         for at in 1..=10 {
             assert_eq!(Plan::new(1, 1, watched).run(), 1);
-            assert_eq!((THREADS.counts().in_use, THREADS.misuse()), (0, (0, at)));
+            assert_eq!((THREADS.counts().in_use, THREADS.misuse().abandoned), (0, at));
         }
         assert_eq!((HANDLED[0].load(Relaxed), handled()), (0, 100));
     });
@@ -362,7 +372,7 @@ fn no_memory_for_stacks() {
         let refused = FEW.create();
         let none = FEW.attach(Binding::Unbound).map(drop);
         limit(libc::RLIM_INFINITY);
-        assert_eq!(refused.map_err(|errno| errno.0), Err(libc::ENOMEM));
+        assert_eq!(refused, Err(CreateError::System(Errno(libc::ENOMEM))));
         assert_eq!(none, Err(AttachError::NoRecords));
         FEW.create().unwrap();
         drop(FEW.attach(Binding::Unbound).unwrap());

@@ -15,7 +15,7 @@ use std::thread;
 
 use common::*;
 use foreign::*;
-use portcullis::attach::{AttachError, Binding, How, ThreadState};
+use portcullis::attach::{AttachError, AttachKind, Binding, Misuse, ThreadState};
 use portcullis::note::Deadline;
 
 fn until(done: impl Fn() -> bool) {
@@ -96,7 +96,7 @@ fn use_inherited(held: usize) -> i32 {
     if (Plan { argument, ..Plan::new(ordinary as c_int, 1, meet) }).run() != ordinary as c_long {
         return 4;
     }
-    i32::from(THREADS.counts().in_use != held || THREADS.misuse() != (0, 0))
+    i32::from(THREADS.counts().in_use != held || THREADS.misuse() != Misuse::default())
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn a_fork_in_a_handler_that_interrupts_a_wait() {
                     WAITS.store(unsafe { libc::pthread_self() } as usize, Release);
                     let token = attach(Binding::Unbound);
                     visit(&token);
-                    assert_eq!((token.how(), THREADS.counts().in_use), (How::Attached, 1));
+                    assert_eq!((token.how(), THREADS.counts().in_use), (AttachKind::Attached, 1));
                     drop(token);
                     if IN_CHILD.load(Relaxed) {
                         end_child();

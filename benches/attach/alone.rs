@@ -7,7 +7,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-use portcullis::attach::{Binding, Runtime, System, Threads};
+use portcullis::attach::{AsyncSignalSafe, Binding, Runtime, SystemHost, Threads};
 use portcullis::thread_slot;
 
 use crate::{by_hand, stats};
@@ -24,10 +24,14 @@ impl Runtime for Toy {
     }
 }
 
+// SAFETY: stores.
+unsafe impl AsyncSignalSafe for Toy {}
+
 thread_slot!(pub(crate) Unbound);
 thread_slot!(pub(crate) Bound);
-pub(crate) static THREADS: Threads<Toy, System<Unbound>, 64> = Threads::new(Toy, System::new(), 2);
-static BOUND: Threads<Toy, System<Bound>, 64> = Threads::new(Toy, System::new(), 2);
+pub(crate) static THREADS: Threads<Toy, SystemHost<Unbound>, 64> =
+    Threads::new(Toy, SystemHost::new(), 2);
+static BOUND: Threads<Toy, SystemHost<Bound>, 64> = Threads::new(Toy, SystemHost::new(), 2);
 
 thread_local! {
     static LOCAL: Cell<u64> = const { Cell::new(0) };
@@ -134,7 +138,7 @@ pub(crate) fn table(rounds: usize) -> Vec<Vec<String>> {
 
 /// A record's share, without the runtime's own data.
 pub(crate) fn memory() -> Vec<String> {
-    type Of<const N: usize> = Threads<Toy, System<Unbound>, N>;
+    type Of<const N: usize> = Threads<Toy, SystemHost<Unbound>, N>;
     let bytes = (size_of::<Of<128>>() - size_of::<Of<64>>()) / 64 - size_of::<AtomicU64>();
     vec!["bytes a record, without its stack".into(), "256".into(), bytes.to_string()]
 }

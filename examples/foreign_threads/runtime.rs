@@ -5,7 +5,9 @@ use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use portcullis::attach::{AttachError, Attached, Binding, How, Runtime, System, Threads};
+use portcullis::attach::{
+    AsyncSignalSafe, AttachError, AttachKind, Attached, Binding, Runtime, SystemHost, Threads,
+};
 use portcullis::thread_slot;
 
 use crate::c::{Callback, foreign};
@@ -36,8 +38,12 @@ impl Runtime for Toy {
     }
 }
 
+// SAFETY: stores.
+unsafe impl AsyncSignalSafe for Toy {}
+
 thread_slot!(Slot);
-static THREADS: Threads<Toy, System<Slot>, 64> = Threads::new(Toy, System::new(), RESERVE as u16);
+static THREADS: Threads<Toy, SystemHost<Slot>, 64> =
+    Threads::new(Toy, SystemHost::new(), RESERVE as u16);
 
 /// What happened, in one phase.
 #[derive(Default)]
@@ -67,7 +73,7 @@ fn add(counter: &AtomicU64) {
     counter.fetch_add(1, Relaxed);
 }
 
-type Token = Attached<Toy, System<Slot>, 64>;
+type Token = Attached<Toy, SystemHost<Slot>, 64>;
 
 /// Attaches, and counts whether there was a wait.
 fn attach(binding: Binding) -> Option<Token> {
@@ -79,7 +85,7 @@ fn attach(binding: Binding) -> Option<Token> {
         other => other,
     };
     match &token {
-        Ok(token) if token.how() == How::Nested => add(&ACCOUNT.nested),
+        Ok(token) if token.how() == AttachKind::Nested => add(&ACCOUNT.nested),
         Ok(_) => add(&ACCOUNT.attached),
         Err(_) => add(&ACCOUNT.failures),
     }
@@ -90,7 +96,7 @@ fn attach(binding: Binding) -> Option<Token> {
 fn allocate(token: &Token) {
     let allocated = &token.record().allocated;
     let before = allocated.load(Relaxed);
-    if token.how() == How::Attached && before != 0 {
+    if token.how() == AttachKind::Attached && before != 0 {
         add(&ACCOUNT.failures); // Carried over from another thread.
     }
     allocated.store(before + 1, Relaxed);
@@ -125,7 +131,7 @@ pub(crate) fn call_in_handler() {
     let Ok(token) = THREADS.attach_in_handler() else {
         return add(&ACCOUNT.failures);
     };
-    if token.how() == How::Attached {
+    if token.how() == AttachKind::Attached {
         add(&ACCOUNT.attached_in_handlers);
         allocate(&token);
     }
@@ -183,7 +189,8 @@ pub(crate) fn run() -> i32 {
         + phase("64 threads for 10 records", 64, 10_000, call);
     let signals = rain.stop();
     let leaked = leaked();
-    let (misordered, abandoned) = THREADS.misuse();
+    let misuse = THREADS.misuse();
+    let (misordered, abandoned) = (misuse.misordered, misuse.abandoned);
     println!();
     println!("{signals} signals sent; {} records made, {leaked} leaked", THREADS.counts().total);
     println!("failures: {failures}, tokens out of order: {misordered}, abandoned: {abandoned}");

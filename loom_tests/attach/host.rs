@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use super::super::support::Payload;
-use crate::attach::{Attached, Binding, Callback, Host, How, Runtime, Slot, ThreadState, Threads};
-use crate::extra_list::Counts;
+use crate::attach::host::{Callback, Host, Slot};
+use crate::attach::{
+    AsyncSignalSafe, AttachKind, Attached, Binding, Misuse, Runtime, ThreadState, Threads,
+};
+use crate::extra_list::RecordCounts;
 use crate::model::{Handler, How as Change, Kernel, SigSet, Signal, thread, violation};
 use crate::note::{Note, Park};
 use crate::sync::AtomicU32;
@@ -44,20 +47,23 @@ unsafe impl Host for Simulated {
     type Stack = usize;
     type Saved = Saved;
 
-    fn slot(&self) -> &Slot {
-        &self.slots[thread::current().number() % MOST]
+    fn slot(&self) -> *const Slot {
+        &raw const self.slots[thread::current().number() % MOST]
     }
-    fn block(&self) -> SigSet {
+    unsafe fn claim(&self, _: *const ()) -> bool {
+        true
+    }
+    unsafe fn block(&self) -> SigSet {
         self.kernel.sigmask(Change::Block, SigSet::ALL.minus(self.stay_open))
     }
-    fn restore(&self, mask: SigSet) {
+    unsafe fn restore(&self, mask: SigSet) {
         self.kernel.sigmask(Change::Set, mask);
     }
-    fn make_stack(&self) -> Result<usize, Errno> {
+    unsafe fn make_stack(&self) -> Result<usize, Errno> {
         Ok(OWN + self.stacks.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
     }
-    fn free_stack(&self, _: usize) {}
-    fn enter_stack(&self, own: &usize) -> Saved {
+    unsafe fn free_stack(&self, _: usize) {}
+    unsafe fn enter_stack(&self, own: &usize) -> Saved {
         match self.kernel.sigaltstack(Some(*own)) {
             Err(()) => Saved::Adopted,
             Ok(Some(LARGE)) => {
@@ -67,7 +73,7 @@ unsafe impl Host for Simulated {
             Ok(old) => Saved::Replaced(old),
         }
     }
-    fn leave_stack(&self, own: &usize, saved: Saved) {
+    unsafe fn leave_stack(&self, own: &usize, saved: Saved) {
         let Saved::Replaced(old) = saved else { return };
         match self.kernel.sigaltstack(old) {
             Ok(now) if now == Some(*own) => {}
@@ -75,12 +81,12 @@ unsafe impl Host for Simulated {
             Err(()) => violation("detached on the record's own stack"),
         }
     }
-    fn arm(&'static self, exit: Callback) -> Result<(), Errno> {
+    unsafe fn arm(&'static self, exit: Callback) -> Result<(), Errno> {
         // SAFETY: on the thread that asks, at its end.
         self.kernel.at_thread_exit(move || unsafe { exit.run() });
         Ok(())
     }
-    fn at_fork(&'static self, _: Callback) {}
+    unsafe fn at_fork(&'static self, _: Callback) {}
 }
 
 /// What the toy runtime keeps for each thread.
@@ -104,6 +110,9 @@ impl Runtime for Toy {
         kept.data.set(0);
     }
 }
+
+// SAFETY: a store.
+unsafe impl AsyncSignalSafe for Toy {}
 
 pub(crate) type Lot = Threads<Toy, Simulated, 4>;
 pub(crate) type Token = Attached<Toy, Simulated, 4>;
@@ -134,7 +143,7 @@ impl Shared {
     /// A first attach must find a clean record; leaves it dirty.
     #[track_caller]
     pub(crate) fn use_fresh(&self, token: &Token) {
-        assert_eq!(token.how(), How::Attached);
+        assert_eq!(token.how(), AttachKind::Attached);
         let kept = token.record();
         assert_eq!(kept.data.get(), 0, "carried over from the last owner");
         kept.data.set(7);
@@ -162,7 +171,7 @@ impl Shared {
         match self.lot().attach_in_handler() {
             Ok(token) => {
                 let nested = matches!(state, ThreadState::Inside | ThreadState::External);
-                assert_eq!(token.how() == How::Nested, nested);
+                assert_eq!(token.how() == AttachKind::Nested, nested);
                 assert_eq!(token.was_inside(), state == ThreadState::Inside);
                 if nested { token.record().nested.set(1) } else { self.use_fresh(&token) }
             }
@@ -180,8 +189,8 @@ impl Shared {
     pub(crate) fn assert_all_spare(&self) {
         let counts = self.lot().counts();
         let total = counts.total;
-        assert_eq!(counts, Counts { total, spare: total, in_use: 0, waiting: 0 });
-        assert_eq!(self.lot().misuse(), (0, 0));
+        assert_eq!(counts, RecordCounts { total, spare: total, in_use: 0, waiting: 0 });
+        assert_eq!(self.lot().misuse(), Misuse::default());
     }
 }
 

@@ -1,8 +1,15 @@
-//! What the protocol needs of the system, as a trait, and the one word that each thread holds.
+//! For implementers of a system: what the protocol needs of it, and the one word that each thread
+//! holds. Who attaches threads needs [`SystemHost`](super::SystemHost), which implements it, and
+//! nothing here.
+//!
+//! A stranger who has a host in hand cannot do harm with it: what touches a thread or a stack is
+//! `unsafe`, and called by [`Threads`](super::Threads) alone.
 
 use core::fmt;
 
-use crate::sync::{AtomicU32, model_const_fn};
+#[cfg(all(feature = "std", not(all(loom, any(test, feature = "loom")))))]
+pub use super::system::{HostStack, Local, Mask, OwnStack};
+use crate::sync::{AtomicU32, AtomicUsize, Ordering::Relaxed, model_const_fn};
 use crate::sys::Errno;
 
 /// The calling thread's own word; for each pair of a thread and a [`Threads`](super::Threads) there
@@ -26,7 +33,47 @@ impl Slot {
     }
 }
 
+#[cfg(all(test, not(loom)))]
+impl Slot {
+    pub(crate) fn tokens(&self) -> u32 {
+        self.word.load(Relaxed) / super::DEPTH
+    }
+    pub(crate) fn looks_held(&self) {
+        self.word.store(super::HELD, Relaxed);
+    }
+}
+
 impl Default for Slot {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Whose slots those of one type are: the first [`Threads`](super::Threads)' that is used with them.
+#[derive(Debug)]
+pub struct SlotOwner(AtomicUsize);
+
+impl SlotOwner {
+    model_const_fn! {
+        /// Nobody's yet.
+        pub const fn new() -> Self {
+            Self(AtomicUsize::new(0))
+        }
+    }
+
+    /// Whether they are this one's, now or since before. Async-signal-safe.
+    #[must_use]
+    pub fn claim(&self, threads: *const ()) -> bool {
+        let own = threads.addr();
+        // ORDERING: Relaxed, both: one word that passes nothing on.
+        match self.0.compare_exchange(0, own, Relaxed, Relaxed) {
+            Ok(_) => true,
+            Err(owner) => owner == own,
+        }
+    }
+}
+
+impl Default for SlotOwner {
     fn default() -> Self {
         Self::new()
     }
@@ -48,7 +95,7 @@ impl Callback {
     ///
     /// Where [`Host::arm`] or [`Host::at_fork`] promised it.
     pub unsafe fn run(self) {
-        // SAFETY: `threads` is what `call` expects, by construction; it lives for ever.
+        // SAFETY: `threads` is what `call` expects: `Threads::callback` made the two; it lives for ever.
         unsafe { (self.call)(self.threads) }
     }
 }
@@ -67,15 +114,16 @@ impl fmt::Debug for Callback {
 /// What attaching needs of the system: the calling thread's word, its signal mask, its alternate
 /// stack, its end.
 ///
-/// [`System`](super::System) is the one of this crate. Everything but [`arm`](Self::arm),
-/// [`make_stack`](Self::make_stack) and [`free_stack`](Self::free_stack) is async-signal-safe and
-/// keeps errno.
+/// Everything but [`arm`](Self::arm), [`make_stack`](Self::make_stack),
+/// [`free_stack`](Self::free_stack) and [`at_fork`](Self::at_fork) is async-signal-safe and keeps
+/// errno.
 ///
 /// # Safety
 ///
 /// `slot` returns the same slot for as long as the calling thread lives, to no other thread, blank
-/// at first. `block` and `restore` change the calling thread's mask alone. A stack made here is
-/// not in use by the system once `leave_stack` returned.
+/// at first; it is valid as long. `claim` is true for one `Threads` alone of all that are given the
+/// same slots, in whatever hosts. `block` and `restore` change the calling thread's mask alone. A stack
+/// made here is not in use by the system once `leave_stack` returned.
 pub unsafe trait Host {
     /// A mask as it was, kept on the stack of the thread whose it is.
     type Mask;
@@ -84,36 +132,89 @@ pub unsafe trait Host {
     /// What `enter_stack` found, for `leave_stack`.
     type Saved;
 
-    /// The calling thread's slot.
-    fn slot(&self) -> &Slot;
+    /// The calling thread's slot: valid while that thread lives, and for no other.
+    fn slot(&self) -> *const Slot;
+
+    /// The `Threads` that this host was given to is used for the first time, and has these slots from
+    /// now on, unless another has them. Async-signal-safe.
+    ///
+    /// # Safety
+    ///
+    /// Called by that `Threads`, with its own address, and it lives for ever.
+    unsafe fn claim(&self, threads: *const ()) -> bool;
 
     /// Masks every signal but those that the C library keeps for itself (it waits for every thread
     /// to answer some of them: golang/go#42494); returns the mask as it was.
-    fn block(&self) -> Self::Mask;
+    ///
+    /// # Safety
+    ///
+    /// The mask is put back by `restore` on the same thread, in the reverse order of several.
+    unsafe fn block(&self) -> Self::Mask;
 
     /// Puts the mask back.
-    fn restore(&self, mask: Self::Mask);
+    ///
+    /// # Safety
+    ///
+    /// What `block` returned on this thread.
+    unsafe fn restore(&self, mask: Self::Mask);
 
     /// Makes an alternate stack, large enough for a handler of this system with room to spare, and
-    /// a guard page below it. Never called in a handler.
-    fn make_stack(&self) -> Result<Self::Stack, Errno>;
+    /// a guard page below it.
+    ///
+    /// # Safety
+    ///
+    /// Not in a handler.
+    unsafe fn make_stack(&self) -> Result<Self::Stack, Errno>;
 
-    /// Gives back what `make_stack` made. Never called in a handler.
-    fn free_stack(&self, stack: Self::Stack);
+    /// Gives back what `make_stack` made.
+    ///
+    /// # Safety
+    ///
+    /// Not in a handler. No thread has it from `enter_stack`, or each that had it has left it.
+    unsafe fn free_stack(&self, stack: Self::Stack);
 
     /// Sees to it that the calling thread has an alternate stack: keeps the one it has if that is
     /// large enough, or if the caller runs on it, else registers `own`.
-    fn enter_stack(&self, own: &Self::Stack) -> Self::Saved;
+    ///
+    /// # Safety
+    ///
+    /// `own` is the calling thread's alone until `leave_stack`, and stays where it is; signals are
+    /// masked.
+    unsafe fn enter_stack(&self, own: &Self::Stack) -> Self::Saved;
 
     /// Puts back what `enter_stack` replaced, unless somebody has replaced `own` since: that is
     /// left alone.
-    fn leave_stack(&self, own: &Self::Stack, saved: Self::Saved);
+    ///
+    /// # Safety
+    ///
+    /// `saved` is what `enter_stack` returned for `own` on this thread; signals are masked.
+    unsafe fn leave_stack(&self, own: &Self::Stack, saved: Self::Saved);
 
     /// Has `exit` run when the calling thread ends. Called once a thread and again if it attaches
-    /// after `exit` ran. Never called in a handler.
-    fn arm(&'static self, exit: Callback) -> Result<(), Errno>;
+    /// after `exit` ran.
+    ///
+    /// # Safety
+    ///
+    /// Not in a handler. The callback is always the same, of the one `Threads` that claimed the slots.
+    unsafe fn arm(&'static self, exit: Callback) -> Result<(), Errno>;
+
+    /// The same in a handler; false, and nothing was done, where the system does not let a handler.
+    /// Async-signal-safe.
+    ///
+    /// # Safety
+    ///
+    /// As for `arm`.
+    unsafe fn arm_in_handler(&'static self, exit: Callback) -> bool {
+        _ = exit;
+        false
+    }
 
     /// Has `child` called in the child of each fork of the C library, with all signals as they
-    /// were. Called once, before the first record is made.
-    fn at_fork(&'static self, child: Callback);
+    /// were; whatever else is done at the first use in ordinary code. Called before each making of
+    /// records, and then does nothing.
+    ///
+    /// # Safety
+    ///
+    /// As for `arm`.
+    unsafe fn at_fork(&'static self, child: Callback);
 }

@@ -3,7 +3,8 @@
 use core::fmt;
 use core::marker::PhantomData;
 
-use super::{Callback, Host, Slot};
+use super::host::{Callback, Host, Slot, SlotOwner};
+use crate::sync::{AtomicBool, Ordering::Relaxed};
 use crate::sys::{AllBlocked, Altstack, Entered, Errno, InChild, ThreadEnd};
 
 /// Where the calling thread's [`Slot`] is.
@@ -26,14 +27,18 @@ use crate::sys::{AllBlocked, Altstack, Entered, Errno, InChild, ThreadEnd};
 /// # Safety
 ///
 /// `slot` returns a blank slot of the calling thread, always the same until the thread ends, to no
-/// other thread. It is async-signal-safe. One `Threads` at most uses the type.
+/// other thread; `owner` always the same, which is no other type's. Both are async-signal-safe.
 pub unsafe trait Local {
     /// The calling thread's slot. Valid while the thread lives.
     fn slot() -> *const Slot;
+    /// Whose the slots of this type are.
+    fn owner() -> &'static SlotOwner;
 }
 
-/// Declares a type that is the thread-local half of a [`System`](crate::attach::System): for one
-/// [`Threads`](crate::attach::Threads), which it tells from others.
+/// Declares a type that is the thread-local half of a [`SystemHost`](crate::attach::SystemHost): for
+/// one [`Threads`](crate::attach::Threads), which it tells from others. A second one made with the same
+/// type refuses whatever is asked of it
+/// ([`AttachError::SlotsTaken`](crate::attach::AttachError::SlotsTaken)).
 ///
 /// ```
 /// portcullis::thread_slot!(pub MySlot);
@@ -46,14 +51,21 @@ macro_rules! thread_slot {
         $vis struct $name;
 
         // SAFETY: a thread-local without initialiser and destructor: memory of the thread from its
-        // first instruction to its last.
-        unsafe impl $crate::attach::Local for $name {
+        // first instruction to its last; and a static of this type alone.
+        unsafe impl $crate::attach::host::Local for $name {
             #[inline]
-            fn slot() -> *const $crate::attach::Slot {
+            fn slot() -> *const $crate::attach::host::Slot {
                 ::std::thread_local! {
-                    static SLOT: $crate::attach::Slot = const { $crate::attach::Slot::new() };
+                    static SLOT: $crate::attach::host::Slot =
+                        const { $crate::attach::host::Slot::new() };
                 }
                 SLOT.with(::core::ptr::from_ref)
+            }
+            #[inline]
+            fn owner() -> &'static $crate::attach::host::SlotOwner {
+                static OWNER: $crate::attach::host::SlotOwner =
+                    $crate::attach::host::SlotOwner::new();
+                &OWNER
             }
         }
     };
@@ -66,42 +78,52 @@ macro_rules! thread_slot {
 /// | Unix | pthread_sigmask, all but the C library's own | sigaltstack; the host's is kept if it is large enough (never on NetBSD) | destructor of a pthread key |
 /// | Windows | none: handlers run in threads of their own | none | fibre-local storage callback |
 /// | others | none | none | not told: what is bound stays in use |
-pub struct System<L> {
+pub struct SystemHost<L> {
     end: ThreadEnd,
     in_child: InChild,
+    /// The system was told about forks.
+    watched: AtomicBool,
     local: PhantomData<fn() -> L>,
 }
 
-impl<L: Local> System<L> {
+impl<L: Local> SystemHost<L> {
     /// For one `Threads`.
     #[must_use]
     pub const fn new() -> Self {
-        Self { end: ThreadEnd::new(), in_child: InChild::new(), local: PhantomData }
+        Self {
+            end: ThreadEnd::new(),
+            in_child: InChild::new(),
+            watched: AtomicBool::new(false),
+            local: PhantomData,
+        }
     }
 }
 
-impl<L: Local> Default for System<L> {
+impl<L: Local> Default for SystemHost<L> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<L> fmt::Debug for System<L> {
+impl<L> fmt::Debug for SystemHost<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("System").finish_non_exhaustive()
+        f.debug_struct("SystemHost").finish_non_exhaustive()
     }
 }
 
 /// The mask that a thread had. Of no other use than [`Host::restore`].
 #[derive(Debug)]
-pub struct Mask(AllBlocked);
+pub struct Mask(AllBlocked, OwnThread);
 
 /// A record's own stack.
 #[derive(Debug)]
-pub struct OwnStack(Altstack);
+pub struct OwnStack(Altstack, OwnThread);
 
 /// The stack that a thread had. Of no other use than [`Host::leave_stack`].
-pub struct HostStack(Entered);
+pub struct HostStack(Entered, OwnThread);
+
+/// Neither `Send` nor `Sync`: what is of one thread is passed on by the protocol alone.
+type OwnThread = PhantomData<*const ()>;
 
 impl fmt::Debug for HostStack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -109,52 +131,57 @@ impl fmt::Debug for HostStack {
     }
 }
 
-// SAFETY: the slot is `L`'s, which promises it; masks and stacks are changed for the calling thread
-// only.
-unsafe impl<L: Local> Host for System<L> {
+// SAFETY: the slot is `L`'s, which promises it, and so is the owner that `claim` asks; masks and stacks
+// are changed for the calling thread only.
+unsafe impl<L: Local> Host for SystemHost<L> {
     type Mask = Mask;
     type Stack = OwnStack;
     type Saved = HostStack;
 
     #[inline]
-    fn slot(&self) -> &Slot {
-        // SAFETY: valid while the thread lives, and the reference stays on it (`Slot` is not
-        // handed out by this crate).
-        unsafe { &*L::slot() }
+    fn slot(&self) -> *const Slot {
+        L::slot()
     }
 
-    fn block(&self) -> Mask {
-        Mask(AllBlocked::new())
+    unsafe fn claim(&self, threads: *const ()) -> bool {
+        L::owner().claim(threads)
     }
 
-    fn restore(&self, mask: Mask) {
+    unsafe fn block(&self) -> Mask {
+        Mask(AllBlocked::new(), PhantomData)
+    }
+
+    unsafe fn restore(&self, mask: Mask) {
         // Its drop puts the mask back.
         drop(mask.0);
     }
 
-    fn make_stack(&self) -> Result<OwnStack, Errno> {
-        Altstack::new().map(OwnStack)
+    unsafe fn make_stack(&self) -> Result<OwnStack, Errno> {
+        Altstack::new().map(|stack| OwnStack(stack, PhantomData))
     }
 
-    fn free_stack(&self, stack: OwnStack) {
+    unsafe fn free_stack(&self, stack: OwnStack) {
         stack.0.free();
     }
 
-    fn enter_stack(&self, own: &OwnStack) -> HostStack {
-        HostStack(own.0.enter())
+    unsafe fn enter_stack(&self, own: &OwnStack) -> HostStack {
+        HostStack(own.0.enter(), PhantomData)
     }
 
-    fn leave_stack(&self, own: &OwnStack, saved: HostStack) {
+    unsafe fn leave_stack(&self, own: &OwnStack, saved: HostStack) {
         own.0.leave(saved.0);
     }
 
-    fn arm(&'static self, exit: Callback) -> Result<(), Errno> {
-        // SAFETY: one `Threads` uses this, so the callback is always the same.
+    unsafe fn arm(&'static self, exit: Callback) -> Result<(), Errno> {
+        // SAFETY: always the same callback, as the caller promises; `self` lives for ever.
         unsafe { self.end.arm(exit.threads, exit.call) }
     }
 
-    fn at_fork(&'static self, child: Callback) {
-        // SAFETY: called once.
-        unsafe { self.in_child.register(child.threads, child.call) };
+    unsafe fn at_fork(&'static self, child: Callback) {
+        // ORDERING: Relaxed: one thread swaps false; the system orders the rest by itself.
+        if !self.watched.load(Relaxed) && !self.watched.swap(true, Relaxed) {
+            // SAFETY: once, by the line above; the two fit together, as `Callback` says.
+            unsafe { self.in_child.register(child.threads, child.call) };
+        }
     }
 }

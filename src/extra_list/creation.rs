@@ -1,9 +1,12 @@
 //! Making more records: asked of the runtime, outside handlers, by one thread at a time.
 
+use core::convert::Infallible;
+
 use super::{ExtraList, Word};
 
 /// What [`ExtraList::replenish`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Replenish {
     /// As many as were wanted; none is a number.
     Created(usize),
@@ -16,8 +19,8 @@ pub enum Replenish {
 /// The one who creates. Takes CREATING away, however `create` ends.
 struct Creating<'a, const N: usize> {
     list: &'a ExtraList<N>,
-    /// Tells the process whose list knows of it.
-    forks: u64,
+    /// Tells the process whose list knows of it from its children.
+    forks: u32,
 }
 
 /// A handler forked, and this is the child: its list knows of nobody who creates.
@@ -30,16 +33,19 @@ impl<const N: usize> ExtraList<N> {
     /// `create` makes what the number names, or refuses; it may block and allocate, and it may
     /// panic: the panic passes through, and what was wanted is wanted still. Not for handlers. A
     /// record that is being made when the process forks is not in the child, which may come to make
-    /// one of the same number: what is there of the first is to be overwritten.
+    /// one of the same number: what is there of the first is to be overwritten. Where handlers may
+    /// fork, it is called with signals masked, and `create` opens them and masks them again, also
+    /// when it panics.
     pub fn replenish(&self, mut create: impl FnMut(usize) -> bool) -> Replenish {
+        let forks = self.forks.get();
         let begun = self.change(|word| match () {
             () if word.creating() => Err(Replenish::Busy),
             () if !self.wants(word) => Err(Replenish::Created(0)),
             () => Ok(word.begin_creating()),
         });
         // No other thread changes the total meanwhile.
-        let (first, forks) = match begun {
-            Ok(old) => (usize::from(old.total()), old.forks()),
+        let first = match begun {
+            Ok(old) => usize::from(old.total()),
             Err(none) => return none,
         };
         let creating = Creating { list: self, forks };
@@ -66,26 +72,27 @@ impl<const N: usize> Creating<'_, N> {
     /// it anew.
     fn publish(&self, index: usize) -> Result<bool, InChild> {
         let list = self.list;
+        if list.forks.get() != self.forks {
+            return Err(InChild);
+        }
         // Held by its creator so far.
         list.free(list.held(index));
-        let put = list.put(|word| match word.end_creating() {
-            _ if word.forks() != self.forks => Err(InChild),
-            made if list.wants(made) => Ok(made.begin_creating()),
+        let Ok(word) = list.put(|word| match word.end_creating() {
+            made if list.wants(made) => Ok::<_, Infallible>(made.begin_creating()),
             made => Ok(made),
         });
-        if put.is_err() {
-            // Nobody in the child has seen it free: `find` prefers those that are counted.
-            list.hold(index);
+        if !word.creating() {
+            list.send_next_away(word);
         }
-        put.map(|word| word.creating())
+        Ok(word.creating())
     }
 }
 
 impl<const N: usize> Drop for Creating<'_, N> {
     fn drop(&mut self) {
-        let _ = self.list.change(|word| match word.forks() == self.forks {
-            true => Ok(word.undo_creating()),
-            false => Err(InChild),
-        });
+        if self.list.forks.get() == self.forks {
+            let Ok(old) = self.list.change(|word| Ok::<_, Infallible>(word.undo_creating()));
+            self.list.send_next_away(old.undo_creating());
+        }
     }
 }

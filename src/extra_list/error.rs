@@ -6,11 +6,14 @@ use super::Ticket;
 
 /// Why no record was had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TakeError {
     /// All are in use, or kept for handlers; or so many threads wait that they cannot be counted.
     Empty,
-    /// None was created yet.
+    /// None was created yet, or for ordinary code none but the reserve.
     NoRecords,
+    /// All that there can be are kept for handlers: ordinary code can have none.
+    AllReserved,
     /// The deadline passed.
     TimedOut,
     /// [`ExtraList::close`](super::ExtraList::close) was called.
@@ -21,7 +24,10 @@ impl fmt::Display for TakeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Empty => "every record is in use: wait, or have more created",
-            Self::NoRecords => "there are no records: create some first",
+            Self::NoRecords => "there are no records to be had: create some first",
+            Self::AllReserved => {
+                "every record that there can be is kept for handlers: reserve fewer, or allow more"
+            }
             Self::TimedOut => "no record was given back in time",
             Self::Closed => "the list was closed",
         })

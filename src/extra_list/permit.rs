@@ -4,7 +4,7 @@ use core::convert::Infallible;
 
 use super::word::Word;
 use super::{ExtraList, Ticket};
-use crate::sync::{Ordering::*, relax};
+use crate::sync::relax;
 
 /// The right to one record, not yet a certain one. Given back if dropped.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub struct Permit<'a, const N: usize> {
     pub(super) list: &'a ExtraList<N>,
     /// The list after it was had.
     pub(super) word: Word,
+    /// Tells the process in which it was had from its children.
+    pub(super) forks: u32,
 }
 
 impl<const N: usize> Permit<'_, N> {
@@ -44,8 +46,7 @@ impl<const N: usize> Permit<'_, N> {
     }
 
     fn is_of_this_process(&self) -> bool {
-        // ORDERING: Relaxed: changed by this thread, in a handler, or not at all.
-        Word(self.list.word.load(Relaxed)).forks() == self.word.forks()
+        self.list.forks.get() == self.forks
     }
 }
 

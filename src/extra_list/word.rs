@@ -11,12 +11,11 @@ const WAITING: u64 = 1 << (2 * BITS);
 const GRANTED: u64 = 1 << (3 * BITS);
 const CREATING: u64 = 1 << (4 * BITS);
 const CLOSED: u64 = 1 << (4 * BITS + 1);
-/// Counts the forks that made this process's list, modulo four.
-const FORKS: u64 = 3 << (4 * BITS + 2);
 
 /// How many records there are and where, all of one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
+#[non_exhaustive]
+pub struct RecordCounts {
     /// All that were created: the sum of `spare` and `in_use`.
     pub total: usize,
     /// Nobody holds these, the reserve among them.
@@ -69,6 +68,11 @@ impl Word {
         Self(self.0 | CLOSED)
     }
 
+    /// Whether no record can ever be given to a thread that waits, unless somebody begins to make more.
+    pub(crate) const fn hopeless(self, reserve: u16) -> bool {
+        self.total() <= reserve && !self.creating()
+    }
+
     /// Whether a record that is put back goes to a thread that waits.
     pub(crate) const fn grants(self, reserve: u16) -> bool {
         self.waiting() > 0 && self.spare() >= reserve && !self.closed()
@@ -109,20 +113,14 @@ impl Word {
         if wanted < room { wanted } else { room }
     }
 
-    /// Tells the list of a child from that of its parent.
-    pub(crate) const fn forks(self) -> u64 {
-        self.0 & FORKS
-    }
-
     /// Of a process with one thread, in which `spare` records are nobody's.
     pub(crate) const fn reset(self, spare: u16) -> Self {
-        let forks = self.0.wrapping_add(FORKS & FORKS.wrapping_neg()) & FORKS;
         let counts = self.made() as u64 * TOTAL + spare as u64 * SPARE;
-        Self(forks | self.0 & CLOSED | counts)
+        Self(self.0 & CLOSED | counts)
     }
 
-    pub(crate) fn counts(self) -> Counts {
+    pub(crate) fn counts(self) -> RecordCounts {
         let (total, spare) = (self.made().into(), self.spare().into());
-        Counts { total, spare, in_use: total - spare, waiting: self.waiting().into() }
+        RecordCounts { total, spare, in_use: total - spare, waiting: self.waiting().into() }
     }
 }

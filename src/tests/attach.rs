@@ -6,11 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use proptest::prelude::*;
 
+use crate::attach::host::{Callback, Host, Slot};
 use crate::attach::{
-    AttachError, Attached, Binding, Callback, DetachError, External, Host, How, Runtime, Slot,
-    ThreadState, Threads,
+    AsyncSignalSafe, AttachError, AttachKind, Attached, Binding, CalledOut, CreateError,
+    DetachError, Misuse, RawAttached, Runtime, ThreadState, Threads,
 };
-use crate::extra_list::{Counts, Replenish};
+use crate::extra_list::{RecordCounts, Replenish};
 use crate::note::Deadline;
 use crate::sys::Errno;
 
@@ -23,6 +24,11 @@ struct Logged {
     ends: RefCell<Vec<Callback>>,
     refuses_ends: Cell<bool>,
     refuses_stacks: Cell<bool>,
+    arms_in_handlers: Cell<bool>,
+    /// Another has the slots.
+    taken: Cell<bool>,
+    /// Stacks given back unused.
+    freed: Cell<u32>,
 }
 
 // SAFETY: each is used by one thread.
@@ -33,39 +39,51 @@ unsafe impl Host for Logged {
     type Mask = bool;
     type Stack = u32;
     type Saved = u32;
-    fn slot(&self) -> &Slot {
-        &self.slot
+    fn slot(&self) -> *const Slot {
+        &raw const self.slot
     }
-    fn block(&self) -> bool {
+    unsafe fn claim(&self, _: *const ()) -> bool {
+        !self.taken.get()
+    }
+    unsafe fn block(&self) -> bool {
         self.log.borrow_mut().push("mask");
         self.masked.replace(true)
     }
-    fn restore(&self, mask: bool) {
+    unsafe fn restore(&self, mask: bool) {
         self.log.borrow_mut().push("unmask");
         self.masked.set(mask);
     }
-    fn make_stack(&self) -> Result<u32, Errno> {
+    unsafe fn make_stack(&self) -> Result<u32, Errno> {
         if self.refuses_stacks.get() { Err(Errno(12)) } else { Ok(1) }
     }
-    fn free_stack(&self, _: u32) {}
-    fn enter_stack(&self, own: &u32) -> u32 {
+    unsafe fn free_stack(&self, _: u32) {
+        self.freed.set(self.freed.get() + 1);
+    }
+    unsafe fn enter_stack(&self, own: &u32) -> u32 {
         assert!(self.masked.get());
         self.log.borrow_mut().push("stack");
         own + 1
     }
-    fn leave_stack(&self, own: &u32, saved: u32) {
+    unsafe fn leave_stack(&self, own: &u32, saved: u32) {
         assert!(self.masked.get());
         assert_eq!(saved, own + 1);
         self.log.borrow_mut().push("stack back");
     }
-    fn arm(&'static self, exit: Callback) -> Result<(), Errno> {
+    unsafe fn arm(&'static self, exit: Callback) -> Result<(), Errno> {
         if self.refuses_ends.get() {
             return Err(Errno(11));
         }
         self.ends.borrow_mut().push(exit);
         Ok(())
     }
-    fn at_fork(&'static self, _: Callback) {}
+    unsafe fn arm_in_handler(&'static self, exit: Callback) -> bool {
+        let arms = self.arms_in_handlers.get();
+        if arms {
+            self.ends.borrow_mut().push(exit);
+        }
+        arms
+    }
+    unsafe fn at_fork(&'static self, _: Callback) {}
 }
 
 /// Resets by a function that a test may change.
@@ -88,6 +106,9 @@ impl Runtime for Toy {
     }
 }
 
+// SAFETY: the hooks of these tests run in no handler.
+unsafe impl AsyncSignalSafe for Toy {}
+
 type Lot = Threads<Toy, Logged, 64>;
 type Token = Attached<Toy, Logged, 64>;
 
@@ -96,6 +117,7 @@ fn lot(reserve: u16) -> &'static Lot {
     let lot: &'static Lot = Box::leak(Box::new(Threads::new(toy, Logged::default(), reserve)));
     lot.runtime().lot.set(Some(lot));
     assert_eq!(lot.create(), Ok(Replenish::Created(usize::from(reserve) + 1)));
+    log(lot);
     lot
 }
 
@@ -113,7 +135,7 @@ fn end_thread(lot: &Lot) {
 
 #[track_caller]
 fn assert_none_in_use(lot: &Lot) {
-    let Counts { in_use, waiting, spare, total } = lot.counts();
+    let RecordCounts { in_use, waiting, spare, total } = lot.counts();
     assert_eq!((in_use, waiting, spare), (0, 0, total));
     assert!(!lot.host().masked.get());
     assert_eq!(lot.state(), ThreadState::Unknown);
@@ -121,15 +143,18 @@ fn assert_none_in_use(lot: &Lot) {
 
 const FIRST: [&str; 3] = ["mask", "stack", "unmask"];
 const LAST: [&str; 3] = ["mask", "stack back", "unmask"];
+/// One more record: masked, but while the runtime makes it.
+const CREATION: [&str; 4] = ["mask", "unmask", "mask", "unmask"];
 const NOTHING: [&str; 0] = [];
 
 #[test]
 fn steps_in_their_order_and_none_when_nested_or_bound() {
     let lot = lot(0);
     let token = lot.attach(Binding::Unbound).unwrap();
-    assert_eq!((token.how(), token.was_inside(), log(lot)), (How::Attached, false, FIRST.to_vec()));
+    assert_eq!((token.how(), token.was_inside()), (AttachKind::Attached, false));
+    assert_eq!(log(lot), [&FIRST[..], &CREATION].concat(), "it was the last one");
     let nested = lot.attach(Binding::Bound).unwrap();
-    assert_eq!((nested.how(), nested.was_inside()), (How::Nested, true));
+    assert_eq!((nested.how(), nested.was_inside()), (AttachKind::Nested, true));
     assert_eq!((nested.index(), nested.generation()), (token.index(), token.generation()));
     drop(nested);
     assert_eq!(log(lot), NOTHING);
@@ -143,13 +168,13 @@ fn steps_in_their_order_and_none_when_nested_or_bound() {
     drop(bound);
     assert_eq!((lot.state(), log(lot)), (ThreadState::External, FIRST.to_vec()));
     let again = lot.attach(Binding::Unbound).unwrap();
-    assert_eq!((again.how(), again.was_inside()), (How::Nested, false));
+    assert_eq!((again.how(), again.was_inside()), (AttachKind::Nested, false));
     drop(again);
     assert_eq!((lot.state(), log(lot)), (ThreadState::External, NOTHING.to_vec()));
     end_thread(lot);
     assert_eq!(log(lot), LAST);
     assert_none_in_use(lot);
-    assert_eq!(lot.misuse(), (0, 0));
+    assert_eq!(lot.misuse(), Misuse::default());
 }
 
 /// A thread in each state of the table, and how to leave it.
@@ -195,7 +220,7 @@ fn attach_and_detach_in_every_state() {
             assert_eq!(lot.current().is_some(), state != ThreadState::Unknown);
             let token = way(lot).unwrap();
             assert_eq!(lot.state(), ThreadState::Inside);
-            assert_eq!(token.how() == How::Attached, state == ThreadState::Unknown);
+            assert_eq!(token.how() == AttachKind::Attached, state == ThreadState::Unknown);
             assert_eq!(token.was_inside(), state == ThreadState::Inside);
             token.detach().unwrap();
             assert_eq!(lot.state(), state);
@@ -226,12 +251,11 @@ fn shutdown_in_every_state() {
             .into_iter()
             .chain([lot.attach_in_handler()])
             .map(|result| result.map(drop));
-        let attached = lot.counts().in_use > 0 && log(lot).len() == 3;
-        let idle = state == ThreadState::External && !attached;
+        let idle = state == ThreadState::External && lot.host().slot.tokens() == 0;
         for result in nested {
             // A bound thread between its attaches is refused as one that is unknown.
-            let refused = result == Err(AttachError::ShuttingDown);
-            assert!(refused || (result.is_ok() && !idle && state != ThreadState::Unknown));
+            let refused = idle || state == ThreadState::Unknown;
+            assert_eq!(result, if refused { Err(AttachError::ShuttingDown) } else { Ok(()) });
         }
         assert!(lot.runtime().creates.get() > 0);
     });
@@ -253,7 +277,7 @@ fn the_end_of_a_thread_in_every_state() {
         end_thread(lot);
         assert_none_in_use(lot);
         let abandoned = u32::from(state == "inside" || state == "called out");
-        assert_eq!(lot.misuse(), (0, abandoned), "{state}");
+        assert_eq!(lot.misuse(), Misuse { abandoned, ..Misuse::default() }, "{state}");
         if state == "unknown" {
             continue; // Nobody watched its end.
         }
@@ -275,7 +299,7 @@ fn full_and_empty_lists_refuse_and_say_so() {
     }
     assert_eq!(lot.attach_in_handler().unwrap_err(), AttachError::NoRecords);
     lot.host().refuses_stacks.set(true);
-    assert_eq!(lot.create(), Err(Errno(12)));
+    assert_eq!(lot.create(), Err(CreateError::System(Errno(12))));
     lot.host().refuses_stacks.set(false);
     assert_eq!(lot.create(), Ok(Replenish::Created(1)));
     // The only record, and no more to be had: as if another thread held it.
@@ -329,7 +353,7 @@ fn a_panic_inside_leaves_by_the_tokens() {
     };
     catch_unwind(AssertUnwindSafe(calls)).unwrap_err();
     assert_none_in_use(lot);
-    assert_eq!(lot.misuse(), (0, 0));
+    assert_eq!(lot.misuse(), Misuse::default());
 }
 
 #[test]
@@ -342,8 +366,8 @@ fn tokens_out_of_order_are_refused_or_counted() {
     assert_eq!(lot.state(), ThreadState::Inside, "the inner one is alive");
     drop(inner);
     assert_none_in_use(lot);
-    assert_eq!(lot.misuse().1, 0);
-    assert!(lot.misuse().0 > 0);
+    assert_eq!(lot.misuse().abandoned, 0);
+    assert!(lot.misuse().misordered > 0);
 }
 
 #[test]
@@ -351,15 +375,159 @@ fn raw_tokens_are_checked() {
     let lot = lot(0);
     let outer = lot.attach(Binding::Unbound).unwrap().into_raw();
     let inner = lot.attach(Binding::Unbound).unwrap().into_raw();
-    assert!(matches!(lot.detach_raw(outer), Err(DetachError::NotLast(back)) if back == outer));
+    let Err(DetachError::NotLast(outer)) = lot.detach_raw(outer) else { panic!("not the last") };
+    let bits = inner.into_bits();
+    // SAFETY: of these two none is given up while something is used under the other.
+    let [inner, twice] = [0; 2].map(|_| unsafe { RawAttached::from_bits(bits) });
     lot.detach_raw(inner).unwrap();
-    assert!(matches!(lot.detach_raw(inner), Err(DetachError::NotAttached)), "twice");
+    let twice = lot.detach_raw(twice).map(drop);
+    assert!(matches!(twice, Err(DetachError::NotAttached(_))), "twice");
+    let bits = outer.into_bits();
+    // SAFETY: as above.
+    let [outer, stale] = [0; 2].map(|_| unsafe { RawAttached::from_bits(bits) });
     lot.detach_raw(outer).unwrap();
-    assert!(matches!(lot.detach_raw(outer), Err(DetachError::NotAttached)), "twice");
     // Of an earlier stay, on a thread that is attached again with the same record.
     let again = lot.attach(Binding::Unbound).unwrap();
-    assert!(matches!(lot.detach_raw(outer), Err(DetachError::NotAttached)), "of another stay");
+    let stale = lot.detach_raw(stale).map(drop);
+    assert!(matches!(stale, Err(DetachError::NotAttached(_))), "of another stay");
     drop(again);
+    assert_none_in_use(lot);
+}
+
+#[test]
+fn a_host_whose_slots_are_anothers_is_refused() {
+    let toy = Toy { on_reset: Cell::new(|_| ()), lot: Cell::new(None), creates: Cell::new(64) };
+    let second: &'static Lot = Box::leak(Box::new(Threads::new(toy, Logged::default(), 0)));
+    second.host().taken.set(true);
+    assert_eq!(second.create(), Err(CreateError::SlotsTaken));
+    let attach = |refused: Result<Token, AttachError>| assert_eq!(refused.map(drop), TAKEN);
+    const TAKEN: Result<(), AttachError> = Err(AttachError::SlotsTaken);
+    attach(second.attach(Binding::Bound));
+    attach(second.try_attach(Binding::Unbound));
+    attach(second.attach_in_handler());
+    // As if a thread of the first one's were there.
+    second.host().slot.looks_held();
+    attach(second.attach(Binding::Bound));
+    assert_eq!((second.state(), second.current()), (ThreadState::Unknown, None));
+    let first = lot(0);
+    let raw = first.attach(Binding::Unbound).unwrap().into_raw();
+    let Err(DetachError::NotAttached(raw)) = second.detach_raw(raw) else { panic!("detached") };
+    first.detach_raw(raw).unwrap();
+}
+
+#[test]
+fn the_runtimes_own_create_does_not_wait_for_itself() {
+    /// Attaches and creates from inside.
+    struct Recursive(Cell<Option<&'static Within>>, RefCell<Vec<Option<AttachError>>>);
+    type Within = Threads<Recursive, Logged, 4>;
+    // SAFETY: one thread.
+    unsafe impl Sync for Recursive {}
+    impl Runtime for Recursive {
+        type Record = ();
+        fn create(&self, _: usize) -> Option<()> {
+            let within = self.0.get().unwrap();
+            assert_eq!(within.create(), Ok(Replenish::Busy));
+            // Twice: the first changes nothing for the second.
+            for _ in 0..2 {
+                let refused = within.attach(Binding::Unbound).map(drop).err();
+                self.1.borrow_mut().push(refused);
+            }
+            Some(())
+        }
+        fn reset(&self, (): &(), _: u32) {}
+    }
+    let toy = Recursive(Cell::new(None), RefCell::default());
+    let within: &'static Within = Box::leak(Box::new(Threads::new(toy, Logged::default(), 1)));
+    within.runtime().0.set(Some(within));
+    assert_eq!(within.create(), Ok(Replenish::Created(2)));
+    let refused = || within.runtime().1.take();
+    assert_eq!(refused(), [Some(AttachError::InCreate); 4], "nothing but the reserve");
+    let one = within.attach(Binding::Unbound).unwrap();
+    assert_eq!(refused(), [None; 2], "the thread that asks for more is attached");
+    drop(one);
+    assert_eq!(within.counts().in_use, 0);
+    assert_eq!(within.state(), ThreadState::Unknown);
+}
+
+#[test]
+fn a_reserve_that_leaves_nothing_is_refused() {
+    for (reserve, created) in [(63, Ok(Replenish::Created(64))), (64, TOO_LARGE), (u16::MAX, HUGE)]
+    {
+        let toy = Toy { on_reset: Cell::new(|_| ()), lot: Cell::new(None), creates: Cell::new(64) };
+        let lot: &'static Lot = Box::leak(Box::new(Threads::new(toy, Logged::default(), reserve)));
+        assert_eq!(lot.create(), created);
+        let attached = lot.attach(Binding::Unbound).map(drop);
+        assert_eq!(attached, if created.is_ok() { Ok(()) } else { Err(AttachError::AllReserved) });
+    }
+    const TOO_LARGE: Result<Replenish, CreateError> =
+        Err(CreateError::ReserveTooLarge { reserve: 64, most: 64 });
+    const HUGE: Result<Replenish, CreateError> =
+        Err(CreateError::ReserveTooLarge { reserve: u16::MAX as usize, most: 64 });
+}
+
+#[test]
+fn no_wait_for_records_that_nobody_makes() {
+    let lot = lot(2);
+    lot.runtime().creates.set(3);
+    let held = lot.attach(Binding::Unbound).unwrap();
+    drop(held);
+    let few = Toy { on_reset: Cell::new(|_| ()), lot: Cell::new(None), creates: Cell::new(2) };
+    let few: &'static Lot = Box::leak(Box::new(Threads::new(few, Logged::default(), 2)));
+    assert_eq!(few.create(), Ok(Replenish::Refused(2)));
+    assert_eq!(few.attach(Binding::Unbound).map(drop), Err(AttachError::NoRecords));
+    drop(few.attach_in_handler().unwrap());
+    few.runtime().creates.set(3);
+    assert_eq!(few.create(), Ok(Replenish::Created(1)));
+    drop(few.attach(Binding::Unbound).unwrap());
+    assert_none_in_use(few);
+}
+
+#[test]
+fn a_create_that_panics_keeps_no_stack() {
+    struct Panics;
+    impl Runtime for Panics {
+        type Record = ();
+        fn create(&self, index: usize) -> Option<()> {
+            assert!(index == 0, "no more than one");
+            Some(())
+        }
+        fn reset(&self, (): &(), _: u32) {}
+    }
+    let lot: &'static Threads<Panics, Logged, 4> =
+        Box::leak(Box::new(Threads::new(Panics, Logged::default(), 1)));
+    catch_unwind(AssertUnwindSafe(|| lot.create())).unwrap_err();
+    assert_eq!((lot.host().freed.get(), lot.host().masked.get()), (1, false));
+    assert_eq!((lot.counts().total, lot.state()), (1, ThreadState::Unknown));
+}
+
+/// A handler forgets its token. Where the system lets a handler ask to be told of the thread's end, the
+/// record comes back then; else when the thread has attached in ordinary code since.
+#[test]
+fn a_handlers_forgotten_token_comes_back() {
+    for arms in [true, false] {
+        let lot = lot(1);
+        lot.host().arms_in_handlers.set(arms);
+        std::mem::forget(lot.attach_in_handler().unwrap());
+        assert_eq!((lot.counts().in_use, lot.host().ends.borrow().len()), (1, usize::from(arms)));
+        drop(lot.attach(Binding::Unbound).unwrap());
+        assert_eq!((lot.counts().in_use, lot.host().ends.borrow().len()), (1, 1));
+        end_thread(lot);
+        assert_none_in_use(lot);
+        assert_eq!(lot.misuse(), Misuse { abandoned: 1, ..Misuse::default() });
+    }
+}
+
+#[test]
+fn a_token_that_outlives_its_threads_end_gives_nothing_back() {
+    let lot = lot(0);
+    let token = lot.attach(Binding::Unbound).unwrap();
+    end_thread(lot);
+    let Err(DetachError::NotAttached(token)) = token.detach() else { panic!("not attached") };
+    let other = lot.attach(Binding::Unbound).unwrap();
+    drop(token);
+    assert_eq!(lot.counts().in_use, 1, "the other one's");
+    drop(other);
+    end_thread(lot);
     assert_none_in_use(lot);
 }
 
@@ -374,7 +542,9 @@ enum Action {
 
 enum Frame {
     Token(Token),
-    External(#[expect(dead_code, reason = "held for its drop")] External<'static, Toy, Logged, 64>),
+    External(
+        #[expect(dead_code, reason = "held for its drop")] CalledOut<'static, Toy, Logged, 64>,
+    ),
 }
 
 proptest! {
@@ -401,13 +571,13 @@ proptest! {
                 Action::Attach(binds) => {
                     let binding = if binds { Binding::Bound } else { Binding::Unbound };
                     let token = lot.attach(binding).unwrap();
-                    prop_assert_eq!(token.how() == How::Nested, nested);
+                    prop_assert_eq!(token.how() == AttachKind::Nested, nested);
                     bound |= binds && !nested && !ending;
                     frames.push(Frame::Token(token));
                 }
                 Action::InHandler => {
                     let token = lot.attach_in_handler().unwrap();
-                    prop_assert_eq!(token.how() == How::Nested, nested);
+                    prop_assert_eq!(token.how() == AttachKind::Nested, nested);
                     frames.push(Frame::Token(token));
                 }
                 Action::CallOut => if let Some(Frame::Token(token)) = frames.last_mut() {
@@ -436,6 +606,6 @@ proptest! {
         while frames.pop().is_some() {}
         end_thread(lot);
         assert_none_in_use(lot);
-        prop_assert_eq!(lot.misuse(), (0, 0));
+        prop_assert_eq!(lot.misuse(), Misuse::default());
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use crate::extra_list::{Counts, ExtraList, NotInUse, Replenish, TakeError, Taker, Ticket};
+use crate::extra_list::{ExtraList, NotInUse, RecordCounts, Replenish, TakeError, Taker, Ticket};
 use crate::note::Deadline;
 use crate::sync::Ordering::Relaxed;
 
@@ -196,7 +196,7 @@ fn a_hook_that_refuses_or_panics_leaves_the_want() {
     let panics = std::panic::AssertUnwindSafe(|| list.replenish(|_| panic!("no memory")));
     std::panic::catch_unwind(panics).unwrap_err();
     assert_eq!(list.replenish(|_| true), Replenish::Created(2));
-    assert_eq!(list.counts(), Counts { total: 3, spare: 3, in_use: 0, waiting: 0 });
+    assert_eq!(list.counts(), RecordCounts { total: 3, spare: 3, in_use: 0, waiting: 0 });
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn a_permit_from_before_a_fork_is_void_after_it() {
     unsafe { list.reset_after_fork(|_| false) };
     assert_eq!(redeemed.redeem(), None);
     drop(dropped);
-    assert_eq!(list.counts(), Counts { total: 2, spare: 2, in_use: 0, waiting: 0 });
+    assert_eq!(list.counts(), RecordCounts { total: 2, spare: 2, in_use: 0, waiting: 0 });
 }
 
 #[derive(Debug, Clone)]
@@ -313,7 +313,7 @@ proptest! {
                 }
             }
             let spare = total - held.len();
-            let counts = Counts { total, spare, in_use: held.len(), waiting: 0 };
+            let counts = RecordCounts { total, spare, in_use: held.len(), waiting: 0 };
             prop_assert_eq!((list.counts(), list.is_closed()), (counts, closed));
         }
     }

@@ -14,9 +14,11 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
 use std::{env, fs, process, ptr};
 
-use portcullis::attach::{AttachError, Attached, Binding, How, Runtime, System, ThreadState};
-use portcullis::attach::{DetachError, Threads};
-use portcullis::extra_list::Counts;
+use portcullis::attach::{AsyncSignalSafe, Misuse, Threads};
+use portcullis::attach::{
+    AttachError, AttachKind, Attached, Binding, Runtime, SystemHost, ThreadState,
+};
+use portcullis::extra_list::RecordCounts;
 
 pub(crate) type Callback = extern "C" fn(*mut c_void) -> c_long;
 
@@ -27,7 +29,7 @@ pub(crate) struct Plan {
     pub(crate) function: Callback,
     pub(crate) argument: *mut c_void,
     pub(crate) rounds: c_long,
-    /// How many each sender sends to each thread.
+    /// AttachKind many each sender sends to each thread.
     pub(crate) signals: c_long,
     pub(crate) threads: c_int,
     pub(crate) senders: c_int,
@@ -121,7 +123,7 @@ unsafe fn function<F: Copy>(handle: *mut c_void, name: &CStr) -> F {
 /// So many signals may be handled at a time on threads that the runtime does not know.
 pub(crate) const RESERVE: usize = 128;
 pub(crate) const RECORDS: usize = 512;
-/// How many of them may be made.
+/// AttachKind many of them may be made.
 static LIMIT: AtomicUsize = AtomicUsize::new(RECORDS);
 
 #[derive(Debug, Default)]
@@ -146,10 +148,13 @@ impl Runtime for Toy {
     }
 }
 
+// SAFETY: two stores.
+unsafe impl AsyncSignalSafe for Toy {}
+
 portcullis::thread_slot!(pub(crate) Slot);
-pub(crate) type Token = Attached<Toy, System<Slot>, RECORDS>;
-pub(crate) static THREADS: Threads<Toy, System<Slot>, RECORDS> =
-    Threads::new(Toy, System::new(), RESERVE as u16);
+pub(crate) type Token = Attached<Toy, SystemHost<Slot>, RECORDS>;
+pub(crate) static THREADS: Threads<Toy, SystemHost<Slot>, RECORDS> =
+    Threads::new(Toy, SystemHost::new(), RESERVE as u16);
 
 /// What went wrong, by its place in [`FAULTS`].
 #[derive(Debug, Clone, Copy)]
@@ -230,8 +235,8 @@ pub(crate) fn visit(token: &Token) {
     let (record, id) = (token.record(), thread_id());
     let found = record.owner.swap(id, Relaxed);
     // A handler may come before the owner has put down its name.
-    let fresh = found == 0 && (token.how() == How::Attached || token.was_inside());
-    check(fresh || found == id && token.how() == How::Nested, Fault::Owner);
+    let fresh = found == 0 && (token.how() == AttachKind::Attached || token.was_inside());
+    check(fresh || found == id && token.how() == AttachKind::Nested, Fault::Owner);
     check(record.generation.load(Relaxed) == token.generation() as usize, Fault::Owner);
     check(THREADS.state() == ThreadState::Inside, Fault::State);
     check(is_due(record, &stack_now()), Fault::Stack);
@@ -288,7 +293,7 @@ pub(crate) fn attach_here_and(inside: impl FnOnce(&Token)) {
         Err(_) => check(false, Fault::Refused),
         Ok(token) => {
             let nested = before != ThreadState::Unknown;
-            check((token.how() == How::Nested) == nested, Fault::Result);
+            check((token.how() == AttachKind::Nested) == nested, Fault::Result);
             check(token.was_inside() == (before == ThreadState::Inside), Fault::Result);
             let named = token.record().owner.load(Relaxed);
             visit(&token);
@@ -362,9 +367,9 @@ pub(crate) fn faults() -> Vec<impl std::fmt::Debug> {
 pub(crate) fn assert_clean() {
     let found = faults();
     assert!(found.is_empty(), "{found:?}");
-    let Counts { total, spare, in_use, waiting } = THREADS.counts();
+    let RecordCounts { total, spare, in_use, waiting, .. } = THREADS.counts();
     assert_eq!((in_use, waiting, spare), (0, 0, total));
-    assert_eq!(THREADS.misuse(), (0, 0));
+    assert_eq!(THREADS.misuse(), Misuse::default());
     let mut stacks: Vec<usize> = THREADS
         .records()
         .map(|(_, record)| record.stack.load(Relaxed))
@@ -379,5 +384,5 @@ pub(crate) fn assert_clean() {
 /// A token in the form that C passes on, given up.
 pub(crate) fn detach_raw(raw: portcullis::attach::RawAttached) {
     let done = THREADS.detach_raw(raw);
-    assert!(!matches!(done, Err(DetachError::NotLast(_) | DetachError::NotAttached)), "{done:?}");
+    assert!(done.is_ok(), "{done:?}");
 }
