@@ -94,7 +94,9 @@ mod word;
 use core::convert::Infallible;
 
 use crate::note::{Deadline, Waited};
-use crate::sync::{AtomicU32, AtomicU64, Ordering::*, back_off, filled, model_const_fn};
+/// The word as it is exchanged.
+use crate::sync::Word as Raw;
+use crate::sync::{AtomicU32, AtomicWord, Ordering::*, back_off, filled, model_const_fn};
 use crate::sys;
 pub use creation::Replenish;
 pub use error::{NotInUse, TakeError};
@@ -102,7 +104,8 @@ pub use permit::Permit;
 pub use word::Counts;
 use word::Word;
 
-/// The most records that a list can have.
+/// The most records that a list can have: 32,767, or 127 where the processor exchanges 32 bits at a
+/// time and no more (see `docs/platforms.md`).
 pub const MAX_RECORDS: usize = word::MAX as usize;
 
 /// On whose behalf a record is taken.
@@ -133,7 +136,7 @@ pub struct Ticket {
 #[derive(Debug)]
 #[repr(align(64))]
 pub struct ExtraList<const N: usize> {
-    word: AtomicU64,
+    word: AtomicWord,
     /// Counts wake-ups; threads in `wait` sleep on it.
     bell: AtomicU32,
     reserve: u16,
@@ -151,7 +154,7 @@ impl<const N: usize> ExtraList<N> {
         /// A list without records, of which `reserve` are to be kept for handlers.
         pub const fn new(reserve: u16) -> Self {
             Self {
-                word: AtomicU64::new(0),
+                word: AtomicWord::new(0),
                 bell: AtomicU32::new(0),
                 reserve,
                 // Its creator's, when it comes to that, by a ticket that nobody was given.
@@ -189,7 +192,7 @@ impl<const N: usize> ExtraList<N> {
 
     /// Of a thread that is counted as waiting (I3), in the process that `forks` tells from its
     /// children: a handler that interrupts a wait may fork, and return to it in the child.
-    fn sleep(&self, forks: u64, deadline: Option<&Deadline>) -> Result<Permit<'_, N>, TakeError> {
+    fn sleep(&self, forks: Raw, deadline: Option<&Deadline>) -> Result<Permit<'_, N>, TakeError> {
         let mut waited = Waited::Woken;
         loop {
             // ORDERING: Acquire: E2 from `ring`: a wake-up that is seen here explains itself below,
@@ -371,7 +374,7 @@ impl<const N: usize> ExtraList<N> {
     }
 
     #[cfg(test)]
-    pub(crate) fn word(&self) -> &AtomicU64 {
+    pub(crate) fn word(&self) -> &AtomicWord {
         &self.word
     }
 

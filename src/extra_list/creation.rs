@@ -17,7 +17,7 @@ pub enum Replenish {
 struct Creating<'a, const N: usize> {
     list: &'a ExtraList<N>,
     /// Tells the process whose list knows of it.
-    forks: u64,
+    forks: super::Raw,
 }
 
 /// A handler forked, and this is the child: its list knows of nobody who creates.

@@ -1,18 +1,20 @@
 //! The word of the list: its fields, and what each event makes of them.
 
-/// Width of a field.
-const BITS: u32 = 15;
+use super::Raw;
+
+/// Width of a field: four of them and four bits fill the word. 15, or 7 where it has 32 bits.
+const BITS: u32 = Raw::BITS / 4 - 1;
 /// The largest number that a field holds.
 pub(super) const MAX: u16 = (1 << BITS) - 1;
 
-const SPARE: u64 = 1;
-const TOTAL: u64 = 1 << BITS;
-const WAITING: u64 = 1 << (2 * BITS);
-const GRANTED: u64 = 1 << (3 * BITS);
-const CREATING: u64 = 1 << (4 * BITS);
-const CLOSED: u64 = 1 << (4 * BITS + 1);
+const SPARE: Raw = 1;
+const TOTAL: Raw = 1 << BITS;
+const WAITING: Raw = 1 << (2 * BITS);
+const GRANTED: Raw = 1 << (3 * BITS);
+const CREATING: Raw = 1 << (4 * BITS);
+const CLOSED: Raw = 1 << (4 * BITS + 1);
 /// Counts the forks that made this process's list, modulo four.
-const FORKS: u64 = 3 << (4 * BITS + 2);
+const FORKS: Raw = 3 << (4 * BITS + 2);
 
 /// How many records there are and where, all of one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,10 +30,10 @@ pub struct Counts {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Word(pub(crate) u64);
+pub(crate) struct Word(pub(crate) Raw);
 
 impl Word {
-    const fn field(self, unit: u64) -> u16 {
+    const fn field(self, unit: Raw) -> u16 {
         (self.0 / unit) as u16 & MAX
     }
     pub(crate) const fn spare(self) -> u16 {
@@ -110,14 +112,14 @@ impl Word {
     }
 
     /// Tells the list of a child from that of its parent.
-    pub(crate) const fn forks(self) -> u64 {
+    pub(crate) const fn forks(self) -> Raw {
         self.0 & FORKS
     }
 
     /// Of a process with one thread, in which `spare` records are nobody's.
     pub(crate) const fn reset(self, spare: u16) -> Self {
         let forks = self.0.wrapping_add(FORKS & FORKS.wrapping_neg()) & FORKS;
-        let counts = self.made() as u64 * TOTAL + spare as u64 * SPARE;
+        let counts = self.made() as Raw * TOTAL + spare as Raw * SPARE;
         Self(forks | self.0 & CLOSED | counts)
     }
 

@@ -57,8 +57,7 @@ unsafe fn call(
 ) -> Result<(), c_int> {
     let (other, any) = (ptr::null::<u32>(), FUTEX_BITSET_MATCH_ANY);
     // SAFETY: the word is borrowed for the length of the call; the rest is promised by the caller.
-    let done =
-        unsafe { libc::syscall(number, word.as_ptr(), operation, value, until, other, any) };
+    let done = unsafe { libc::syscall(number, word.as_ptr(), operation, value, until, other, any) };
     if done == -1 { Err(errno::get()) } else { Ok(()) }
 }
 

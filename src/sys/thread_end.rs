@@ -86,6 +86,7 @@ impl ThreadEnd {
     /// # Safety
     ///
     /// As for [`arm`](Self::arm).
+    #[allow(dead_code, reason = "for those whose handlers arm")]
     pub(crate) unsafe fn arm_in_handler(
         &self,
         data: *const (),
@@ -101,6 +102,7 @@ impl ThreadEnd {
     }
 
     /// Gets from the system what arming needs, so that handlers can arm. Not async-signal-safe.
+    #[allow(dead_code, reason = "as above")]
     pub(crate) fn prepare(&'static self) -> Result<(), Errno> {
         self.key().map(drop)
     }

@@ -231,7 +231,8 @@ extern "C" fn arms(_: i32) {
     // SAFETY: the thread's own.
     unsafe { *errno::location() = libc::EDOM };
     // SAFETY: for ever, and the same each time.
-    let armed = unsafe { IN_HANDLER_END.arm_in_handler((&raw const ENDED_IN_HANDLER).cast(), count) };
+    let armed =
+        unsafe { IN_HANDLER_END.arm_in_handler((&raw const ENDED_IN_HANDLER).cast(), count) };
     let kept = errno::get() == libc::EDOM;
     ARMED_IN_HANDLER.store(usize::from(armed) + if kept { 0 } else { 100 }, Relaxed);
 }

@@ -88,7 +88,9 @@ pub(super) fn create(call: &Call) -> Result<usize, Errno> {
     let own = ptr::from_ref(call).cast_mut();
     let free = |place: &AtomicPtr<Call>| {
         // ORDERING: Relaxed: who reads the call at its place has set it itself (`on_event`).
-        place.compare_exchange(ptr::null_mut(), own, Relaxed, Relaxed).map_or_else(|is| is == own, |_| true)
+        place
+            .compare_exchange(ptr::null_mut(), own, Relaxed, Relaxed)
+            .map_or_else(|is| is == own, |_| true)
     };
     CALLS.iter().position(free).ok_or(Errno(ERROR_NOT_ENOUGH_MEMORY as i32))
 }
