@@ -100,7 +100,11 @@ mod word;
 use core::convert::Infallible;
 
 use crate::note::{Deadline, Waited};
-use crate::sync::{AtomicU32, AtomicU64, ForkCount, Ordering::*, back_off, filled, model_const_fn};
+/// The word as it is exchanged.
+use crate::sync::Word as Raw;
+use crate::sync::{
+    AtomicU32, AtomicWord, ForkCount, Ordering::*, back_off, filled, model_const_fn,
+};
 use crate::sys;
 pub use creation::Replenish;
 pub use error::{NotInUse, TakeError};
@@ -108,7 +112,8 @@ pub use permit::Permit;
 pub use word::RecordCounts;
 use word::Word;
 
-/// The most records that a list can have.
+/// The most records that a list can have: 32,767, or 127 where the processor exchanges 32 bits at a
+/// time and no more (see `docs/platforms.md`).
 pub const MAX_RECORDS: usize = word::MAX as usize;
 
 /// On whose behalf a record is taken.
@@ -133,7 +138,7 @@ pub struct Ticket {
 #[derive(Debug)]
 #[repr(align(64))]
 pub struct ExtraList<const N: usize> {
-    word: AtomicU64,
+    word: AtomicWord,
     /// Counts wake-ups; threads in `wait` sleep on it.
     bell: AtomicU32,
     forks: ForkCount,
@@ -152,7 +157,7 @@ impl<const N: usize> ExtraList<N> {
         /// A list without records, of which `reserve` are to be kept for handlers.
         pub const fn new(reserve: u16) -> Self {
             Self {
-                word: AtomicU64::new(0),
+                word: AtomicWord::new(0),
                 bell: AtomicU32::new(0),
                 forks: ForkCount::new(),
                 reserve,
@@ -421,7 +426,7 @@ impl<const N: usize> ExtraList<N> {
     }
 
     #[cfg(test)]
-    pub(crate) fn word(&self) -> &AtomicU64 {
+    pub(crate) fn word(&self) -> &AtomicWord {
         &self.word
     }
 

@@ -30,11 +30,11 @@
 //! A bitmap instead of a free list: nothing is linked, so there is no ABA.
 
 use crate::sigqueue::Origin;
-use crate::sync::{AtomicU64, MODEL, Ordering::*, UnsafeCell, filled, model_const_fn};
+use crate::sync::{AtomicWord, MODEL, Ordering::*, UnsafeCell, Word, filled, model_const_fn};
 
 /// Records to a word of the bitmap; a model needs few, so that it can run out.
-pub(crate) const LANE: usize = if MODEL { 2 } else { 64 };
-const ALL_FREE: u64 = if LANE == 64 { u64::MAX } else { (1 << LANE) - 1 };
+pub(crate) const LANE: usize = if MODEL { 2 } else { Word::BITS as usize };
+const ALL_FREE: Word = Word::MAX >> (Word::BITS as usize - LANE);
 
 /// The end of a chain.
 pub(crate) const NIL: u16 = 0;
@@ -50,7 +50,7 @@ pub(crate) struct Record {
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Pool<const WORDS: usize> {
-    free: [AtomicU64; WORDS],
+    free: [AtomicWord; WORDS],
     records: [[UnsafeCell<Record>; LANE]; WORDS],
 }
 
@@ -63,7 +63,7 @@ impl<const WORDS: usize> Pool<WORDS> {
         /// All records free.
         pub(crate) const fn new() -> Self {
             Self {
-                free: filled!(AtomicU64::new(ALL_FREE); WORDS),
+                free: filled!(AtomicWord::new(ALL_FREE); WORDS),
                 records: filled!(filled!(UnsafeCell::new(BLANK); LANE); WORDS),
             }
         }

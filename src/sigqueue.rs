@@ -20,7 +20,7 @@
 //! | BARE | accepted once or more with no record to hold the origin |
 //! | ACTIVE | a [`Batch`] of this signal is being worked on |
 //! | CHAIN | the newest of the accepted records, each linked to the one before it |
-//! | COALESCED | sends that were merged into a pending one since the last take |
+//! | COALESCED | sends that were merged into a pending one since the last take, as far as it counts |
 //!
 //! A slot is *pending* while BARE is set or CHAIN is not nil. All slots share one *state* word:
 //!
@@ -91,8 +91,9 @@
 //!
 //! Origins are kept for [`STANDARD_RECORDS`] standard signals at once and [`REALTIME_CAPACITY`]
 //! real-time ones. Past that a signal is still received, once, without its origin; for real-time
-//! signals the merged ones are counted by [`SignalQueue::overflow`]. A guest that never drops its
-//! [`Receiver`] keeps the primary asleep.
+//! signals the merged ones are counted by [`SignalQueue::overflow`]. COALESCED stays at its largest
+//! number, 2^32 - 1, or 65,535 where the processor exchanges no more than 32 bits. A guest that
+//! never drops its [`Receiver`] keeps the primary asleep.
 //!
 //! # Prior art
 //!
@@ -101,37 +102,34 @@
 
 use crate::note::{Note, Park};
 use crate::records::{LANE, Pool};
-use crate::sync::{AtomicU32, AtomicU64, MODEL, Ordering::*, filled, model_const_fn};
+use crate::sync::{AtomicU32, AtomicWord, MODEL, Ordering::*, Word, filled, model_const_fn};
 use crate::sys;
 
 mod batch;
 mod receiver;
+mod slot;
 mod wish;
 
 pub use batch::Batch;
 pub use receiver::{Event, Receiver, ReceiverRefused, Wakeup};
+use slot::{
+    ACTIVE, BARE, IGNORED, NAMES, WANTED, chain, is_pending, one_more_coalesced, with_chain,
+};
 pub use wish::{NoSuchSignal, Quiet};
 
 /// One more than the highest signal number of the system.
 pub const SIGNALS: usize = if MODEL { 4 } else { sys::SIGNALS };
 
-const STANDARD_WORDS: usize = 1;
-const REALTIME_WORDS: usize = if MODEL { 1 } else { 2 };
+const STANDARD_WORDS: usize = if MODEL { 1 } else { 64 / LANE };
+const REALTIME_WORDS: usize = if MODEL { 1 } else { 128 / LANE };
 
 /// Standard signals whose origin can be held at one time, handlers in flight included.
 pub const STANDARD_RECORDS: usize = STANDARD_WORDS * LANE;
 /// Real-time signals that can be queued at one time, all numbers together.
 pub const REALTIME_CAPACITY: usize = REALTIME_WORDS * LANE;
 
-const WANTED: u64 = 1;
-const IGNORED: u64 = 1 << 1;
-const BARE: u64 = 1 << 2;
-const ACTIVE: u64 = 1 << 3;
-const CHAIN_SHIFT: u32 = 16;
-const CHAIN: u64 = 0xffff << CHAIN_SHIFT;
-const COALESCED_SHIFT: u32 = 32;
-const COALESCED_ONE: u64 = 1 << COALESCED_SHIFT;
-const COALESCED: u64 = !0 << COALESCED_SHIFT;
+// Each record has a name.
+const _: () = assert!(REALTIME_CAPACITY <= NAMES as usize && STANDARD_RECORDS <= NAMES as usize);
 
 pub(crate) const SENDING: u32 = 1;
 pub(crate) const RECEIVING: u32 = 1 << 1;
@@ -198,9 +196,9 @@ pub struct SignalQueue<N = Note> {
     /// How the primary sleeps, how a guest sleeps.
     notes: [N; 2],
     standard: Pool<STANDARD_WORDS>,
-    slots: [AtomicU64; SIGNALS],
+    slots: [AtomicWord; SIGNALS],
     realtime: Pool<REALTIME_WORDS>,
-    overflow: AtomicU64,
+    overflow: AtomicWord,
 }
 
 impl SignalQueue {
@@ -223,26 +221,28 @@ impl<N> SignalQueue<N> {
         /// An empty queue whose primary and guest sleep on the given notes, both clear.
         pub const fn with_notes(notes: [N; 2]) -> Self {
             Self {
-                slots: filled!(AtomicU64::new(0); SIGNALS),
+                slots: filled!(AtomicWord::new(0); SIGNALS),
                 state: AtomicU32::new(0),
                 notes,
                 standard: Pool::new(),
                 realtime: Pool::new(),
-                overflow: AtomicU64::new(0),
+                overflow: AtomicWord::new(0),
             }
         }
     }
 
-    fn slot(&self, signal: i32) -> Result<&AtomicU64, NoSuchSignal> {
+    fn slot(&self, signal: i32) -> Result<&AtomicWord, NoSuchSignal> {
         let index = usize::try_from(signal).map_err(|_| NoSuchSignal(signal))?;
         self.slots.get(index).filter(|_| index != 0).ok_or(NoSuchSignal(signal))
     }
 
     /// Real-time signals that arrived while all [`REALTIME_CAPACITY`] records were in use: each
-    /// was merged into a delivery without origin.
+    /// was merged into a delivery without origin. Modulo 2^32 where the processor exchanges no more
+    /// than 32 bits.
     pub fn overflow(&self) -> u64 {
+        #[allow(clippy::useless_conversion, reason = "the word has 32 bits on some systems")]
         // ORDERING: Relaxed: a statistic.
-        self.overflow.load(Relaxed)
+        u64::from(self.overflow.load(Relaxed))
     }
 
     /// Whether a primary receiver exists, awake or asleep.
@@ -303,7 +303,7 @@ impl<N: Park> SignalQueue<N> {
     }
 
     /// The slot with one more accepted signal in it.
-    fn pushed(&self, signal: i32, seen: u64, record: Option<u16>) -> u64 {
+    fn pushed(&self, signal: i32, seen: Word, record: Option<u16>) -> Word {
         let Some(name) = record else {
             return seen | BARE;
         };
@@ -311,7 +311,7 @@ impl<N: Park> SignalQueue<N> {
             // Again at each attempt: the chain may have been taken in between.
             self.link_record(signal, name, chain(seen));
         }
-        (seen & !CHAIN) | u64::from(name) << CHAIN_SHIFT
+        with_chain(seen, name)
     }
 
     fn give_unused(&self, signal: i32, record: Option<u16>) {
@@ -325,7 +325,7 @@ impl<N: Park> SignalQueue<N> {
         Sent::Coalesced
     }
 
-    fn accepted(&self, signal: i32, before: u64, record: Option<u16>) -> Sent {
+    fn accepted(&self, signal: i32, before: Word, record: Option<u16>) -> Sent {
         if record.is_none() && is_realtime(signal) {
             // ORDERING: Relaxed: a statistic.
             self.overflow.fetch_add(1, Relaxed);
@@ -369,16 +369,4 @@ impl<N: Park> SignalQueue<N> {
 /// Whether signals of this number are queued rather than coalesced.
 pub fn is_realtime(signal: i32) -> bool {
     signal >= if MODEL { 3 } else { sys::REALTIME_MIN }
-}
-
-fn is_pending(slot: u64) -> bool {
-    slot & (BARE | CHAIN) != 0
-}
-
-fn one_more_coalesced(slot: u64) -> u64 {
-    if slot & COALESCED == COALESCED { slot } else { slot + COALESCED_ONE }
-}
-
-fn chain(slot: u64) -> u16 {
-    (slot >> CHAIN_SHIFT) as u16
 }

@@ -6,6 +6,10 @@
 //! ([`crate::model`]) may run a signal handler on the calling thread and where a row of the
 //! execution's lanes is recorded.
 //!
+//! [`AtomicWord`] is the widest there is: 64 bits, or 32 on processors that exchange no more at once
+//! (thumbv7m, powerpc, mips, riscv32, old arm). Nothing that would take a lock for the rest: a handler
+//! may interrupt who holds it.
+//!
 //! `Ordering` is core's on both sides. `SeqCst` loads and stores are not used in this crate:
 //! loom reads them as acquire and release.
 
@@ -37,6 +41,23 @@ macro_rules! filled {
     }};
 }
 pub(crate) use filled;
+
+cfg_if::cfg_if! {
+    if #[cfg(any(target_has_atomic = "64", all(loom, any(test, feature = "loom"))))] {
+        /// The widest word that handlers can exchange at once.
+        pub(crate) type Word = u64;
+    } else if #[cfg(target_has_atomic = "32")] {
+        /// The widest word that handlers can exchange at once.
+        pub(crate) type Word = u32;
+    } else {
+        compile_error!(
+            "portcullis cannot be built for this target: its processor has no atomic compare-exchange \
+             of 32 bits, and a lock in its place would be waited for by the signal handlers that \
+             interrupt its owner"
+        );
+        pub(crate) type Word = u32;
+    }
+}
 
 #[cfg(not(all(loom, any(test, feature = "loom"))))]
 pub(crate) use core::sync::atomic::Ordering;
@@ -75,8 +96,13 @@ impl ForkCount {
 
 #[cfg(not(all(loom, any(test, feature = "loom"))))]
 mod imp {
+    use super::Word;
+    #[cfg(not(target_has_atomic = "64"))]
+    pub(crate) use core::sync::atomic::AtomicU32 as AtomicWord;
+    #[cfg(target_has_atomic = "64")]
+    pub(crate) use core::sync::atomic::AtomicU64 as AtomicWord;
     pub(crate) use core::sync::atomic::{
-        AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, compiler_fence, fence,
+        AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, compiler_fence, fence,
     };
 
     /// True in a model: size constants shrink, nothing else changes.
@@ -107,7 +133,7 @@ mod imp {
     /// After a compare-exchange that found `now`: time for others to get done, more for each failure
     /// in a row, and what `reload` finds then.
     #[inline]
-    pub(crate) fn back_off(failures: u32, _now: u64, reload: impl FnOnce() -> u64) -> u64 {
+    pub(crate) fn back_off(failures: u32, _now: Word, reload: impl FnOnce() -> Word) -> Word {
         (0..16_u32 << failures.min(4)).for_each(|_| core::hint::spin_loop());
         reload()
     }
@@ -141,6 +167,7 @@ mod imp {
 
 #[cfg(all(loom, any(test, feature = "loom")))]
 mod imp {
+    use super::Word;
     use crate::model::hook::{self, Detail};
     use crate::model::lock::RawLock;
     use core::fmt::Debug;
@@ -245,6 +272,7 @@ mod imp {
 
     atomic_int!(AtomicU32, u32);
     atomic_int!(AtomicU64, u64);
+    pub(crate) use AtomicU64 as AtomicWord;
     atomic_int!(AtomicUsize, usize);
     atomic!(AtomicBool, bool);
 
@@ -333,7 +361,7 @@ mod imp {
 
     /// Here is no time. What `reload` could find is `now`, or newer: then the next compare-exchange
     /// fails and finds it.
-    pub(crate) fn back_off(_failures: u32, now: u64, _reload: impl FnOnce() -> u64) -> u64 {
+    pub(crate) fn back_off(_failures: u32, now: Word, _reload: impl FnOnce() -> Word) -> Word {
         now
     }
 

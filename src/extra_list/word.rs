@@ -1,16 +1,18 @@
 //! The word of the list: its fields, and what each event makes of them.
 
-/// Width of a field.
-const BITS: u32 = 15;
+use super::Raw;
+
+/// Width of a field: four of them and two flags fit the word. 15, or 7 where it has 32 bits.
+const BITS: u32 = Raw::BITS / 4 - 1;
 /// The largest number that a field holds.
 pub(super) const MAX: u16 = (1 << BITS) - 1;
 
-const SPARE: u64 = 1;
-const TOTAL: u64 = 1 << BITS;
-const WAITING: u64 = 1 << (2 * BITS);
-const GRANTED: u64 = 1 << (3 * BITS);
-const CREATING: u64 = 1 << (4 * BITS);
-const CLOSED: u64 = 1 << (4 * BITS + 1);
+const SPARE: Raw = 1;
+const TOTAL: Raw = 1 << BITS;
+const WAITING: Raw = 1 << (2 * BITS);
+const GRANTED: Raw = 1 << (3 * BITS);
+const CREATING: Raw = 1 << (4 * BITS);
+const CLOSED: Raw = 1 << (4 * BITS + 1);
 
 /// How many records there are and where, all of one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,10 +29,10 @@ pub struct RecordCounts {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Word(pub(crate) u64);
+pub(crate) struct Word(pub(crate) Raw);
 
 impl Word {
-    const fn field(self, unit: u64) -> u16 {
+    const fn field(self, unit: Raw) -> u16 {
         (self.0 / unit) as u16 & MAX
     }
     pub(crate) const fn spare(self) -> u16 {
@@ -115,7 +117,7 @@ impl Word {
 
     /// Of a process with one thread, in which `spare` records are nobody's.
     pub(crate) const fn reset(self, spare: u16) -> Self {
-        let counts = self.made() as u64 * TOTAL + spare as u64 * SPARE;
+        let counts = self.made() as Raw * TOTAL + spare as Raw * SPARE;
         Self(self.0 & CLOSED | counts)
     }
 

@@ -3,10 +3,10 @@
 //! Invariants and edges are those of [`crate::sigqueue`].
 
 use super::ACTIVE;
-use super::{BARE, COALESCED_SHIFT, Origin, SignalQueue, chain};
+use super::{BARE, Origin, SignalQueue, chain, slot};
 use crate::note::{Note, Park};
 use crate::records::NIL;
-use crate::sync::Ordering::*;
+use crate::sync::{Ordering::*, Word};
 
 /// Everything of one signal that was accepted up to one moment: an iterator over the origins, the
 /// oldest first. Standard signals yield one, real-time ones as many as were queued.
@@ -22,17 +22,16 @@ pub struct Batch<'q, N: Park = Note> {
 }
 
 impl<'q, N: Park> Batch<'q, N> {
-    pub(super) fn new(queue: &'q SignalQueue<N>, signal: i32, slot: u64, mark: u64) -> Self {
-        let coalesced = (slot >> COALESCED_SHIFT) as u32;
+    pub(super) fn new(queue: &'q SignalQueue<N>, signal: i32, taken: Word, mark: Word) -> Self {
         let mut batch = Self {
             queue,
             signal,
             oldest: NIL,
-            bare: slot & BARE != 0,
-            coalesced,
+            bare: taken & BARE != 0,
+            coalesced: slot::coalesced(taken),
             active: mark != 0,
         };
-        batch.reverse(chain(slot));
+        batch.reverse(chain(taken));
         batch
     }
 
@@ -55,7 +54,8 @@ impl<'q, N: Park> Batch<'q, N> {
         self.signal
     }
 
-    /// How many sends were merged into what this batch yields.
+    /// How many sends were merged into what this batch yields, as far as the queue counts (65,535 at
+    /// least).
     pub fn coalesced(&self) -> u32 {
         self.coalesced
     }

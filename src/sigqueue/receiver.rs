@@ -10,7 +10,7 @@ use super::{
 };
 use crate::note::{Note, Park};
 use crate::records::NIL;
-use crate::sync::Ordering::*;
+use crate::sync::{Ordering::*, Word};
 use crate::sys::{Deadline, Waited};
 
 /// Why [`SignalQueue::receiver`] or [`SignalQueue::borrow`] answered no.
@@ -130,7 +130,7 @@ impl<N: Park> SignalQueue<N> {
         self.take_marked(signal, 0)
     }
 
-    fn take_marked(&self, signal: i32, mark: u64) -> Result<Batch<'_, N>, NoSuchSignal> {
+    fn take_marked(&self, signal: i32, mark: Word) -> Result<Batch<'_, N>, NoSuchSignal> {
         let slot = self.slot(signal)?;
         // ORDERING: Relaxed: a guess, confirmed below.
         let mut seen = slot.load(Relaxed);

@@ -6,7 +6,7 @@ use core::fmt;
 
 use super::{ACTIVE, GUEST, IGNORED, PRIMARY, SENDING, SIGNALS, SignalQueue, WANTED, is_pending};
 use crate::note::Park;
-use crate::sync::Ordering::*;
+use crate::sync::{Ordering::*, Word};
 
 /// A signal number that the queue has no slot for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub enum Quiet {
 
 impl<N> SignalQueue<N> {
     /// Changes WANTED and IGNORED, which keeps I5, and returns the slot as it was.
-    fn set_wish(&self, signal: i32, wish: u64) -> Result<u64, NoSuchSignal> {
+    fn set_wish(&self, signal: i32, wish: Word) -> Result<Word, NoSuchSignal> {
         let slot = self.slot(signal)?;
         // ORDERING: Relaxed: a guess, confirmed below.
         let mut seen = slot.load(Relaxed);

@@ -8,7 +8,7 @@
 use core::mem::zeroed;
 use core::time::Duration;
 
-const NANOS: libc::c_long = 1_000_000_000;
+const NANOS: i64 = 1_000_000_000;
 
 /// A point on CLOCK_MONOTONIC, or for ever.
 #[derive(Debug, Clone, Copy)]
@@ -22,18 +22,24 @@ fn now() -> libc::timespec {
     now
 }
 
+/// Its type is not the same everywhere: `c_long`, or 64 bits on x32.
+#[allow(clippy::unnecessary_cast, reason = "its type differs between systems")]
+fn nanos(time: &libc::timespec) -> i64 {
+    time.tv_nsec as i64
+}
+
 impl Deadline {
     /// So long from now. A duration too long for the clock is for ever. Async-signal-safe.
     pub fn after(duration: Duration) -> Self {
         let mut until = now();
-        let nanos = until.tv_nsec + duration.subsec_nanos() as libc::c_long;
+        let nanos = nanos(&until) + i64::from(duration.subsec_nanos());
         // `time_t` is not named: its alias is deprecated on musl, where it is to change.
         let whole = duration.as_secs().try_into().ok();
         let seconds = whole
             .and_then(|whole| until.tv_sec.checked_add(whole))
             .and_then(|sum| sum.checked_add((nanos >= NANOS).into()));
         Self(seconds.map(|seconds| {
-            (until.tv_sec, until.tv_nsec) = (seconds, nanos % NANOS);
+            (until.tv_sec, until.tv_nsec) = (seconds, (nanos % NANOS) as _);
             until
         }))
     }
@@ -54,16 +60,23 @@ impl Deadline {
     }
 
     /// The point itself; `None` is for ever.
-    #[allow(dead_code, reason = "for mechanisms with absolute timeouts")]
+    #[cfg(target_os = "freebsd")]
     pub(super) fn at(&self) -> Option<&libc::timespec> {
         self.0.as_ref()
+    }
+
+    /// Its seconds and nanoseconds, whatever the layout; `None` is for ever.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(super) fn parts(&self) -> Option<(i64, i64)> {
+        #[allow(clippy::unnecessary_cast, reason = "its type differs between systems")]
+        self.0.as_ref().map(|at| (at.tv_sec as i64, nanos(at)))
     }
 
     /// What is left until then, zero if it has passed; `None` is for ever.
     pub(super) fn left(&self) -> Option<Duration> {
         let until = self.0?;
         let now = now();
-        let (mut seconds, mut nanos) = (until.tv_sec - now.tv_sec, until.tv_nsec - now.tv_nsec);
+        let (mut seconds, mut nanos) = (until.tv_sec - now.tv_sec, nanos(&until) - nanos(&now));
         if nanos < 0 {
             (seconds, nanos) = (seconds - 1, nanos + NANOS);
         }

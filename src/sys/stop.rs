@@ -141,6 +141,6 @@ fn chain(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     // ORDERING: Relaxed: see `interrupt_by`.
     match (before.action.load(Relaxed), before.flags.load(Relaxed)) {
         (libc::SIG_DFL | libc::SIG_IGN, _) => {}
-        (action, flags) => call(action, u64::from(flags), signal, info, context),
+        (action, flags) => call(action, flags, signal, info, context),
     }
 }

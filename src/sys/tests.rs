@@ -17,6 +17,8 @@ mod spin;
 mod barrier;
 #[cfg(target_os = "linux")]
 mod contested;
+#[cfg(all(target_os = "linux", target_pointer_width = "32"))]
+mod futex;
 #[cfg(unix)]
 mod posix;
 #[cfg(unix)]

@@ -1,6 +1,7 @@
 //! A call at the end of a thread, by a thread-specific key; and one in the child of each fork.
 //! man 3 pthread_key_create, pthread_atfork.
 
+#[cfg(unix)]
 use core::ffi::c_void;
 use core::ptr;
 
@@ -28,21 +29,30 @@ impl Call {
 
     /// # Safety
     ///
-    /// After `set`; where the function may be called.
+    /// After `set`; where the function may be called with the data.
     unsafe fn run(&self) {
         // ORDERING: Relaxed: as in `set`.
         let (data, function) = (self.data.load(Relaxed), self.function.load(Relaxed));
-        // SAFETY: stored by `set` as such a function.
+        // SAFETY: only `set` stores there, and it stores such a function; the caller comes after it.
         let function = unsafe { core::mem::transmute::<*mut (), unsafe fn(*const ())>(function) };
-        // SAFETY: what `set` was given for it.
+        // SAFETY: what `set` was given for it, by callers who promise that the two fit together (`arm`,
+        // `register`), and that this is where the function may be called.
         unsafe { function(data) }
     }
 }
 
-/// A key, made at first use. The same call for every thread.
+/// Has a call made at the end of each thread that asks for it. Kept in a static; there may be several.
+///
+/// | system | the call is made |
+/// |---|---|
+/// | Unix | by the destructor of a key, in the thread; again if a later destructor arms it once more, for as many rounds as the C library makes (4 or more) |
+/// | Windows | by the loader, in the thread, with its lock held: the call waits for no thread, loads nothing |
+/// | others | never |
+///
+/// Nor is it made when the process ends, or when a thread is ended by force.
 #[derive(Debug)]
 pub(crate) struct ThreadEnd {
-    /// The key and one; 0 while there is none.
+    /// What `create` made, and one; 0 while there is nothing.
     key: AtomicUsize,
     call: Call,
 }
@@ -53,29 +63,63 @@ impl ThreadEnd {
     }
 
     /// Has the function called with `data` when the calling thread ends, once for all times that it
-    /// asked before. Not async-signal-safe.
+    /// asked before. Cheap when it did. Not async-signal-safe.
     ///
     /// # Safety
     ///
-    /// `self` lives for ever. `data` and `function` are the same each time, and fit together.
+    /// `self` lives for ever. `data` and `function` are the same each time, and fit together: the
+    /// function may be called with `data` at the end of any thread that armed it.
     pub(crate) unsafe fn arm(
         &self,
         data: *const (),
         function: unsafe fn(*const ()),
     ) -> Result<(), Errno> {
         self.call.set(data, function);
-        let key = self.key()?;
-        set(key, (&raw const self.call).cast())
+        set(self.key()?, &self.call)
+    }
+
+    /// The same in a signal handler, where the system can do that: true if it was done. Only after
+    /// [`prepare`](Self::prepare). Async-signal-safe; keeps errno.
+    ///
+    /// A handler that runs in the thread's very last steps, after its destructors, arms in vain.
+    ///
+    /// # Safety
+    ///
+    /// As for [`arm`](Self::arm).
+    #[allow(dead_code, reason = "for those whose handlers arm")]
+    pub(crate) unsafe fn arm_in_handler(
+        &self,
+        data: *const (),
+        function: unsafe fn(*const ()),
+    ) -> bool {
+        match self.known() {
+            Some(key) if is_set_in_handlers(key) => {
+                self.call.set(data, function);
+                set(key, &self.call).is_ok()
+            }
+            _ => false,
+        }
+    }
+
+    /// Gets from the system what arming needs, so that handlers can arm. Not async-signal-safe.
+    #[allow(dead_code, reason = "as above")]
+    pub(crate) fn prepare(&'static self) -> Result<(), Errno> {
+        self.key().map(drop)
+    }
+
+    fn known(&self) -> Option<usize> {
+        // ORDERING: Acquire: from `key`, by argument: what the system keeps of the key was written by
+        // the thread that made it, and pthread_setspecific reads it without any order.
+        self.key.load(Acquire).checked_sub(1)
     }
 
     fn key(&self) -> Result<usize, Errno> {
-        // ORDERING: Relaxed, here and below: the key is the system's, which orders its own.
-        let known = self.key.load(Relaxed);
-        if known != 0 {
-            return Ok(known - 1);
+        if let Some(key) = self.known() {
+            return Ok(key);
         }
-        let made = create()?;
-        match self.key.compare_exchange(0, made + 1, Relaxed, Relaxed) {
+        let made = create(&self.call)?;
+        // ORDERING: Release: to `known`. Acquire: as there, from who was quicker.
+        match self.key.compare_exchange(0, made + 1, Release, Acquire) {
             Ok(_) => Ok(made),
             Err(other) => {
                 delete(made);
@@ -88,13 +132,14 @@ impl ThreadEnd {
 cfg_if::cfg_if! {
     if #[cfg(unix)] {
         unsafe extern "C" fn ended(call: *mut c_void) {
-            // SAFETY: the value that `arm` set, alive for ever; the thread that armed it ends.
+            // SAFETY: only `set` stores under a key of `create`, and it stores a call that lives for
+            // ever (`arm`); the thread that armed it ends.
             unsafe { (*call.cast::<Call>()).run() };
         }
 
-        fn create() -> Result<usize, Errno> {
+        fn create(_: &Call) -> Result<usize, Errno> {
             let mut key = 0;
-            // SAFETY: the key is a local; `ended` takes what `set` is given.
+            // SAFETY: the key is a local; `ended` takes what `set` stores.
             match unsafe { libc::pthread_key_create(&raw mut key, Some(ended)) } {
                 0 => Ok(key as usize),
                 errno => Err(Errno(errno)),
@@ -102,60 +147,69 @@ cfg_if::cfg_if! {
         }
 
         fn delete(key: usize) {
-            // SAFETY: made by `create`, and used by nobody.
+            // SAFETY: made by `create` in the caller, `key`, which told nobody of it.
             unsafe { libc::pthread_key_delete(key as libc::pthread_key_t) };
         }
 
-        fn set(key: usize, value: *const c_void) -> Result<(), Errno> {
-            // SAFETY: made by `create`, never deleted since.
+        fn set(key: usize, call: &Call) -> Result<(), Errno> {
+            let value = ptr::from_ref(call).cast();
+            // SAFETY: made by `create`; `key` deletes those only that it told nobody of.
             match unsafe { libc::pthread_setspecific(key as libc::pthread_key_t, value) } {
                 0 => Ok(()),
                 errno => Err(Errno(errno)),
             }
         }
     } else if #[cfg(windows)] {
-        use windows_sys::Win32::Foundation::GetLastError;
-        use windows_sys::Win32::System::Threading as win;
-
-        unsafe extern "system" fn ended(call: *const c_void) {
-            // SAFETY: the value that `arm` set, alive for ever. Fibre-local, so called when the
-            // fibre is deleted or its thread ends.
-            unsafe { (*call.cast::<Call>()).run() };
-        }
-
-        fn last_error() -> Errno {
-            // SAFETY: no preconditions.
-            Errno(unsafe { GetLastError() } as i32)
-        }
-
-        fn create() -> Result<usize, Errno> {
-            // SAFETY: `ended` takes what `set` is given.
-            match unsafe { win::FlsAlloc(Some(ended)) } {
-                win::FLS_OUT_OF_INDEXES => Err(last_error()),
-                index => Ok(index as usize),
-            }
-        }
-
-        fn delete(index: usize) {
-            // SAFETY: made by `create`, and used by nobody.
-            unsafe { win::FlsFree(index as u32) };
-        }
-
-        fn set(index: usize, value: *const c_void) -> Result<(), Errno> {
-            // SAFETY: made by `create`, never freed since.
-            match unsafe { win::FlsSetValue(index as u32, value) } {
-                0 => Err(last_error()),
-                _ => Ok(()),
-            }
-        }
+        mod windows;
+        use windows::{create, delete, is_set_in_handlers, set};
     } else {
         // Nobody tells of a thread's end here: what is bound stays in use.
-        fn create() -> Result<usize, Errno> {
+        fn create(_: &Call) -> Result<usize, Errno> {
             Ok(0)
         }
         fn delete(_: usize) {}
-        fn set(_: usize, _: *const c_void) -> Result<(), Errno> {
+        fn set(_: usize, _: &Call) -> Result<(), Errno> {
             Ok(())
+        }
+        fn is_set_in_handlers(_: usize) -> bool {
+            false
+        }
+    }
+}
+
+cfg_if::cfg_if! {
+    if #[cfg(windows)] {
+    } else if #[cfg(all(target_os = "linux", target_env = "gnu"))] {
+        /// glibc keeps the first PTHREAD_KEY_2NDLEVEL_SIZE values (nptl/descr.h: 32) in the thread's
+        /// descriptor, where storing one is three plain stores: nptl/pthread_setspecific.c,
+        /// `__pthread_setspecific`. For the others it may call calloc.
+        fn is_set_in_handlers(key: usize) -> bool {
+            key < 32
+        }
+    } else if #[cfg(all(target_os = "linux", target_env = "musl"))] {
+        /// musl's src/thread/pthread_setspecific.c stores two words of the thread. The table of a
+        /// thread is part of it (src/thread/pthread_create.c), that of the first one is there once a
+        /// key or a thread was made (`__pthread_key_create`).
+        fn is_set_in_handlers(_: usize) -> bool {
+            true
+        }
+    } else if #[cfg(target_os = "android")] {
+        /// bionic's libc/bionic/pthread_key.cpp, `pthread_setspecific`, stores two words of the thread
+        /// since Android 6 (API 23, its commit 5e2bd719d); before it took a lock. There is no constant
+        /// of the one it runs on; the property is read from memory that is mapped.
+        fn is_set_in_handlers(_: usize) -> bool {
+            let mut value = [0_u8; libc::PROP_VALUE_MAX as usize];
+            let name = c"ro.build.version.sdk";
+            // SAFETY: a C string, and room for PROP_VALUE_MAX bytes, which is what it writes at most.
+            unsafe { libc::__system_property_get(name.as_ptr(), value.as_mut_ptr().cast()) };
+            let digits = value.iter().take_while(|byte| byte.is_ascii_digit());
+            digits.fold(0_u32, |sum, digit| sum * 10 + u32::from(digit - b'0')) >= 23
+        }
+    } else if #[cfg(unix)] {
+        /// FreeBSD's allocates the thread's table at first use (lib/libthr/thread/thr_spec.c); of the
+        /// others it is not known.
+        fn is_set_in_handlers(_: usize) -> bool {
+            false
         }
     }
 }

@@ -8,26 +8,31 @@ use core::ptr;
 use super::origin::origin;
 use super::process::{acts_by_default, raise_here};
 use super::{Entry, Errno, Restored, SIGNALS, Verdict, errno};
-use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Ordering::*};
+use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::*};
 
 /// What stood in place of our handler, and whether something was recorded at all.
 struct Record {
     /// `sa_sigaction`: SIG_DFL, SIG_IGN or a function.
     action: AtomicUsize,
-    /// `sa_flags`, with [`KNOWN`] and [`COVERED`] added.
-    flags: AtomicU64,
+    /// `sa_flags`, 32 bits of which the systems use the topmost.
+    flags: AtomicU32,
+    /// [`KNOWN`], [`COVERED`] and [`CALLS_OURS`], and how often the other two were written: a reader
+    /// that finds the same before and after them has a pair (until 2^29 writes come between).
+    state: AtomicU32,
 }
 
-/// Flags are 32 bits, and the systems use the topmost. This is above them: the record holds
-/// something.
-const KNOWN: u64 = 1 << 63;
-/// Nor is this: somebody put a handler over ours, and may call ours from it.
-const COVERED: u64 = 1 << 62;
-/// Nor is this: what is recorded was put over ours, and may call ours.
-const CALLS_OURS: u64 = 1 << 61;
+/// The record holds something.
+const KNOWN: u32 = 1;
+/// Somebody put a handler over ours, and may call ours from it.
+const COVERED: u32 = 1 << 1;
+/// What is recorded was put over ours, and may call ours.
+const CALLS_OURS: u32 = 1 << 2;
+/// One write.
+const WRITE: u32 = 1 << 3;
 
-static RECORDS: [Record; SIGNALS] =
-    [const { Record { action: AtomicUsize::new(0), flags: AtomicU64::new(0) } }; SIGNALS];
+static RECORDS: [Record; SIGNALS] = [const {
+    Record { action: AtomicUsize::new(0), flags: AtomicU32::new(0), state: AtomicU32::new(0) }
+}; SIGNALS];
 
 /// The masks of those dispositions; only read and written under the caller's lock, unlike the
 /// rest, which handlers read.
@@ -78,13 +83,16 @@ fn remember(signal: c_int, old: &libc::sigaction) {
     let Some(record) = record(signal) else { return };
     // What was put over ours may call ours: calling it in turn would not end.
     // ORDERING: Relaxed: under the caller's lock.
-    let covered = if record.flags.load(Relaxed) & COVERED != 0 { COVERED | CALLS_OURS } else { 0 };
-    // ORDERING: the flags go first and come last, so that a handler (`chain`) that reads the same
-    // flags before and after the action has the pair. AcqRel keeps the action behind, Release
-    // keeps it in front.
-    record.flags.swap(0, AcqRel);
+    let before = record.state.load(Relaxed);
+    let covered = if before & COVERED != 0 { COVERED | CALLS_OURS } else { 0 };
+    let written = (before & !(WRITE - 1)).wrapping_add(WRITE);
+    // ORDERING: the state goes first and comes last, so that a handler (`recorded`) that reads the
+    // same state before and after the two has the pair. AcqRel keeps both behind, Release keeps
+    // them in front.
+    record.state.swap(written, AcqRel);
     record.action.store(old.sa_sigaction, Release);
-    record.flags.store(u64::from(old.sa_flags as u32) | KNOWN | covered, Release);
+    record.flags.store(old.sa_flags as u32, Release);
+    record.state.store(written | KNOWN | covered, Release);
     // SAFETY: under the caller's lock, see `Masks`.
     let masks = unsafe { &mut *MASKS.0.get() };
     if let Some(mask) = masks.get_mut(signal as usize) {
@@ -120,16 +128,16 @@ pub(crate) fn restore(signal: c_int) -> Result<Restored, Errno> {
     };
     if !is_ours(&query(signal)?) {
         // ORDERING: Relaxed: a handler called by the foreign one may also come before this.
-        record.flags.fetch_or(COVERED, Relaxed);
+        record.state.fetch_or(COVERED, Relaxed);
         return Ok(Restored::Foreign);
     }
     // ORDERING: Relaxed: written by this thread or by one before it under the caller's lock.
-    let flags = record.flags.load(Relaxed);
+    let known = record.state.load(Relaxed) & KNOWN != 0;
     let mut old = simple(record.action.load(Relaxed));
-    old.sa_flags = flags as u32 as c_int;
+    old.sa_flags = record.flags.load(Relaxed) as c_int;
     // SAFETY: under the caller's lock; written whenever KNOWN was.
     let masks = unsafe { &*MASKS.0.get() };
-    if let Some(mask) = masks.get(signal as usize).filter(|_| flags & KNOWN != 0) {
+    if let Some(mask) = masks.get(signal as usize).filter(|_| known) {
         // SAFETY: as above.
         old.sa_mask = unsafe { mask.assume_init() };
     }
@@ -139,7 +147,7 @@ pub(crate) fn restore(signal: c_int) -> Result<Restored, Errno> {
     }
     // Somebody was quicker, between the question and the change: theirs stays.
     // ORDERING: Relaxed: as above.
-    record.flags.fetch_or(COVERED, Relaxed);
+    record.state.fetch_or(COVERED, Relaxed);
     change(signal, &replaced).map(|_| Restored::Foreign)
 }
 
@@ -164,7 +172,7 @@ fn set_simple(signal: c_int, action: usize) -> Result<(), Errno> {
     if let Some(record) = record(signal) {
         // Nothing is put over ours any more.
         // ORDERING: Relaxed: under the caller's lock; `remember` publishes.
-        record.flags.fetch_and(!(COVERED | CALLS_OURS), Relaxed);
+        record.state.fetch_and(!(COVERED | CALLS_OURS), Relaxed);
     }
     remember(signal, &new);
     Ok(())
@@ -198,7 +206,7 @@ extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c
 /// raising it again would bring it here again.
 fn is_covered(signal: c_int) -> bool {
     // ORDERING: Relaxed: one word, passing nothing on.
-    record(signal).is_some_and(|record| record.flags.load(Relaxed) & COVERED != 0)
+    record(signal).is_some_and(|record| record.state.load(Relaxed) & COVERED != 0)
 }
 
 /// An unwanted signal, after somebody put a handler over ours. If that is still in force, the
@@ -210,14 +218,14 @@ fn covered(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
         return;
     }
     match recorded(signal) {
-        Some((libc::SIG_IGN, _)) | None => {}
-        Some((libc::SIG_DFL, _)) => {
+        Some(Recorded { action: libc::SIG_IGN, .. }) | None => {}
+        Some(Recorded { action: libc::SIG_DFL, .. }) => {
             if acts_by_default(signal) && force_default(signal).is_ok() {
                 redeliver(signal, info);
             }
         }
-        Some((_, flags)) if flags & CALLS_OURS != 0 => {}
-        Some((action, flags)) => call(action, flags, signal, info, context),
+        Some(Recorded { state, .. }) if state & CALLS_OURS != 0 => {}
+        Some(Recorded { action, flags, .. }) => call(action, flags, signal, info, context),
     }
 }
 
@@ -225,31 +233,40 @@ fn covered(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
 fn chain(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     match recorded(signal) {
         // SIG_DFL and SIG_IGN first: they are no functions, whatever the flags say.
-        Some((libc::SIG_DFL | libc::SIG_IGN, _)) | None => {}
-        Some((action, flags)) if flags & COVERED == 0 => call(action, flags, signal, info, context),
+        Some(Recorded { action: libc::SIG_DFL | libc::SIG_IGN, .. }) | None => {}
+        Some(Recorded { action, flags, state }) if state & COVERED == 0 => {
+            call(action, flags, signal, info, context);
+        }
         Some(_) => {}
     }
 }
 
+/// A [`Record`] of one moment.
+struct Recorded {
+    action: usize,
+    flags: u32,
+    state: u32,
+}
+
 /// What is remembered, unless it is just being changed.
-fn recorded(signal: c_int) -> Option<(usize, u64)> {
+fn recorded(signal: c_int) -> Option<Recorded> {
     let record = record(signal)?;
-    // ORDERING: Acquire, twice: see `remember`. The last is ordered by the second.
-    let flags = record.flags.load(Acquire);
-    let action = record.action.load(Acquire);
-    let whole = record.flags.load(Relaxed) == flags && flags & KNOWN != 0;
-    whole.then_some((action, flags))
+    // ORDERING: Acquire, three times: see `remember`. The last is ordered by the two before it.
+    let state = record.state.load(Acquire);
+    let (action, flags) = (record.action.load(Acquire), record.flags.load(Acquire));
+    let whole = record.state.load(Relaxed) == state && state & KNOWN != 0;
+    whole.then_some(Recorded { action, flags, state })
 }
 
 /// Calls a handler that the system held with these flags.
 pub(super) fn call(
     action: usize,
-    flags: u64,
+    flags: u32,
     signal: c_int,
     info: *mut libc::siginfo_t,
     context: *mut c_void,
 ) {
-    if flags & libc::SA_SIGINFO as u64 != 0 {
+    if flags & libc::SA_SIGINFO as u32 != 0 {
         type Three = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
         // SAFETY: the system held it as a handler of three arguments (SA_SIGINFO).
         let previous = unsafe { core::mem::transmute::<usize, Three>(action) };

@@ -8,9 +8,11 @@ use proptest::prelude::*;
 
 use crate::extra_list::{ExtraList, NotInUse, RecordCounts, Replenish, TakeError, Taker, Ticket};
 use crate::note::Deadline;
-use crate::sync::Ordering::Relaxed;
+use crate::sync::{Ordering::Relaxed, Word};
 
 const TOTAL: u64 = 4;
+/// 15 or 7, by the width of the word.
+const BITS: u32 = crate::extra_list::MAX_RECORDS.ilog2() + 1;
 
 /// The word as the table names its fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,11 +27,11 @@ struct State {
 impl State {
     fn word(self, made: u64) -> u64 {
         self.spare
-            | (made + u64::from(self.creating)) << 15
-            | self.waiting << 30
-            | self.granted << 45
-            | u64::from(self.creating) << 60
-            | u64::from(self.closed) << 61
+            | (made + u64::from(self.creating)) << BITS
+            | self.waiting << (2 * BITS)
+            | self.granted << (3 * BITS)
+            | u64::from(self.creating) << (4 * BITS)
+            | u64::from(self.closed) << (4 * BITS + 1)
     }
 
     /// What the table says of a record that is put back.
@@ -60,11 +62,11 @@ fn in_state(state: State, reserve: u64) -> ExtraList<64> {
     let list = ExtraList::new(reserve as u16);
     // SAFETY: one thread.
     unsafe {
-        list.word().store(TOTAL << 15, Relaxed);
+        list.word().store((TOTAL << BITS) as Word, Relaxed);
         let used = TOTAL - state.spare - state.granted;
         list.reset_after_fork(|index| (index as u64) < used);
     }
-    list.word().store(state.word(TOTAL), Relaxed);
+    list.word().store(state.word(TOTAL) as Word, Relaxed);
     list
 }
 
@@ -83,7 +85,7 @@ fn everywhere(mut check: impl FnMut(u64, State, ExtraList<64>)) {
 #[track_caller]
 fn is_in(list: &ExtraList<64>, expected: State, total: u64, was: State) {
     let word = list.word().load(Relaxed);
-    assert_eq!(word, expected.word(total), "{was:?} became {word:#x}, not {expected:?}");
+    assert_eq!(word, expected.word(total) as Word, "{was:?} became {word:#x}, not {expected:?}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod queue;
 mod tidy;
 mod transitions;
 mod turn;
+mod words;
 
 use proptest::test_runner::{Config, FileFailurePersistence};
 

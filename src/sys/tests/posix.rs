@@ -108,7 +108,7 @@ fn a_deadline_tells_what_is_left() {
     std::thread::sleep(Duration::from_millis(1));
     assert_eq!(deadline.left(), Some(Duration::ZERO));
     assert_eq!(Deadline::after(Duration::MAX).left(), None);
-    assert!(Deadline::after(Duration::MAX).at().is_none());
+    assert!(Deadline::after(Duration::MAX).left().is_none());
 }
 
 /// man 7 signal, the column for x86 and ARM, which RISC-V shares.

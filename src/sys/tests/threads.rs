@@ -223,6 +223,68 @@ fn a_threads_end_is_told_once() {
     assert_eq!((ENDED.load(Relaxed), OTHERS.load(Relaxed)), (8, 4));
 }
 
+static IN_HANDLER_END: ThreadEnd = ThreadEnd::new();
+static ARMED_IN_HANDLER: AtomicUsize = AtomicUsize::new(0);
+
+/// Arms, says whether it did, and keeps errno.
+extern "C" fn arms(_: i32) {
+    // SAFETY: the thread's own.
+    unsafe { *errno::location() = libc::EDOM };
+    // SAFETY: for ever, and the same each time.
+    let armed =
+        unsafe { IN_HANDLER_END.arm_in_handler((&raw const ENDED_IN_HANDLER).cast(), count) };
+    let kept = errno::get() == libc::EDOM;
+    ARMED_IN_HANDLER.store(usize::from(armed) + if kept { 0 } else { 100 }, Relaxed);
+}
+
+static ENDED_IN_HANDLER: AtomicUsize = AtomicUsize::new(0);
+
+/// What a handler says on a thread that never armed, and how often the thread's end was told.
+fn armed_in_a_handler() -> (usize, usize) {
+    let before = ENDED_IN_HANDLER.load(Relaxed);
+    bare_thread(|| {
+        // SAFETY: the calling thread exists.
+        assert_eq!(unsafe { libc::pthread_kill(libc::pthread_self(), REALTIME_MIN + 19) }, 0);
+    });
+    (ARMED_IN_HANDLER.load(Relaxed), ENDED_IN_HANDLER.load(Relaxed) - before)
+}
+
+/// In a process of its own: keys are the process's.
+#[test]
+fn a_handler_arms_where_that_is_safe() {
+    let ended = forked(|| {
+        set(REALTIME_MIN + 19, arms as *const () as usize, 0);
+        let unprepared = armed_in_a_handler();
+        IN_HANDLER_END.prepare().unwrap();
+        IN_HANDLER_END.prepare().unwrap();
+        let prepared = armed_in_a_handler();
+        let again = armed_in_a_handler();
+        i32::from(unprepared == (0, 0)) * 100
+            + (prepared.0 * 10 + prepared.1) as i32
+            + i32::from(again != prepared) * 1000
+    });
+    let safe = cfg!(any(target_env = "gnu", target_env = "musl"));
+    assert_eq!(ended, if safe { 111 } else { 100 });
+}
+
+/// Beyond the values that glibc keeps in the thread itself, storing one may allocate.
+#[cfg(target_env = "gnu")]
+#[test]
+fn a_handler_does_not_arm_where_that_may_allocate() {
+    let ended = forked(|| {
+        let mut key = 0;
+        // SAFETY: keys without destructors, of a process that ends.
+        while unsafe { libc::pthread_key_create(&raw mut key, None) } == 0 && key < 31 {}
+        set(REALTIME_MIN + 19, arms as *const () as usize, 0);
+        IN_HANDLER_END.prepare().unwrap();
+        let in_handler = armed_in_a_handler();
+        // SAFETY: for ever, and the same each time.
+        unsafe { IN_HANDLER_END.arm((&raw const ENDED_IN_HANDLER).cast(), count) }.unwrap();
+        i32::from(in_handler == (0, 0))
+    });
+    assert_eq!(ended, 1);
+}
+
 #[test]
 fn when_keys_are_exhausted_that_is_an_error() {
     let ended = forked(|| {

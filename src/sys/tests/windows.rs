@@ -67,3 +67,88 @@ fn events_are_answered_by_the_disposition() {
     set_default(15).unwrap();
     set_default(21).unwrap();
 }
+
+static ENDED: AtomicU32 = AtomicU32::new(0);
+static END: ThreadEnd = ThreadEnd::new();
+
+/// Counts, and remembers on which thread.
+fn ended(on: *const ()) {
+    // ORDERING: Relaxed, here and below: each thread is joined.
+    ENDED.fetch_add(1, Relaxed);
+    // SAFETY: of `arm`.
+    unsafe { &*on.cast::<AtomicU32>() }.store(thread_id() as u32, Relaxed);
+}
+
+static ON: AtomicU32 = AtomicU32::new(0);
+
+fn arm() {
+    // SAFETY: for ever, and the same each time.
+    unsafe { END.arm((&raw const ON).cast(), ended) }.unwrap();
+}
+
+#[test]
+fn a_deleted_fibre_is_not_the_end_of_a_thread() {
+    use std::sync::mpsc::channel;
+    use windows_sys::Win32::System::Threading::{
+        ConvertThreadToFiber, CreateFiber, DeleteFiber, SwitchToFiber,
+    };
+
+    /// Switches back to whoever made it; never returns.
+    unsafe extern "system" fn other(first: *mut core::ffi::c_void) {
+        arm();
+        loop {
+            // SAFETY: a fibre of this thread, which waits in `SwitchToFiber`.
+            unsafe { SwitchToFiber(first) };
+        }
+    }
+
+    let (fibre, fibres) = channel::<usize>();
+    let (go, wait) = channel::<()>();
+    let thread = std::thread::spawn(move || {
+        // SAFETY: the thread is no fibre yet.
+        let first = unsafe { ConvertThreadToFiber(core::ptr::null()) };
+        arm();
+        // SAFETY: the fibre is this thread's, and deleted after it was left.
+        let second = unsafe { CreateFiber(0, Some(other), first) };
+        // SAFETY: as above.
+        unsafe { SwitchToFiber(second) };
+        fibre.send(second.expose_provenance()).unwrap();
+        wait.recv().unwrap();
+        thread_id()
+    });
+    let second: usize = fibres.recv().unwrap();
+    // SAFETY: nobody runs it, and nobody will.
+    unsafe { DeleteFiber(core::ptr::with_exposed_provenance_mut(second)) };
+    assert_eq!(ENDED.load(Relaxed), 0);
+    go.send(()).unwrap();
+    let ended = thread.join().unwrap();
+    assert_eq!((ENDED.load(Relaxed), ON.load(Relaxed) as usize), (1, ended));
+}
+
+#[test]
+fn a_threads_end_is_told_once() {
+    static FIRST: (ThreadEnd, AtomicU32) = (ThreadEnd::new(), AtomicU32::new(0));
+    static SECOND: (ThreadEnd, AtomicU32) = (ThreadEnd::new(), AtomicU32::new(0));
+    fn count(counter: *const ()) {
+        // SAFETY: of `arm`.
+        unsafe { &*counter.cast::<AtomicU32>() }.fetch_add(1, Relaxed);
+    }
+    fn arm((end, counter): &'static (ThreadEnd, AtomicU32)) {
+        // SAFETY: for ever, and the same each time.
+        unsafe { end.arm(core::ptr::from_ref(counter).cast(), count) }.unwrap();
+    }
+    let threads: Vec<_> = (0..8)
+        .map(|index| {
+            std::thread::spawn(move || {
+                arm(&FIRST);
+                arm(&FIRST);
+                if index % 2 == 0 {
+                    arm(&SECOND);
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    std::thread::spawn(|| ()).join().unwrap();
+    assert_eq!((FIRST.1.load(Relaxed), SECOND.1.load(Relaxed)), (8, 4));
+}
