@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 
 use common::*;
 use foreign::*;
-use portcullis::attach::{AsyncSignalSafe, Misuse, RawAttached, Threads};
+use portcullis::Errno;
+use portcullis::attach::{AsyncSignalSafe, CreateError, Misuse, RawAttached, Threads};
 use portcullis::attach::{
     AttachError, AttachKind, Binding, DetachError, Runtime, SystemHost, ThreadState,
 };
@@ -318,7 +319,14 @@ extern "C" fn jumped(_: *mut c_void) -> c_long {
     1
 }
 
-/// A handler that does not return keeps the record, until its thread ends if that is watched.
+/// On a thread that never attaches in ordinary code.
+extern "C" fn jumped_once(_: *mut c_void) -> c_long {
+    assert_eq!((foreign().jump)(libc::SIGUSR2, leave_by_jump), 1);
+    assert_eq!(THREADS.counts().in_use, 1);
+    1
+}
+
+/// A handler that does not return keeps the record until its thread ends.
 #[test]
 fn a_handler_that_jumps() {
     isolated("a_handler_that_jumps", || {
@@ -332,6 +340,10 @@ fn a_handler_that_jumps() {
             assert_eq!((THREADS.counts().in_use, THREADS.misuse().abandoned), (0, at));
         }
         assert_eq!((HANDLED[0].load(Relaxed), handled()), (0, 100));
+        for at in 11..=20 {
+            assert_eq!(Plan::new(1, 1, jumped_once).run(), 1);
+            assert_eq!((THREADS.counts().in_use, THREADS.misuse().abandoned), (0, at));
+        }
     });
 }
 
@@ -339,13 +351,13 @@ fn a_handler_that_jumps() {
 #[test]
 fn no_keys_left() {
     isolated("no_keys_left", || {
-        begin(8);
         let mut keys = Vec::new();
         let mut key = 0;
         // SAFETY: the key is a local.
         while unsafe { libc::pthread_key_create(&raw mut key, None) } == 0 {
             keys.push(key);
         }
+        begin(8);
         let refused = THREADS.attach(Binding::Unbound).unwrap_err();
         assert!(matches!(refused, AttachError::ThreadEnd(errno) if errno.0 == libc::EAGAIN));
         assert_eq!((THREADS.state(), mask()), (ThreadState::Unknown, 0));

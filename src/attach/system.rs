@@ -177,11 +177,18 @@ unsafe impl<L: Local> Host for SystemHost<L> {
         unsafe { self.end.arm(exit.threads, exit.call) }
     }
 
+    unsafe fn arm_in_handler(&'static self, exit: Callback) -> bool {
+        // SAFETY: as in `arm`.
+        unsafe { self.end.arm_in_handler(exit.threads, exit.call) }
+    }
+
     unsafe fn at_fork(&'static self, child: Callback) {
         // ORDERING: Relaxed: one thread swaps false; the system orders the rest by itself.
         if !self.watched.load(Relaxed) && !self.watched.swap(true, Relaxed) {
             // SAFETY: once, by the line above; the two fit together, as `Callback` says.
             unsafe { self.in_child.register(child.threads, child.call) };
+            // If there is none, `arm` says so, in ordinary code.
+            _ = self.end.prepare();
         }
     }
 }
