@@ -143,7 +143,10 @@ fn a_foreign_handler_may_chain_to_ours() {
 #[test]
 fn handlers_run_on_the_alternate_stack() {
     isolated("handlers_run_on_the_alternate_stack", || {
-        set_disposition(SIGUSR1, Disposition::simple(where_am_i as *const () as usize));
+        let where_am_i = Disposition::simple(where_am_i as *const () as usize);
+        set_disposition(SIGUSR1, Disposition { flags: libc::SA_ONSTACK, ..where_am_i });
+        // It did not ask for that stack, and is large for all we know.
+        set_disposition(SIGUSR2, where_am_i);
         let mut stack = vec![0_u8; 1 << 20];
         let range = stack.as_ptr_range();
         let new =
@@ -152,11 +155,14 @@ fn handlers_run_on_the_alternate_stack() {
         let mut old: libc::stack_t = unsafe { std::mem::zeroed() };
         // SAFETY: the memory is there until the old stack is back, at the end.
         assert_eq!(unsafe { libc::sigaltstack(&raw const new, &raw mut old) }, 0);
-        let mut subscription = signal::subscribe([SIGUSR1]).unwrap();
-        kill_self(SIGUSR1);
-        assert_eq!(subscription.recv_timeout(SOON).unwrap().signal, SIGUSR1);
-        let frame = FRAME.load(Relaxed);
-        assert!((range.start.addr()..range.end.addr()).contains(&frame), "chained, on that stack");
+        let mut subscription = signal::subscribe([SIGUSR1, SIGUSR2]).unwrap();
+        for (signal, on_it) in [(SIGUSR1, true), (SIGUSR2, false)] {
+            kill_self(signal);
+            assert_eq!(subscription.recv_timeout(SOON).unwrap().signal, signal);
+            let frame = FRAME.swap(0, Relaxed);
+            let is_on_it = (range.start.addr()..range.end.addr()).contains(&frame);
+            assert_eq!((is_on_it, frame != 0), (on_it, true), "chained, signal {signal}");
+        }
         // SAFETY: what was there before is valid.
         assert_eq!(unsafe { libc::sigaltstack(&raw const old, std::ptr::null_mut()) }, 0);
     });

@@ -73,6 +73,7 @@ cfg_if::cfg_if! {
             if #[cfg(feature = "std")] {
                 mod altstack;
                 mod origin;
+                mod previous;
                 mod process;
                 mod stop;
                 mod thread_end;

@@ -54,25 +54,51 @@ pub(crate) fn die_by(signal: c_int) -> Errno {
         libc::sigemptyset(&raw mut only);
         libc::sigaddset(&raw mut only, signal);
     }
+    let mut before = None;
     // Another thread may put a handler in place after the default; again, then.
     for _ in 0..TRIES {
         let _blocked = AllBlocked::new();
         // Not `set_default`: this runs outside the caller's lock, and what it would remember is
         // kept under it.
-        if let Err(errno) = unix::force_default(signal) {
-            return errno;
+        match unix::force_default(signal) {
+            Ok(old) => before = before.or(Some(old)),
+            Err(errno) => return errno,
         }
         raise_here(signal);
         // SAFETY: the set is ours; unmasking lets the pending signal act before the call returns.
         unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const only, ptr::null_mut()) };
     }
-    // This is process 1 of its namespace, which no default action ends.
+    // This is process 1 of its namespace, which no default action ends: it goes on as it was.
+    before.into_iter().for_each(|before| _ = unix::change(signal, &before));
     Errno(libc::EINVAL)
 }
 
 const TRIES: usize = 100;
 
-/// All signals masked in this thread, until dropped. Async-signal-safe.
+/// By which a failing instruction, or a system call that a filter traps, is told: masked, they end the
+/// process though the program has a handler for them (write barriers, stack growth, traps of wasm).
+pub(super) const FAULTS: [c_int; 6] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGILL,
+    libc::SIGTRAP,
+    libc::SIGSYS,
+];
+
+/// Every signal that may wait. glibc leaves its own out. Async-signal-safe.
+pub(super) fn all_but_faults() -> libc::sigset_t {
+    // SAFETY: all zeros is storage for a set, filled next.
+    let mut all: libc::sigset_t = unsafe { zeroed() };
+    // SAFETY: the set is a local.
+    unsafe {
+        libc::sigfillset(&raw mut all);
+        FAULTS.iter().for_each(|signal| _ = libc::sigdelset(&raw mut all, *signal));
+    }
+    all
+}
+
+/// All signals that may wait masked in this thread, until dropped. Async-signal-safe.
 #[derive(Debug)]
 pub(crate) struct AllBlocked(libc::sigset_t);
 
@@ -87,11 +113,11 @@ impl AllBlocked {
     }
 
     fn but(open: &[c_int]) -> Self {
+        let mut all = all_but_faults();
         // SAFETY: all zeros is storage for a set, filled next.
-        let (mut all, mut saved): (libc::sigset_t, libc::sigset_t) = unsafe { zeroed() };
-        // SAFETY: both sets are locals. glibc leaves its own signals open.
+        let mut saved: libc::sigset_t = unsafe { zeroed() };
+        // SAFETY: both sets are locals.
         unsafe {
-            libc::sigfillset(&raw mut all);
             open.iter().for_each(|signal| _ = libc::sigdelset(&raw mut all, *signal));
             libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut saved);
         }

@@ -4,9 +4,11 @@ use core::ffi::{c_int, c_void};
 use core::mem::zeroed;
 use core::ptr;
 
-use super::unix::{call, change, query};
+use super::previous::{Disposition, Record, Recorded};
+use super::process::all_but_faults;
+use super::unix::{change, query};
 use super::{Errno, SIGNALS, errno};
-use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::*};
+use crate::sync::{AtomicPtr, Ordering::*};
 
 /// Names a thread for as long as it is known not to have ended; on Linux and Android also when it
 /// has, then as one that is gone.
@@ -85,62 +87,53 @@ pub(crate) enum Crossing {
 
 static ENTRIES: [AtomicPtr<c_void>; 2] = [const { AtomicPtr::new(ptr::null_mut()) }; 2];
 
-/// What our handler was put over, for each signal: it is called for what is nobody's here.
-struct Disposition {
-    /// `sa_sigaction`: SIG_DFL, SIG_IGN or a function.
-    action: AtomicUsize,
-    flags: AtomicU32,
-}
+/// What our handler was put over, for each signal.
+static BEFORE: [Record; SIGNALS] = [const { Record::new() }; SIGNALS];
 
-static BEFORE: [Disposition; SIGNALS] = [const {
-    Disposition { action: AtomicUsize::new(libc::SIG_DFL), flags: AtomicU32::new(0) }
-}; SIGNALS];
-
-/// Has the entry called for the signal, on the alternate stack, all others masked.
+/// Has the entry called for the signal, on the alternate stack, all others masked that may wait. Looks
+/// each time: somebody may have put another disposition in its place, and then ours is put over that.
 pub(crate) fn interrupt_by(signal: c_int, crossing: Crossing, entry: Entry) -> Result<(), Errno> {
     let before = usize::try_from(signal).ok().and_then(|at| BEFORE.get(at));
     let before = before.ok_or(Errno(libc::EINVAL))?;
-    // ORDERING: Relaxed, here and below: sigaction orders both before every run of the handler; if
+    // ORDERING: Relaxed, here and below: sigaction orders it before every run of the handler; if
     // that is there already, nobody sends for this crossing yet.
     ENTRIES[crossing as usize].store(entry as *mut c_void, Relaxed);
     let old = query(signal)?;
     if old.sa_sigaction == on_signal as *const () as usize {
         return Ok(());
     }
-    before.flags.store(old.sa_flags as u32, Relaxed);
-    before.action.store(old.sa_sigaction, Relaxed);
+    before.put_over(&Disposition::of(&old));
     // SAFETY: all zeros is a valid sigaction.
     let mut new: libc::sigaction = unsafe { zeroed() };
     new.sa_sigaction = on_signal as *const () as usize;
     new.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
-    // SAFETY: the set is a local's.
-    unsafe { libc::sigfillset(&raw mut new.sa_mask) };
+    new.sa_mask = all_but_faults();
     change(signal, &new).map(drop)
 }
 
-/// Leaves errno as it was for the interrupted code.
+/// Leaves errno as it was for the interrupted code. Standard signals merge: one that was ours may have
+/// been another's too, so whoever had the signal before us is told of each.
 extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     errno::kept(|| {
-        let mut ours = false;
         for place in &ENTRIES {
             // ORDERING: Relaxed: see `interrupt_by`.
             let entry = place.load(Relaxed);
             if !entry.is_null() {
                 // SAFETY: stored by `interrupt_by`, an `Entry`.
-                ours |= unsafe { core::mem::transmute::<*mut c_void, Entry>(entry) }(signal, context);
+                let entry = unsafe { core::mem::transmute::<*mut c_void, Entry>(entry) };
+                entry(signal, context);
             }
         }
-        if !ours {
-            chain(signal, info, context);
-        }
+        chain(signal, info, context);
     });
 }
 
 fn chain(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    let Some(before) = usize::try_from(signal).ok().and_then(|at| BEFORE.get(at)) else { return };
-    // ORDERING: Relaxed: see `interrupt_by`.
-    match (before.action.load(Relaxed), before.flags.load(Relaxed)) {
-        (libc::SIG_DFL | libc::SIG_IGN, _) => {}
-        (action, flags) => call(action, flags, signal, info, context),
+    let before = usize::try_from(signal).ok().and_then(|at| BEFORE.get(at));
+    if let Some(Recorded { base, over }) = before.and_then(Record::read) {
+        let last = over.unwrap_or(base);
+        if last.is_function() {
+            last.call(signal, info, context);
+        }
     }
 }

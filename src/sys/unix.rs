@@ -2,44 +2,16 @@
 //! man 2 sigaction, man 7 signal-safety; man 2 rt_tgsigqueueinfo for Linux.
 
 use core::ffi::{c_int, c_void};
-use core::mem::{MaybeUninit, zeroed};
+use core::mem::zeroed;
 use core::ptr;
 
 use super::origin::origin;
-use super::process::{acts_by_default, raise_here};
+use super::previous::{ALONE, Disposition, Record, Recorded};
+use super::process::{acts_by_default, all_but_faults, raise_here};
 use super::{Entry, Errno, Restored, SIGNALS, Verdict, errno};
 use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::*};
 
-/// What stood in place of our handler, and whether something was recorded at all.
-struct Record {
-    /// `sa_sigaction`: SIG_DFL, SIG_IGN or a function.
-    action: AtomicUsize,
-    /// `sa_flags`, 32 bits of which the systems use the topmost.
-    flags: AtomicU32,
-    /// [`KNOWN`], [`COVERED`] and [`CALLS_OURS`], and how often the other two were written: a reader
-    /// that finds the same before and after them has a pair (until 2^29 writes come between).
-    state: AtomicU32,
-}
-
-/// The record holds something.
-const KNOWN: u32 = 1;
-/// Somebody put a handler over ours, and may call ours from it.
-const COVERED: u32 = 1 << 1;
-/// What is recorded was put over ours, and may call ours.
-const CALLS_OURS: u32 = 1 << 2;
-/// One write.
-const WRITE: u32 = 1 << 3;
-
-static RECORDS: [Record; SIGNALS] = [const {
-    Record { action: AtomicUsize::new(0), flags: AtomicU32::new(0), state: AtomicU32::new(0) }
-}; SIGNALS];
-
-/// The masks of those dispositions; only read and written under the caller's lock, unlike the
-/// rest, which handlers read.
-struct Masks(core::cell::UnsafeCell<[MaybeUninit<libc::sigset_t>; SIGNALS]>);
-// SAFETY: `install` and `restore` are called under the hub's lock.
-unsafe impl Sync for Masks {}
-static MASKS: Masks = Masks(core::cell::UnsafeCell::new([MaybeUninit::uninit(); SIGNALS]));
+static RECORDS: [Record; SIGNALS] = [const { Record::new() }; SIGNALS];
 
 static ENTRY: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 
@@ -79,44 +51,36 @@ fn simple(action: usize) -> libc::sigaction {
     new
 }
 
-fn remember(signal: c_int, old: &libc::sigaction) {
-    let Some(record) = record(signal) else { return };
-    // What was put over ours may call ours: calling it in turn would not end.
-    // ORDERING: Relaxed: under the caller's lock.
-    let before = record.state.load(Relaxed);
-    let covered = if before & COVERED != 0 { COVERED | CALLS_OURS } else { 0 };
-    let written = (before & !(WRITE - 1)).wrapping_add(WRITE);
-    // ORDERING: the state goes first and comes last, so that a handler (`recorded`) that reads the
-    // same state before and after the two has the pair. AcqRel keeps both behind, Release keeps
-    // them in front.
-    record.state.swap(written, AcqRel);
-    record.action.store(old.sa_sigaction, Release);
-    record.flags.store(old.sa_flags as u32, Release);
-    record.state.store(written | KNOWN | covered, Release);
-    // SAFETY: under the caller's lock, see `Masks`.
-    let masks = unsafe { &mut *MASKS.0.get() };
-    if let Some(mask) = masks.get_mut(signal as usize) {
-        mask.write(old.sa_mask);
+/// Ours, over this one: what it asked for in its name it still gets.
+fn ours_over(signal: c_int, before: &Disposition) -> libc::sigaction {
+    let mut new = simple(handler as *const () as usize);
+    new.sa_flags = libc::SA_SIGINFO | before.flags & libc::SA_NOCLDWAIT;
+    new.sa_flags |= match before.is_function() {
+        // It has no room on an alternate stack; its program expects EINTR.
+        true => before.flags & (libc::SA_ONSTACK | libc::SA_RESTART),
+        false => libc::SA_ONSTACK | libc::SA_RESTART,
+    };
+    if signal == libc::SIGCHLD && before.action == libc::SIG_IGN {
+        // Children that nobody waits for do not stay.
+        new.sa_flags |= libc::SA_NOCLDWAIT;
     }
+    new.sa_mask = all_but_faults();
+    new
 }
 
-/// Puts our handler in place; see the contract in [`super`].
+/// Puts our handler in place, also where somebody has put another over it since; see the contract in
+/// [`super`].
 pub(crate) fn install(signal: c_int, entry: Entry) -> Result<(), Errno> {
     // ORDERING: Relaxed: sigaction orders it before every run of the handler.
     ENTRY.store(entry as *mut c_void, Relaxed);
     let before = query(signal)?;
-    if is_ours(&before) {
-        return Ok(());
-    }
-    remember(signal, &before);
-    let mut new = simple(handler as *const () as usize);
-    new.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
-    // SAFETY: the set is ours to fill.
-    unsafe { libc::sigfillset(&raw mut new.sa_mask) };
-    let old = change(signal, &new)?;
-    let same = |a: &libc::sigaction| (a.sa_sigaction, a.sa_flags);
-    if !is_ours(&old) && same(&old) != same(&before) {
-        remember(signal, &old);
+    let Some(record) = record(signal).filter(|_| !is_ours(&before)) else { return Ok(()) };
+    let before = Disposition::of(&before);
+    record.put_over(&before);
+    let old = change(signal, &ours_over(signal, &before))?;
+    let replaced = Disposition::of(&old);
+    if !is_ours(&old) && replaced != before {
+        record.put_over(&replaced);
     }
     Ok(())
 }
@@ -127,28 +91,21 @@ pub(crate) fn restore(signal: c_int) -> Result<Restored, Errno> {
         return Ok(Restored::Foreign);
     };
     if !is_ours(&query(signal)?) {
-        // ORDERING: Relaxed: a handler called by the foreign one may also come before this.
-        record.state.fetch_or(COVERED, Relaxed);
+        record.taken_out(true);
         return Ok(Restored::Foreign);
     }
-    // ORDERING: Relaxed: written by this thread or by one before it under the caller's lock.
-    let known = record.state.load(Relaxed) & KNOWN != 0;
-    let mut old = simple(record.action.load(Relaxed));
-    old.sa_flags = record.flags.load(Relaxed) as c_int;
-    // SAFETY: under the caller's lock; written whenever KNOWN was.
-    let masks = unsafe { &*MASKS.0.get() };
-    if let Some(mask) = masks.get(signal as usize).filter(|_| known) {
-        // SAFETY: as above.
-        old.sa_mask = unsafe { mask.assume_init() };
-    }
+    let recorded = record.read();
+    let old = recorded.map_or(simple(libc::SIG_DFL), |Recorded { base, over }| {
+        over.unwrap_or(base).to_system()
+    });
     let replaced = change(signal, &old)?;
-    if is_ours(&replaced) {
-        return Ok(Restored::Previous);
+    let foreign = !is_ours(&replaced);
+    record.taken_out(foreign);
+    if foreign {
+        // Somebody was quicker, between the question and the change: theirs stays.
+        return change(signal, &replaced).map(|_| Restored::Foreign);
     }
-    // Somebody was quicker, between the question and the change: theirs stays.
-    // ORDERING: Relaxed: as above.
-    record.state.fetch_or(COVERED, Relaxed);
-    change(signal, &replaced).map(|_| Restored::Foreign)
+    Ok(Restored::Previous)
 }
 
 /// Gives the signal its default action, whoever handled it.
@@ -156,9 +113,9 @@ pub(crate) fn set_default(signal: c_int) -> Result<(), Errno> {
     set_simple(signal, libc::SIG_DFL)
 }
 
-/// The same, remembering nothing; not under the caller's lock. Async-signal-safe.
-pub(super) fn force_default(signal: c_int) -> Result<(), Errno> {
-    change(signal, &simple(libc::SIG_DFL)).map(|_| ())
+/// The same, remembering nothing; not under the caller's lock. What was there. Async-signal-safe.
+pub(super) fn force_default(signal: c_int) -> Result<libc::sigaction, Errno> {
+    change(signal, &simple(libc::SIG_DFL))
 }
 
 /// Has the signal ignored, whoever handled it.
@@ -169,12 +126,7 @@ pub(crate) fn set_ignored(signal: c_int) -> Result<(), Errno> {
 fn set_simple(signal: c_int, action: usize) -> Result<(), Errno> {
     let new = simple(action);
     change(signal, &new)?;
-    if let Some(record) = record(signal) {
-        // Nothing is put over ours any more.
-        // ORDERING: Relaxed: under the caller's lock; `remember` publishes.
-        record.state.fetch_and(!(COVERED | CALLS_OURS), Relaxed);
-    }
-    remember(signal, &new);
+    record(signal).into_iter().for_each(|record| record.set(&Disposition::of(&new)));
     Ok(())
 }
 
@@ -183,98 +135,142 @@ pub(crate) fn is_ignored(signal: c_int) -> Result<bool, Errno> {
     query(signal).map(|now| now.sa_sigaction == libc::SIG_IGN)
 }
 
-/// The handler of every signal of ours. No allocation, no lock, no thread-local but errno's.
+/// The handler of every signal of ours. No allocation, no lock; no thread-local but errno's, unless
+/// another handler was put over ours, or the signal is nobody's any more.
 extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     errno::kept(|| {
         // ORDERING: Relaxed: sigaction came between the store and this.
         let entry = ENTRY.load(Relaxed);
-        if entry.is_null() {
-            return;
+        let Some(record) = record(signal).filter(|_| !entry.is_null()) else { return };
+        let delivery = Delivered { signal, info, context, record };
+        if record.has_over() && Chaining::is_calling(signal, context) {
+            return delivery.call_base();
         }
         // SAFETY: only `install` stores there, and it stores an `Entry`.
         let entry = unsafe { core::mem::transmute::<*mut c_void, Entry>(entry) };
         match entry(signal, origin(signal, info)) {
-            Verdict::Handled => chain(signal, info, context),
+            Verdict::Handled if record.state() & ALONE != 0 => {}
+            Verdict::Handled => delivery.chain(),
             Verdict::Ignored => {}
-            Verdict::Unwanted if is_covered(signal) => covered(signal, info, context),
-            Verdict::Unwanted => redeliver(signal, info),
+            Verdict::Unwanted => delivery.unwanted(),
         }
     });
 }
 
-/// Whether a handler that was put over ours called us: the signal is its business then, and
-/// raising it again would bring it here again.
-fn is_covered(signal: c_int) -> bool {
-    // ORDERING: Relaxed: one word, passing nothing on.
-    record(signal).is_some_and(|record| record.state.load(Relaxed) & COVERED != 0)
-}
-
-/// An unwanted signal, after somebody put a handler over ours. If that is still in force, the
-/// signal is its business. If it put ours back, as it had found it, nobody has the signal: what
-/// was there before us acts. A handler is called and not put back, as a subscription may begin
-/// meanwhile. sigaction(2) is async-signal-safe.
-fn covered(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    if !query(signal).is_ok_and(|now| is_ours(&now)) {
-        return;
-    }
-    match recorded(signal) {
-        Some(Recorded { action: libc::SIG_IGN, .. }) | None => {}
-        Some(Recorded { action: libc::SIG_DFL, .. }) => {
-            if acts_by_default(signal) && force_default(signal).is_ok() {
-                redeliver(signal, info);
-            }
-        }
-        Some(Recorded { state, .. }) if state & CALLS_OURS != 0 => {}
-        Some(Recorded { action, flags, .. }) => call(action, flags, signal, info, context),
-    }
-}
-
-/// Calls the handler that was there before, if it was a function.
-fn chain(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    match recorded(signal) {
-        // SIG_DFL and SIG_IGN first: they are no functions, whatever the flags say.
-        Some(Recorded { action: libc::SIG_DFL | libc::SIG_IGN, .. }) | None => {}
-        Some(Recorded { action, flags, state }) if state & COVERED == 0 => {
-            call(action, flags, signal, info, context);
-        }
-        Some(_) => {}
-    }
-}
-
-/// A [`Record`] of one moment.
-struct Recorded {
-    action: usize,
-    flags: u32,
-    state: u32,
-}
-
-/// What is remembered, unless it is just being changed.
-fn recorded(signal: c_int) -> Option<Recorded> {
-    let record = record(signal)?;
-    // ORDERING: Acquire, three times: see `remember`. The last is ordered by the two before it.
-    let state = record.state.load(Acquire);
-    let (action, flags) = (record.action.load(Acquire), record.flags.load(Acquire));
-    let whole = record.state.load(Relaxed) == state && state & KNOWN != 0;
-    whole.then_some(Recorded { action, flags, state })
-}
-
-/// Calls a handler that the system held with these flags.
-pub(super) fn call(
-    action: usize,
-    flags: u32,
+/// What our handler was given.
+struct Delivered {
     signal: c_int,
     info: *mut libc::siginfo_t,
     context: *mut c_void,
-) {
-    if flags & libc::SA_SIGINFO as u32 != 0 {
-        type Three = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
-        // SAFETY: the system held it as a handler of three arguments (SA_SIGINFO).
-        let previous = unsafe { core::mem::transmute::<usize, Three>(action) };
-        previous(signal, info, context);
-    } else {
-        // SAFETY: the system held it as a handler of one argument.
-        let previous = unsafe { core::mem::transmute::<usize, extern "C" fn(c_int)>(action) };
-        previous(signal);
+    record: &'static Record,
+}
+
+impl Delivered {
+    /// Calls the handler that was there before, if it was a function; the one that was put over ours, if
+    /// there is one: it calls ours as the one before it, if it likes.
+    fn chain(&self) {
+        match self.record.read() {
+            Some(Recorded { over: Some(over), .. }) => {
+                Chaining::around(self.signal, || over.call(self.signal, self.info, self.context));
+            }
+            Some(_) => self.call_base(),
+            None => {}
+        }
+    }
+
+    fn call_base(&self) {
+        if let Some(Recorded { base, .. }) = self.record.read().filter(|it| it.base.is_function()) {
+            self.record.used(&base);
+            base.call(self.signal, self.info, self.context);
+        }
+    }
+
+    /// Who has the signal: whatever is in force now, unless that is who called ours.
+    fn unwanted(&self) {
+        if query(self.signal).is_ok_and(|now| is_ours(&now)) {
+            return self.act_as_before();
+        }
+        // ORDERING: of no interest: see `Sent`.
+        if self.record.is_covered() || Sent::is_back(self.signal, self.record.state()) {
+            return self.call_base();
+        }
+        Sent::note(self.signal, self.record.state());
+        redeliver(self.signal, self.info);
+    }
+
+    /// Somebody put ours back, as it had found it, after we took it out: nobody has the signal, and what
+    /// was there before us acts. A handler is called and not put back, as a subscription may begin
+    /// meanwhile. sigaction(2) is async-signal-safe.
+    fn act_as_before(&self) {
+        match self.record.read() {
+            Some(Recorded { over: None, base }) if base.action == libc::SIG_DFL => {
+                if acts_by_default(self.signal) && force_default(self.signal).is_ok() {
+                    redeliver(self.signal, self.info);
+                }
+            }
+            _ => self.chain(),
+        }
+    }
+}
+
+/// Which signal's handler over ours the calling thread has been calling, and from which frame.
+struct Chaining {
+    signal: AtomicU32,
+    /// An address in that frame; 0 for none.
+    frame: AtomicUsize,
+}
+
+/// The signal that the calling thread was sent again last, and what the record's state was then.
+struct Sent {
+    signal: AtomicU32,
+    state: AtomicU32,
+}
+
+std::thread_local! {
+    static CHAINING: Chaining =
+        const { Chaining { signal: AtomicU32::new(0), frame: AtomicUsize::new(0) } };
+    static SENT: Sent = const { Sent { signal: AtomicU32::new(0), state: AtomicU32::new(0) } };
+}
+
+// ORDERING: Relaxed everywhere in the two: the thread's own, and its handlers'.
+impl Chaining {
+    /// Whether what `around` runs has called this handler. One that left `around` by a jump is told from
+    /// it by where the signal came: above the frame, and this handler below it.
+    fn is_calling(signal: c_int, context: *mut c_void) -> bool {
+        let here = (&raw const context).addr();
+        CHAINING.with(|calling| {
+            let (own, frame) = (calling.signal.load(Relaxed), calling.frame.load(Relaxed));
+            own == signal as u32 && here < frame && (context.is_null() || context.addr() > frame)
+        })
+    }
+
+    #[inline(never)]
+    fn around(signal: c_int, body: impl FnOnce()) {
+        CHAINING.with(|calling| {
+            let before = (calling.signal.load(Relaxed), calling.frame.load(Relaxed));
+            calling.signal.store(signal as u32, Relaxed);
+            calling.frame.store((&raw const before).addr(), Relaxed);
+            body();
+            calling.frame.store(before.1, Relaxed);
+            calling.signal.store(before.0, Relaxed);
+        });
+    }
+}
+
+impl Sent {
+    /// It came back to our handler, which is not in force: whoever is calls ours.
+    fn is_back(signal: c_int, state: u32) -> bool {
+        SENT.with(|sent| {
+            sent.signal.load(Relaxed) == signal as u32 && sent.state.load(Relaxed) == state
+        })
+    }
+
+    /// At most once for each time that ours was taken out: a handler that the system chose before that.
+    fn note(signal: c_int, state: u32) {
+        SENT.with(|sent| {
+            sent.state.store(state, Relaxed);
+            sent.signal.store(signal as u32, Relaxed);
+        });
     }
 }
 

@@ -137,14 +137,18 @@ mod realtime {
     #[test]
     fn install_handles_and_restore_puts_back() {
         let _alone = alone(Verdict::Handled);
-        set(50, one(), libc::SA_RESTART);
-        install(50, entry).unwrap();
-        install(50, entry).unwrap();
-        let ours = now(50);
-        assert_eq!(
-            ours.sa_flags & !0x0400_0000,
-            libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART
-        );
+        let (siginfo, onstack) = (libc::SA_SIGINFO, libc::SA_ONSTACK);
+        // What the handler before asked for it still gets.
+        for (before, flags, expected) in [
+            (libc::SIG_DFL, 0, siginfo | onstack | libc::SA_RESTART),
+            (one(), onstack, siginfo | onstack),
+            (one(), libc::SA_RESTART, siginfo | libc::SA_RESTART),
+        ] {
+            set(50, before, flags);
+            install(50, entry).unwrap();
+            install(50, entry).unwrap();
+            assert_eq!(now(50).sa_flags & !0x0400_0000, expected);
+        }
         // SAFETY: writes a word of the thread's own.
         unsafe { *errno::location() = 77 };
         raise(50);
@@ -169,9 +173,14 @@ mod realtime {
             // SAFETY: no preconditions.
             unsafe { libc::pthread_sigqueue(libc::pthread_self(), 51, value) };
             assert_eq!((take(&ENTERED), take(&CHAINED), take(&VALUE)), (1, 1051, 4711));
+            // One that wanted to be called once was.
+            let once = flags & libc::SA_RESETHAND != 0;
+            raise(51);
+            assert_eq!((take(&ENTERED), take(&CHAINED)), (1, if once { 0 } else { 1051 }));
             assert_eq!(restore(51), Ok(Restored::Previous));
             let back = now(51);
-            assert_eq!((back.sa_sigaction, back.sa_flags & !0x0400_0000), (three(), flags));
+            let action = if once { libc::SIG_DFL } else { three() };
+            assert_eq!((back.sa_sigaction, back.sa_flags & !0x0400_0000), (action, flags));
         }
         set_default(51).unwrap();
     }
@@ -199,27 +208,104 @@ mod realtime {
     #[test]
     fn a_handler_put_over_ours_is_left_alone() {
         let _alone = alone(Verdict::Unwanted);
+        set(53, three(), libc::SA_SIGINFO);
         install(53, entry).unwrap();
         let over = calls_ours as *const () as usize;
         let ours = set(53, over, libc::SA_SIGINFO);
         OURS.store(ours.sa_sigaction, Relaxed);
         assert_eq!(restore(53), Ok(Restored::Foreign));
         assert_eq!(now(53).sa_sigaction, over);
-        // Called by it after all, ours does not raise the signal again.
+        // Called by it after all, ours does not raise the signal again: it calls the one before it.
         raise(53);
-        assert_eq!((take(&ENTERED), take(&CHAINED)), (1, 53));
-        // Ours over it: it is not called, and is put back.
+        assert_eq!((take(&ENTERED), take(&CHAINED)), (1, 1053 + 53));
+        // Ours over it: it is called, calls ours, which calls the one before; and is put back.
         alone_again(Verdict::Handled);
         install(53, entry).unwrap();
-        raise(53);
-        assert_eq!((take(&ENTERED), take(&CHAINED)), (1, 0));
-        // Put back by somebody who found ours there, ours does not call what calls it.
+        for _ in 0..2 {
+            raise(53);
+            assert_eq!((take(&ENTERED), take(&CHAINED)), (1, 1053 + 53));
+        }
         assert_eq!(restore(53), Ok(Restored::Previous));
+        assert_eq!(now(53).sa_sigaction, over);
+        // Put back by somebody who found ours there: what was before it acts.
         alone_again(Verdict::Unwanted);
         set(53, ours.sa_sigaction, ours.sa_flags);
         raise(53);
-        assert_eq!((take(&ENTERED), take(&CHAINED)), (1, 0));
+        assert_eq!((take(&ENTERED), take(&CHAINED)), (1, 1053));
         set_default(53).unwrap();
+    }
+
+    /// Somebody notes our handler, and calls it from one that it installs when ours is gone: the signal
+    /// comes to ours, is raised again once, comes back, and is left to who called.
+    #[test]
+    fn a_handler_installed_after_ours_was_taken_out_may_call_it() {
+        let _alone = alone(Verdict::Unwanted);
+        install(54, entry).unwrap();
+        let ours = now(54);
+        assert_eq!(restore(54), Ok(Restored::Previous));
+        OURS.store(ours.sa_sigaction, Relaxed);
+        set(54, calls_ours as *const () as usize, libc::SA_SIGINFO);
+        raise(54);
+        assert_eq!((take(&ENTERED), take(&CHAINED)), (2, 2 * 54), "once more, and no oftener");
+        raise(54);
+        assert_eq!((take(&ENTERED), take(&CHAINED)), (1, 54));
+        set_default(54).unwrap();
+    }
+
+    /// Under which mask a handler before ours is called.
+    #[test]
+    fn handlers_before_ours_are_called_under_their_mask() {
+        static SEEN: AtomicUsize = AtomicUsize::new(0);
+        extern "C" fn looks(_: i32) {
+            // SAFETY: all zeros is storage for a set, filled by the call.
+            let mut now: libc::sigset_t = unsafe { zeroed() };
+            // SAFETY: the set is a local; nothing is changed.
+            unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), &raw mut now) };
+            // SAFETY: as above.
+            let has = |signal| unsafe { libc::sigismember(&raw const now, signal) } as usize;
+            // ORDERING: Relaxed: one thread.
+            SEEN.store(has(55) | has(56) << 1 | has(12) << 2 | has(15) << 3, Relaxed);
+        }
+        let _alone = alone(Verdict::Handled);
+        for (flags, own) in [(0, 1), (libc::SA_NODEFER, 0)] {
+            // `set` masks 12 for its handlers; the test masks 56.
+            set(55, looks as *const () as usize, flags);
+            install(55, entry).unwrap();
+            // SAFETY: all zeros is storage for a set, filled below; the sets are locals.
+            unsafe {
+                let (mut masked, mut before): (libc::sigset_t, libc::sigset_t) = zeroed();
+                libc::sigemptyset(&raw mut masked);
+                libc::sigaddset(&raw mut masked, 56);
+                libc::pthread_sigmask(libc::SIG_BLOCK, &raw const masked, &raw mut before);
+                raise(55);
+                libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, ptr::null_mut());
+            }
+            assert_eq!((take(&ENTERED), SEEN.load(Relaxed)), (1, own | 1 << 1 | 1 << 2));
+            assert_eq!(restore(55), Ok(Restored::Previous));
+        }
+        set_default(55).unwrap();
+    }
+
+    /// Stops and continues of children are not for one that did not ask for them.
+    #[test]
+    fn a_handler_hears_of_children_what_it_asked_for() {
+        let _alone = alone(Verdict::Handled);
+        for (flags, told) in [(0, 1), (libc::SA_NOCLDSTOP, 0)] {
+            set(libc::SIGCHLD, three(), libc::SA_SIGINFO | flags);
+            install(libc::SIGCHLD, entry).unwrap();
+            // SAFETY: all zeros is storage for one; the kernel takes it for the own process.
+            let sent = unsafe {
+                let mut info: libc::siginfo_t = zeroed();
+                (info.si_signo, info.si_code) = (libc::SIGCHLD, libc::CLD_STOPPED);
+                let thread = libc::syscall(libc::SYS_gettid);
+                let (process, info) = (libc::getpid(), &raw mut info);
+                libc::syscall(libc::SYS_rt_tgsigqueueinfo, process, thread, libc::SIGCHLD, info)
+            };
+            assert_eq!(sent, 0);
+            assert_eq!((take(&ENTERED), take(&CHAINED) > 0), (1, told == 1));
+            assert_eq!(restore(libc::SIGCHLD), Ok(Restored::Previous));
+        }
+        set_default(libc::SIGCHLD).unwrap();
     }
 
     static OURS: AtomicUsize = AtomicUsize::new(0);
