@@ -2,6 +2,7 @@
 //! man 3 pthread_sigmask, pthread_kill, pthread_atfork.
 
 use core::ffi::{c_int, c_void};
+use core::marker::PhantomData;
 use core::mem::zeroed;
 use core::ptr;
 
@@ -72,9 +73,10 @@ pub(crate) fn die_by(signal: c_int) -> Errno {
 
 const TRIES: usize = 100;
 
-/// All signals masked in this thread, until dropped. Async-signal-safe.
+/// All signals masked in this thread, until dropped. Async-signal-safe. Stays on the thread whose mask
+/// it holds.
 #[derive(Debug)]
-pub(crate) struct AllBlocked(libc::sigset_t);
+pub(crate) struct AllBlocked(libc::sigset_t, PhantomData<*mut ()>);
 
 impl AllBlocked {
     pub(crate) fn new() -> Self {
@@ -95,13 +97,13 @@ impl AllBlocked {
             open.iter().for_each(|signal| _ = libc::sigdelset(&raw mut all, *signal));
             libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut saved);
         }
-        Self(saved)
+        Self(saved, PhantomData)
     }
 }
 
 impl Drop for AllBlocked {
     fn drop(&mut self) {
-        // SAFETY: the set was written by `new`.
+        // SAFETY: the set was written by `but`, for this thread: the type does not leave it.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, ptr::null_mut()) };
     }
 }
@@ -117,7 +119,7 @@ pub(crate) fn at_fork(prepare: fn(), parent: fn(), child: fn()) {
     extern "C" fn run<const AT: usize>() {
         // ORDERING: Relaxed: as above.
         let f = AT_FORK[AT].load(Relaxed);
-        // SAFETY: stored above as `fn()`, before pthread_atfork made this reachable.
+        // SAFETY: only `at_fork` stores there, an `fn()`, and before pthread_atfork makes this reachable.
         unsafe { core::mem::transmute::<*mut c_void, fn()>(f)() };
     }
     // SAFETY: the functions live for ever.

@@ -16,9 +16,9 @@ pub(crate) struct OsThread(
     #[cfg(not(any(target_os = "linux", target_os = "android")))] libc::pthread_t,
 );
 
-// SAFETY: a name.
+// SAFETY: a name, which is not changed and whose thread any thread may ask for.
 unsafe impl Send for OsThread {}
-// SAFETY: a name.
+// SAFETY: as above.
 unsafe impl Sync for OsThread {}
 
 impl OsThread {
@@ -40,7 +40,8 @@ impl OsThread {
         self.0 as usize
     }
 
-    /// The thread of this number.
+    /// The thread of this number, which is one that [`number`](Self::number) gave. Whoever asks for it
+    /// sees to it that the thread has not ended when a signal is sent, but on Linux and Android.
     pub(crate) fn of_number(number: usize) -> Self {
         Self(number as _)
     }
@@ -58,7 +59,8 @@ impl OsThread {
                     if done == 0 { Ok(()) } else { Err(Errno(errno::get())) }
                 })
             } else {
-                // SAFETY: the thread has not ended, as the type says.
+                // SAFETY: the thread has not ended: who made the name by `of_number` sees to it, and the
+                // calling thread (`current`) has not.
                 match unsafe { libc::pthread_kill(self.0, signal) } {
                     0 => Ok(()),
                     errno => Err(Errno(errno)),
@@ -115,7 +117,8 @@ pub(crate) fn interrupt_by(signal: c_int, crossing: Crossing, entry: Entry) -> R
     new.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
     // SAFETY: the set is a local's.
     unsafe { libc::sigfillset(&raw mut new.sa_mask) };
-    change(signal, &new).map(drop)
+    // SAFETY: `on_signal` has the three arguments of SA_SIGINFO.
+    unsafe { change(signal, &new) }.map(drop)
 }
 
 /// Leaves errno as it was for the interrupted code.
@@ -141,6 +144,7 @@ fn chain(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     // ORDERING: Relaxed: see `interrupt_by`.
     match (before.action.load(Relaxed), before.flags.load(Relaxed)) {
         (libc::SIG_DFL | libc::SIG_IGN, _) => {}
-        (action, flags) => call(action, flags, signal, info, context),
+        // SAFETY: a function, which the system held with these flags (`interrupt_by`).
+        (action, flags) => unsafe { call(action, flags, signal, info, context) },
     }
 }

@@ -2,13 +2,13 @@
 //! man 2 sigaction, man 7 signal-safety; man 2 rt_tgsigqueueinfo for Linux.
 
 use core::ffi::{c_int, c_void};
-use core::mem::{MaybeUninit, zeroed};
+use core::mem::zeroed;
 use core::ptr;
 
 use super::origin::origin;
 use super::process::{acts_by_default, raise_here};
 use super::{Entry, Errno, Restored, SIGNALS, Verdict, errno};
-use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::*};
+use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Mutex, Ordering::*};
 
 /// What stood in place of our handler, and whether something was recorded at all.
 struct Record {
@@ -34,12 +34,10 @@ static RECORDS: [Record; SIGNALS] = [const {
     Record { action: AtomicUsize::new(0), flags: AtomicU32::new(0), state: AtomicU32::new(0) }
 }; SIGNALS];
 
-/// The masks of those dispositions; only read and written under the caller's lock, unlike the
-/// rest, which handlers read.
-struct Masks(core::cell::UnsafeCell<[MaybeUninit<libc::sigset_t>; SIGNALS]>);
-// SAFETY: `install` and `restore` are called under the hub's lock.
-unsafe impl Sync for Masks {}
-static MASKS: Masks = Masks(core::cell::UnsafeCell::new([MaybeUninit::uninit(); SIGNALS]));
+/// The masks of those dispositions, which no handler reads. Who has the lock is also the only one that
+/// writes records. It is taken under the hub's, so no fork of the C library finds it taken.
+static MASKS: Mutex<Masks> = Mutex::new([None; SIGNALS]);
+type Masks = [Option<libc::sigset_t>; SIGNALS];
 
 static ENTRY: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 
@@ -59,11 +57,17 @@ pub(super) fn query(signal: c_int) -> Result<libc::sigaction, Errno> {
     Ok(now)
 }
 
-pub(super) fn change(signal: c_int, new: &libc::sigaction) -> Result<libc::sigaction, Errno> {
+/// # Safety
+///
+/// The action is SIG_DFL, SIG_IGN, what the system told before, or a handler of ours that fits its
+/// flags.
+pub(super) unsafe fn change(
+    signal: c_int,
+    new: &libc::sigaction,
+) -> Result<libc::sigaction, Errno> {
     // SAFETY: all zeros is a valid sigaction.
     let mut old: libc::sigaction = unsafe { zeroed() };
-    // SAFETY: both point to sigactions, and the new one's function is ours, SIG_DFL, SIG_IGN or
-    // what the system told us before.
+    // SAFETY: both point to sigactions; the new one is what the caller promises.
     check(unsafe { libc::sigaction(signal, new, &raw mut old) })?;
     Ok(old)
 }
@@ -79,10 +83,10 @@ fn simple(action: usize) -> libc::sigaction {
     new
 }
 
-fn remember(signal: c_int, old: &libc::sigaction) {
+fn remember(masks: &mut Masks, signal: c_int, old: &libc::sigaction) {
     let Some(record) = record(signal) else { return };
     // What was put over ours may call ours: calling it in turn would not end.
-    // ORDERING: Relaxed: under the caller's lock.
+    // ORDERING: Relaxed: written under the lock alone.
     let before = record.state.load(Relaxed);
     let covered = if before & COVERED != 0 { COVERED | CALLS_OURS } else { 0 };
     let written = (before & !(WRITE - 1)).wrapping_add(WRITE);
@@ -93,10 +97,8 @@ fn remember(signal: c_int, old: &libc::sigaction) {
     record.action.store(old.sa_sigaction, Release);
     record.flags.store(old.sa_flags as u32, Release);
     record.state.store(written | KNOWN | covered, Release);
-    // SAFETY: under the caller's lock, see `Masks`.
-    let masks = unsafe { &mut *MASKS.0.get() };
     if let Some(mask) = masks.get_mut(signal as usize) {
-        mask.write(old.sa_mask);
+        *mask = Some(old.sa_mask);
     }
 }
 
@@ -104,19 +106,21 @@ fn remember(signal: c_int, old: &libc::sigaction) {
 pub(crate) fn install(signal: c_int, entry: Entry) -> Result<(), Errno> {
     // ORDERING: Relaxed: sigaction orders it before every run of the handler.
     ENTRY.store(entry as *mut c_void, Relaxed);
+    let mut masks = MASKS.lock();
     let before = query(signal)?;
     if is_ours(&before) {
         return Ok(());
     }
-    remember(signal, &before);
+    remember(&mut masks, signal, &before);
     let mut new = simple(handler as *const () as usize);
     new.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
     // SAFETY: the set is ours to fill.
     unsafe { libc::sigfillset(&raw mut new.sa_mask) };
-    let old = change(signal, &new)?;
+    // SAFETY: `handler` has the three arguments of SA_SIGINFO.
+    let old = unsafe { change(signal, &new) }?;
     let same = |a: &libc::sigaction| (a.sa_sigaction, a.sa_flags);
     if !is_ours(&old) && same(&old) != same(&before) {
-        remember(signal, &old);
+        remember(&mut masks, signal, &old);
     }
     Ok(())
 }
@@ -126,29 +130,28 @@ pub(crate) fn restore(signal: c_int) -> Result<Restored, Errno> {
     let Some(record) = record(signal) else {
         return Ok(Restored::Foreign);
     };
+    let masks = MASKS.lock();
     if !is_ours(&query(signal)?) {
         // ORDERING: Relaxed: a handler called by the foreign one may also come before this.
         record.state.fetch_or(COVERED, Relaxed);
         return Ok(Restored::Foreign);
     }
-    // ORDERING: Relaxed: written by this thread or by one before it under the caller's lock.
-    let known = record.state.load(Relaxed) & KNOWN != 0;
+    // ORDERING: Relaxed: written by this thread or by one before it under the lock.
     let mut old = simple(record.action.load(Relaxed));
     old.sa_flags = record.flags.load(Relaxed) as c_int;
-    // SAFETY: under the caller's lock; written whenever KNOWN was.
-    let masks = unsafe { &*MASKS.0.get() };
-    if let Some(mask) = masks.get(signal as usize).filter(|_| known) {
-        // SAFETY: as above.
-        old.sa_mask = unsafe { mask.assume_init() };
+    if let Some(Some(mask)) = masks.get(signal as usize) {
+        old.sa_mask = *mask;
     }
-    let replaced = change(signal, &old)?;
+    // SAFETY: what `remember` had of the system, or, if nothing, the default action.
+    let replaced = unsafe { change(signal, &old) }?;
     if is_ours(&replaced) {
         return Ok(Restored::Previous);
     }
     // Somebody was quicker, between the question and the change: theirs stays.
     // ORDERING: Relaxed: as above.
     record.state.fetch_or(COVERED, Relaxed);
-    change(signal, &replaced).map(|_| Restored::Foreign)
+    // SAFETY: what the system has just told.
+    unsafe { change(signal, &replaced) }.map(|_| Restored::Foreign)
 }
 
 /// Gives the signal its default action, whoever handled it.
@@ -158,7 +161,8 @@ pub(crate) fn set_default(signal: c_int) -> Result<(), Errno> {
 
 /// The same, remembering nothing; not under the caller's lock. Async-signal-safe.
 pub(super) fn force_default(signal: c_int) -> Result<(), Errno> {
-    change(signal, &simple(libc::SIG_DFL)).map(|_| ())
+    // SAFETY: no function.
+    unsafe { change(signal, &simple(libc::SIG_DFL)) }.map(|_| ())
 }
 
 /// Has the signal ignored, whoever handled it.
@@ -168,13 +172,15 @@ pub(crate) fn set_ignored(signal: c_int) -> Result<(), Errno> {
 
 fn set_simple(signal: c_int, action: usize) -> Result<(), Errno> {
     let new = simple(action);
-    change(signal, &new)?;
+    let mut masks = MASKS.lock();
+    // SAFETY: one of two actions that are no functions: the callers below.
+    unsafe { change(signal, &new) }?;
     if let Some(record) = record(signal) {
         // Nothing is put over ours any more.
-        // ORDERING: Relaxed: under the caller's lock; `remember` publishes.
+        // ORDERING: Relaxed: under the lock; `remember` publishes.
         record.state.fetch_and(!(COVERED | CALLS_OURS), Relaxed);
     }
-    remember(signal, &new);
+    remember(&mut masks, signal, &new);
     Ok(())
 }
 
@@ -193,7 +199,10 @@ extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c
         }
         // SAFETY: only `install` stores there, and it stores an `Entry`.
         let entry = unsafe { core::mem::transmute::<*mut c_void, Entry>(entry) };
-        match entry(signal, origin(signal, info)) {
+        // SAFETY: of the kernel, as `install` asks for SA_SIGINFO; or of a handler that was put over
+        // ours and calls it, which that flag binds to pass what it was passed.
+        let origin = unsafe { origin(signal, info) };
+        match entry(signal, origin) {
             Verdict::Handled => chain(signal, info, context),
             Verdict::Ignored => {}
             Verdict::Unwanted if is_covered(signal) => covered(signal, info, context),
@@ -225,7 +234,10 @@ fn covered(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
             }
         }
         Some(Recorded { state, .. }) if state & CALLS_OURS != 0 => {}
-        Some(Recorded { action, flags, .. }) => call(action, flags, signal, info, context),
+        // SAFETY: a function (the arms above) and its flags, of one moment (`recorded`).
+        Some(Recorded { action, flags, .. }) => unsafe {
+            call(action, flags, signal, info, context);
+        },
     }
 }
 
@@ -234,9 +246,10 @@ fn chain(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     match recorded(signal) {
         // SIG_DFL and SIG_IGN first: they are no functions, whatever the flags say.
         Some(Recorded { action: libc::SIG_DFL | libc::SIG_IGN, .. }) | None => {}
-        Some(Recorded { action, flags, state }) if state & COVERED == 0 => {
+        // SAFETY: as in `covered`.
+        Some(Recorded { action, flags, state }) if state & COVERED == 0 => unsafe {
             call(action, flags, signal, info, context);
-        }
+        },
         Some(_) => {}
     }
 }
@@ -259,7 +272,13 @@ fn recorded(signal: c_int) -> Option<Recorded> {
 }
 
 /// Calls a handler that the system held with these flags.
-pub(super) fn call(
+///
+/// # Safety
+///
+/// The system held the two together, and the action is a function: neither SIG_DFL nor SIG_IGN. The
+/// rest is what the caller, a handler, was passed. That the function is still there, whose library may
+/// have been unloaded, is on whoever installed it: the kernel rests on no more.
+pub(super) unsafe fn call(
     action: usize,
     flags: u32,
     signal: c_int,
@@ -268,11 +287,11 @@ pub(super) fn call(
 ) {
     if flags & libc::SA_SIGINFO as u32 != 0 {
         type Three = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
-        // SAFETY: the system held it as a handler of three arguments (SA_SIGINFO).
+        // SAFETY: the system held it as a handler of three arguments (SA_SIGINFO): the caller's promise.
         let previous = unsafe { core::mem::transmute::<usize, Three>(action) };
         previous(signal, info, context);
     } else {
-        // SAFETY: the system held it as a handler of one argument.
+        // SAFETY: the system held it as a handler of one argument: the caller's promise.
         let previous = unsafe { core::mem::transmute::<usize, extern "C" fn(c_int)>(action) };
         previous(signal);
     }
