@@ -159,7 +159,7 @@ pub(crate) fn set_default(signal: c_int) -> Result<(), Errno> {
     set_simple(signal, libc::SIG_DFL)
 }
 
-/// The same, remembering nothing; not under the caller's lock. Async-signal-safe.
+/// The same, remembering nothing; not under the lock. Async-signal-safe.
 pub(super) fn force_default(signal: c_int) -> Result<(), Errno> {
     // SAFETY: no function.
     unsafe { change(signal, &simple(libc::SIG_DFL)) }.map(|_| ())
