@@ -46,15 +46,8 @@ cfg_if::cfg_if! {
     if #[cfg(any(target_has_atomic = "64", all(loom, any(test, feature = "loom"))))] {
         /// The widest word that handlers can exchange at once.
         pub(crate) type Word = u64;
-    } else if #[cfg(target_has_atomic = "32")] {
-        /// The widest word that handlers can exchange at once.
-        pub(crate) type Word = u32;
     } else {
-        compile_error!(
-            "portcullis cannot be built for this target: its processor has no atomic compare-exchange \
-             of 32 bits, and a lock in its place would be waited for by the signal handlers that \
-             interrupt its owner"
-        );
+        /// The widest word that handlers can exchange at once.
         pub(crate) type Word = u32;
     }
 }

@@ -76,7 +76,7 @@ macro_rules! thread_slot {
 /// | system | mask | stack | end of a thread |
 /// |---|---|---|---|
 /// | Unix | pthread_sigmask, all but the C library's own | sigaltstack; the host's is kept if it is large enough (never on NetBSD) | destructor of a pthread key |
-/// | Windows | none: handlers run in threads of their own | none | fibre-local storage callback |
+/// | Windows | none: handlers run in threads of their own | none | callback of the image, in the thread |
 /// | others | none | none | not told: what is bound stays in use |
 pub struct SystemHost<L> {
     end: ThreadEnd,

@@ -54,7 +54,8 @@ pub(crate) struct Altstack {
     size: usize,
 }
 
-// SAFETY: an address range, used by the system on behalf of the thread that registered it.
+// SAFETY: an address range, which this code does not touch. The system does, while a thread has it
+// registered; that this is one thread at a time is on who calls `enter`.
 unsafe impl Send for Altstack {}
 // SAFETY: as above.
 unsafe impl Sync for Altstack {}
@@ -85,11 +86,11 @@ impl Altstack {
         Ok(stack)
     }
 
-    /// Only while no thread has it registered. Not async-signal-safe.
+    /// Only while no thread has it registered: whoever calls this sees to it. Not async-signal-safe.
     pub(crate) fn free(self) {
         let page = page();
         let guard = self.base.wrapping_sub(page);
-        // SAFETY: the mapping of `new`; nobody uses it.
+        // SAFETY: the mapping of `new`, once, as `self` is consumed; no thread runs on it, as said above.
         unsafe { libc::munmap(guard.cast(), page + self.size) };
     }
 
@@ -104,7 +105,8 @@ impl Altstack {
     }
 
     /// Has the calling thread use it, unless it has one that is large enough or runs on one.
-    /// Async-signal-safe; errno is kept.
+    /// Only while no other thread does, and until `leave` on the same thread: whoever calls this sees to
+    /// both. Async-signal-safe; errno is kept.
     pub(crate) fn enter(&self) -> Entered {
         // SAFETY: all zeros is a valid stack_t.
         let mut own: libc::stack_t = unsafe { zeroed() };
@@ -138,7 +140,7 @@ pub(crate) enum Entered {
     Replaced(libc::stack_t),
 }
 
-// SAFETY: an address range and flags.
+// SAFETY: an address range and flags. That it is put back on its own thread is on who calls `leave`.
 unsafe impl Send for Entered {}
 
 fn is_enabled(stack: &libc::stack_t) -> bool {
@@ -152,7 +154,8 @@ fn change(new: &libc::stack_t) -> Option<libc::stack_t> {
     new.ss_flags &= !libc::SS_ONSTACK;
     // SAFETY: all zeros is a valid stack_t.
     let mut old: libc::stack_t = unsafe { zeroed() };
-    // SAFETY: both are locals; the memory named stays for as long as it is registered.
+    // SAFETY: both are locals. The memory named is this module's or what was in force before: it stays
+    // while it is registered, by who calls `enter`, `leave` and `free`, or by its owner.
     let result = unsafe { libc::sigaltstack(&raw const new, &raw mut old) };
     (result == 0).then_some(old)
 }

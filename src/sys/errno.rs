@@ -24,7 +24,7 @@ pub(super) fn location() -> *mut c_int {
 
 #[allow(dead_code, reason = "one mechanism of waiting returns its errors")]
 pub(super) fn get() -> c_int {
-    // SAFETY: the location is the calling thread's own.
+    // SAFETY: the C library's, of the calling thread, which lives.
     unsafe { *location() }
 }
 
@@ -32,7 +32,7 @@ pub(super) fn get() -> c_int {
 #[allow(dead_code, reason = "where waking is nothing and nothing is caught, nothing is kept")]
 pub(super) fn kept<R>(f: impl FnOnce() -> R) -> R {
     let location = location();
-    // SAFETY: the location is the calling thread's own, here and below.
+    // SAFETY: as in `get`, here and below: `f` returns on the thread that called it.
     let saved = unsafe { *location };
     let result = f();
     // SAFETY: as above.

@@ -8,7 +8,8 @@
 //! - `wait(word, expected, deadline) -> Waited`: sleeps while `word` holds `expected`. The check
 //!   and the falling asleep are one step with respect to `wake_one` of the same word. May return
 //!   early for no reason (`Waited::Woken`); returns `Waited::TimedOut` only once the deadline has
-//!   passed. Not for signal handlers: it blocks.
+//!   passed, also where the system cannot be told so late a time: then it returns early. Not for
+//!   signal handlers: it blocks.
 //! - `wake_one(word)`: wakes one thread asleep on `word`, if any. Async-signal-safe; preserves
 //!   errno.
 //! - `Deadline::after(Duration)`: a point on the monotonic clock; a duration too long to be
@@ -33,14 +34,16 @@
 //! - `at_fork(prepare, parent, child)`: called around each fork, in the forking thread.
 //! - `thread_id()`: names the calling thread while it lives. Async-signal-safe.
 //!
-//! `install`, `restore`, `set_default` and `set_ignored` are called under one lock.
+//! `install`, `restore`, `set_default` and `set_ignored` are called under one lock, which forks wait for.
 //!
 //! # Contract: a thread's stack and end
 //!
 //! - `Altstack::new() -> Altstack`: a stack large enough for a handler, with a guard page below it;
 //!   `enter` and `leave` register it for the calling thread and put back what was there. Nothing
 //!   where there are no handlers.
-//! - `ThreadEnd::arm(data, function)`: called when the calling thread ends.
+//! - `ThreadEnd::arm(data, function)`: called when the calling thread ends, on that thread; several
+//!   `ThreadEnd`s may be. `prepare`, then `arm_in_handler -> bool`: the same, async-signal-safe, where
+//!   the system can do that.
 //! - `InChild::register(data, function)`: called in the child of each fork of the C library.
 
 #![cfg_attr(

@@ -70,8 +70,12 @@ cfg_if::cfg_if! {
 }
 
 /// Reads the information. Async-signal-safe.
-pub(super) fn origin(signal: c_int, info: *mut libc::siginfo_t) -> RawOrigin {
-    // SAFETY: the kernel passes a valid siginfo to an SA_SIGINFO handler.
+///
+/// # Safety
+///
+/// The information is null, or what the kernel passes to an SA_SIGINFO handler.
+pub(super) unsafe fn origin(signal: c_int, info: *mut libc::siginfo_t) -> RawOrigin {
+    // SAFETY: the caller's promise.
     let Some(info) = (unsafe { info.as_ref() }) else {
         return RawOrigin::default();
     };
@@ -81,14 +85,15 @@ pub(super) fn origin(signal: c_int, info: *mut libc::siginfo_t) -> RawOrigin {
     // Children's codes are small numbers above SI_USER's, or of zero.
     let child = signal == libc::SIGCHLD && !sent && code > 0 && code != CODES.kernel;
     if child || sent {
-        // SAFETY: a signal sent by a process carries these, and so does a child's.
+        // SAFETY: the kernel writes the whole of the information, so every field may be read; that
+        // these mean something the code says: a signal sent by a process has them, and a child's.
         unsafe { (origin.pid, origin.uid) = (info.si_pid(), info.si_uid()) };
     }
     if child {
-        // SAFETY: a child's signal carries its status.
+        // SAFETY: as above; a child's signal has its status.
         origin.value = unsafe { info.si_status() } as usize;
     } else if [CODES.queue, CODES.message, CODES.timer].contains(&code) {
-        // SAFETY: a queued signal and a timer's carry a value.
+        // SAFETY: as above; a queued signal and a timer's have a value.
         origin.value = unsafe { info.si_value() }.sival_ptr.addr();
     }
     origin

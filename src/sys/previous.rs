@@ -68,7 +68,12 @@ impl Disposition {
 
     /// Calls the function, as the system would have: under the mask that was in force where the signal
     /// came, and its own. Async-signal-safe as far as it is.
-    pub(super) fn call(
+    ///
+    /// # Safety
+    ///
+    /// [`is_function`](Self::is_function), and the system held it so; the others are what the system gave
+    /// the calling handler.
+    pub(super) unsafe fn call(
         &self,
         signal: c_int,
         info: *mut libc::siginfo_t,
@@ -80,11 +85,11 @@ impl Disposition {
         let _mask = UnderMask::of(self, signal, context);
         if self.flags & libc::SA_SIGINFO != 0 {
             type Three = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
-            // SAFETY: the system held it as a handler of three arguments (SA_SIGINFO).
+            // SAFETY: as the caller promises: a handler of three arguments (SA_SIGINFO).
             let previous = unsafe { core::mem::transmute::<usize, Three>(self.action) };
             previous(signal, info, context);
         } else {
-            // SAFETY: the system held it as a handler of one argument.
+            // SAFETY: as the caller promises: a handler of one argument.
             let previous =
                 unsafe { core::mem::transmute::<usize, extern "C" fn(c_int)>(self.action) };
             previous(signal);

@@ -2,6 +2,7 @@
 //! man 3 pthread_sigmask, pthread_kill, pthread_atfork.
 
 use core::ffi::{c_int, c_void};
+use core::marker::PhantomData;
 use core::mem::zeroed;
 use core::ptr;
 
@@ -69,7 +70,8 @@ pub(crate) fn die_by(signal: c_int) -> Errno {
         unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const only, ptr::null_mut()) };
     }
     // This is process 1 of its namespace, which no default action ends: it goes on as it was.
-    before.into_iter().for_each(|before| _ = unix::change(signal, &before));
+    // SAFETY: what the system told `force_default`.
+    before.into_iter().for_each(|before| _ = unsafe { unix::change(signal, &before) });
     Errno(libc::EINVAL)
 }
 
@@ -98,9 +100,10 @@ pub(super) fn all_but_faults() -> libc::sigset_t {
     all
 }
 
-/// All signals that may wait masked in this thread, until dropped. Async-signal-safe.
+/// All signals that may wait masked in this thread, until dropped. Async-signal-safe. Stays on the thread
+/// whose mask it holds.
 #[derive(Debug)]
-pub(crate) struct AllBlocked(libc::sigset_t);
+pub(crate) struct AllBlocked(libc::sigset_t, PhantomData<*mut ()>);
 
 impl AllBlocked {
     pub(crate) fn new() -> Self {
@@ -121,13 +124,13 @@ impl AllBlocked {
             open.iter().for_each(|signal| _ = libc::sigdelset(&raw mut all, *signal));
             libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut saved);
         }
-        Self(saved)
+        Self(saved, PhantomData)
     }
 }
 
 impl Drop for AllBlocked {
     fn drop(&mut self) {
-        // SAFETY: the set was written by `new`.
+        // SAFETY: the set was written by `but`, for this thread: the type does not leave it.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, ptr::null_mut()) };
     }
 }
@@ -143,7 +146,7 @@ pub(crate) fn at_fork(prepare: fn(), parent: fn(), child: fn()) {
     extern "C" fn run<const AT: usize>() {
         // ORDERING: Relaxed: as above.
         let f = AT_FORK[AT].load(Relaxed);
-        // SAFETY: stored above as `fn()`, before pthread_atfork made this reachable.
+        // SAFETY: only `at_fork` stores there, an `fn()`, and before pthread_atfork makes this reachable.
         unsafe { core::mem::transmute::<*mut c_void, fn()>(f)() };
     }
     // SAFETY: the functions live for ever.

@@ -18,9 +18,9 @@ pub(crate) struct OsThread(
     #[cfg(not(any(target_os = "linux", target_os = "android")))] libc::pthread_t,
 );
 
-// SAFETY: a name.
+// SAFETY: a name, which is not changed and whose thread any thread may ask for.
 unsafe impl Send for OsThread {}
-// SAFETY: a name.
+// SAFETY: as above.
 unsafe impl Sync for OsThread {}
 
 impl OsThread {
@@ -42,7 +42,8 @@ impl OsThread {
         self.0 as usize
     }
 
-    /// The thread of this number.
+    /// The thread of this number, which is one that [`number`](Self::number) gave. Whoever asks for it
+    /// sees to it that the thread has not ended when a signal is sent, but on Linux and Android.
     pub(crate) fn of_number(number: usize) -> Self {
         Self(number as _)
     }
@@ -60,7 +61,8 @@ impl OsThread {
                     if done == 0 { Ok(()) } else { Err(Errno(errno::get())) }
                 })
             } else {
-                // SAFETY: the thread has not ended, as the type says.
+                // SAFETY: the thread has not ended: who made the name by `of_number` sees to it, and the
+                // calling thread (`current`) has not.
                 match unsafe { libc::pthread_kill(self.0, signal) } {
                     0 => Ok(()),
                     errno => Err(Errno(errno)),
@@ -108,7 +110,8 @@ pub(crate) fn interrupt_by(signal: c_int, crossing: Crossing, entry: Entry) -> R
     new.sa_sigaction = on_signal as *const () as usize;
     new.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
     new.sa_mask = all_but_faults();
-    change(signal, &new).map(drop)
+    // SAFETY: `on_signal` has the three arguments of SA_SIGINFO.
+    unsafe { change(signal, &new) }.map(drop)
 }
 
 /// Leaves errno as it was for the interrupted code. Standard signals merge: one that was ours may have
@@ -133,7 +136,8 @@ fn chain(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     if let Some(Recorded { base, over }) = before.and_then(Record::read) {
         let last = over.unwrap_or(base);
         if last.is_function() {
-            last.call(signal, info, context);
+            // SAFETY: a function; `interrupt_by` recorded it as the system told it.
+            unsafe { last.call(signal, info, context) };
         }
     }
 }

@@ -37,7 +37,8 @@ impl Tasks {
     }
 
     pub(crate) fn close(self) {
-        // SAFETY: opened by `open`, used no more.
+        // SAFETY: no memory is passed. That the number is still the one of `open` is on the caller: it is
+        // a copy, as handlers of other threads read it.
         unsafe { libc::close(self.0) };
     }
 

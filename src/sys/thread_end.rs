@@ -262,9 +262,9 @@ impl InChild {
 extern "C" fn run_all() {
     // ORDERING: Acquire: what `register` published; the links are ordered with it.
     let mut next = FIRST.load(Acquire);
-    // SAFETY: what is linked lives for ever.
+    // SAFETY: only `register` links, and what it links lives for ever.
     while let Some(one) = unsafe { next.as_ref() } {
-        // SAFETY: registered, and this is a child.
+        // SAFETY: set before it was linked (`register`), for just this place: a child.
         unsafe { one.call.run() };
         // ORDERING: Acquire: as above.
         next = one.next.load(Acquire);

@@ -9,11 +9,15 @@ use super::origin::origin;
 use super::previous::{ALONE, Disposition, Record, Recorded};
 use super::process::{acts_by_default, all_but_faults, raise_here};
 use super::{Entry, Errno, Restored, SIGNALS, Verdict, errno};
-use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::*};
+use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Mutex, Ordering::*};
 
 static RECORDS: [Record; SIGNALS] = [const { Record::new() }; SIGNALS];
 
 static ENTRY: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
+
+/// Who has it is the only one that writes records. It is taken under the hub's lock, so no fork of the C
+/// library finds it taken.
+static WRITER: Mutex<()> = Mutex::new(());
 
 fn record(signal: c_int) -> Option<&'static Record> {
     RECORDS.get(usize::try_from(signal).ok()?)
@@ -31,11 +35,17 @@ pub(super) fn query(signal: c_int) -> Result<libc::sigaction, Errno> {
     Ok(now)
 }
 
-pub(super) fn change(signal: c_int, new: &libc::sigaction) -> Result<libc::sigaction, Errno> {
+/// # Safety
+///
+/// The action is SIG_DFL, SIG_IGN, what the system told before, or a handler of ours that fits its
+/// flags.
+pub(super) unsafe fn change(
+    signal: c_int,
+    new: &libc::sigaction,
+) -> Result<libc::sigaction, Errno> {
     // SAFETY: all zeros is a valid sigaction.
     let mut old: libc::sigaction = unsafe { zeroed() };
-    // SAFETY: both point to sigactions, and the new one's function is ours, SIG_DFL, SIG_IGN or
-    // what the system told us before.
+    // SAFETY: both point to sigactions; the new one is what the caller promises.
     check(unsafe { libc::sigaction(signal, new, &raw mut old) })?;
     Ok(old)
 }
@@ -73,11 +83,13 @@ fn ours_over(signal: c_int, before: &Disposition) -> libc::sigaction {
 pub(crate) fn install(signal: c_int, entry: Entry) -> Result<(), Errno> {
     // ORDERING: Relaxed: sigaction orders it before every run of the handler.
     ENTRY.store(entry as *mut c_void, Relaxed);
+    let _writer = WRITER.lock();
     let before = query(signal)?;
     let Some(record) = record(signal).filter(|_| !is_ours(&before)) else { return Ok(()) };
     let before = Disposition::of(&before);
     record.put_over(&before);
-    let old = change(signal, &ours_over(signal, &before))?;
+    // SAFETY: `handler` has the three arguments of SA_SIGINFO.
+    let old = unsafe { change(signal, &ours_over(signal, &before)) }?;
     let replaced = Disposition::of(&old);
     if !is_ours(&old) && replaced != before {
         record.put_over(&replaced);
@@ -90,6 +102,7 @@ pub(crate) fn restore(signal: c_int) -> Result<Restored, Errno> {
     let Some(record) = record(signal) else {
         return Ok(Restored::Foreign);
     };
+    let _writer = WRITER.lock();
     if !is_ours(&query(signal)?) {
         record.taken_out(true);
         return Ok(Restored::Foreign);
@@ -98,12 +111,14 @@ pub(crate) fn restore(signal: c_int) -> Result<Restored, Errno> {
     let old = recorded.map_or(simple(libc::SIG_DFL), |Recorded { base, over }| {
         over.unwrap_or(base).to_system()
     });
-    let replaced = change(signal, &old)?;
+    // SAFETY: SIG_DFL, or what the system told `install`.
+    let replaced = unsafe { change(signal, &old) }?;
     let foreign = !is_ours(&replaced);
     record.taken_out(foreign);
     if foreign {
         // Somebody was quicker, between the question and the change: theirs stays.
-        return change(signal, &replaced).map(|_| Restored::Foreign);
+        // SAFETY: the system told it just now.
+        return unsafe { change(signal, &replaced) }.map(|_| Restored::Foreign);
     }
     Ok(Restored::Previous)
 }
@@ -115,7 +130,8 @@ pub(crate) fn set_default(signal: c_int) -> Result<(), Errno> {
 
 /// The same, remembering nothing; not under the caller's lock. What was there. Async-signal-safe.
 pub(super) fn force_default(signal: c_int) -> Result<libc::sigaction, Errno> {
-    change(signal, &simple(libc::SIG_DFL))
+    // SAFETY: SIG_DFL.
+    unsafe { change(signal, &simple(libc::SIG_DFL)) }
 }
 
 /// Has the signal ignored, whoever handled it.
@@ -124,8 +140,10 @@ pub(crate) fn set_ignored(signal: c_int) -> Result<(), Errno> {
 }
 
 fn set_simple(signal: c_int, action: usize) -> Result<(), Errno> {
+    let _writer = WRITER.lock();
     let new = simple(action);
-    change(signal, &new)?;
+    // SAFETY: SIG_DFL or SIG_IGN, as its two callers say.
+    unsafe { change(signal, &new) }?;
     record(signal).into_iter().for_each(|record| record.set(&Disposition::of(&new)));
     Ok(())
 }
@@ -148,7 +166,9 @@ extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c
         }
         // SAFETY: only `install` stores there, and it stores an `Entry`.
         let entry = unsafe { core::mem::transmute::<*mut c_void, Entry>(entry) };
-        match entry(signal, origin(signal, info)) {
+        // SAFETY: the information is the kernel's, or what another handler passed on of it.
+        let origin = unsafe { origin(signal, info) };
+        match entry(signal, origin) {
             Verdict::Handled if record.state() & ALONE != 0 => {}
             Verdict::Handled => delivery.chain(),
             Verdict::Ignored => {}
@@ -171,7 +191,9 @@ impl Delivered {
     fn chain(&self) {
         match self.record.read() {
             Some(Recorded { over: Some(over), .. }) => {
-                Chaining::around(self.signal, || over.call(self.signal, self.info, self.context));
+                let Self { signal, info, context, .. } = *self;
+                // SAFETY: `put_over` records functions there, as the system told them.
+                Chaining::around(signal, || unsafe { over.call(signal, info, context) });
             }
             Some(_) => self.call_base(),
             None => {}
@@ -181,7 +203,8 @@ impl Delivered {
     fn call_base(&self) {
         if let Some(Recorded { base, .. }) = self.record.read().filter(|it| it.base.is_function()) {
             self.record.used(&base);
-            base.call(self.signal, self.info, self.context);
+            // SAFETY: a function, by the filter above; `install` recorded it as the system told it.
+            unsafe { base.call(self.signal, self.info, self.context) };
         }
     }
 

@@ -5,6 +5,7 @@
 macro_rules! width {
     ($name:ident, $word:ty) => {
         #[allow(dead_code, unreachable_pub, reason = "its users are elsewhere")]
+        #[allow(clippy::duplicate_mod, clippy::unnecessary_cast, reason = "one file, two widths")]
         #[path = ".."]
         mod $name {
             type Raw = $word;

@@ -152,3 +152,26 @@ fn a_threads_end_is_told_once() {
     std::thread::spawn(|| ()).join().unwrap();
     assert_eq!((FIRST.1.load(Relaxed), SECOND.1.load(Relaxed)), (8, 4));
 }
+
+/// Thread-locals that are no part of the thread are freed by a callback that comes after ours.
+#[test]
+fn what_a_thread_keeps_is_there_at_its_end() {
+    static SEEN: AtomicU32 = AtomicU32::new(0);
+    static END: ThreadEnd = ThreadEnd::new();
+    std::thread_local! {
+        static KEPT: AtomicU32 = const { AtomicU32::new(0) };
+    }
+    fn look(seen: *const ()) {
+        // ORDERING: Relaxed, here and below: the thread's own, and it is joined.
+        let kept = KEPT.with(|kept| kept.load(Relaxed));
+        // SAFETY: of `arm`.
+        unsafe { &*seen.cast::<AtomicU32>() }.store(kept, Relaxed);
+    }
+    let thread = std::thread::spawn(|| {
+        KEPT.with(|kept| kept.store(7, Relaxed));
+        // SAFETY: for ever, and the same each time.
+        unsafe { END.arm((&raw const SEEN).cast(), look) }.unwrap();
+    });
+    thread.join().unwrap();
+    assert_eq!(SEEN.load(Relaxed), 7);
+}
