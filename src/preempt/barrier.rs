@@ -61,9 +61,9 @@ impl Asymmetric {
     }
 }
 
-// SAFETY: made by `new` alone, which asked the system: that runs a full barrier on each thread between the begin and the end of `heavy`.
-// Where it comes after the store, that is seen afterwards; where before, the load comes after it, and
-// sees what was written before `heavy` began.
+// SAFETY: made by `new` alone, which asked the system: that runs a full barrier on each thread between the
+// begin and the end of `heavy`. Where it comes after the store, that is seen afterwards; where before, the
+// load comes after it, and sees what was written before `heavy` began.
 unsafe impl Barrier for Asymmetric {
     #[inline]
     fn look(&self, claim: &Claim) -> u32 {

@@ -93,7 +93,7 @@ impl SystemThread {
     }
 
     fn resume(&self) {
-        // SAFETY: as above; suspended by the caller.
+        // SAFETY: as above; suspended by the callers, `ask` before `confirm` and `resume`, and `interrupt`.
         unsafe { win::ResumeThread(self.0) };
     }
 
@@ -112,7 +112,8 @@ impl SystemThread {
     fn preempt(&self, hook: Hook) -> Result<(), BackendError> {
         let mut registers = self.registers()?;
         hook.run((&raw mut registers.0).cast());
-        // SAFETY: as above; the thread is suspended.
+        // SAFETY: as above; the thread is suspended, by `interrupt`, and who made the hook promised that
+        // the thread can go on with what it wrote.
         match unsafe { debug::SetThreadContext(self.0, &raw const registers.0) } {
             0 => Err(BackendError::Refused(last_error())),
             _ => Ok(()),
@@ -121,8 +122,9 @@ impl SystemThread {
 }
 
 // SAFETY: `here` is a thread-local without destructor, and like `TURN` one for all values of the type; a
-// duplicated handle names its thread until it is closed; nothing here panics; GetThreadContext returns when the thread stands still, and the
-// system's own switch away from it is a barrier.
+// duplicated handle names its thread until it is closed; nothing here panics, nor does a hook, as who made
+// it promised; GetThreadContext returns when the thread stands still, and the system's own switch away from
+// it is a barrier.
 unsafe impl Backend for SystemBackend {
     type Handle = SystemThread;
     type Context = Option<Registers>;

@@ -58,7 +58,9 @@ impl OsThread {
                     if done == 0 { Ok(()) } else { Err(Errno(errno::get())) }
                 })
             } else {
-                // SAFETY: the thread has not ended, as the type says.
+                // SAFETY: the thread has not ended: who keeps an `OsThread` sees to it. The gate's is marked
+                // at its thread's end, under the claim without which it is not used
+                // (`preempt::host::GateLocal::thread_ends`).
                 match unsafe { libc::pthread_kill(self.0, signal) } {
                     0 => Ok(()),
                     errno => Err(Errno(errno)),
