@@ -1,8 +1,10 @@
 //! The gate: no thread is suspended in external code, nobody waits for external code, and nothing
 //! that fails leaves anything behind.
 
+mod ends;
 pub(crate) mod host;
 mod requests;
+mod two_gates;
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -13,7 +15,8 @@ use super::{Bound, Model};
 use crate::model::futex::Deadline;
 use crate::model::{Handler, How, Kernel, Outcome, SigSet, sig, thread};
 use crate::note::{Note, Park};
-use crate::preempt::{Asymmetric, Backend, Barrier, Fenced, SuspendError, Target};
+use crate::preempt::host::Barrier;
+use crate::preempt::{Asymmetric, Fenced, SuspendError, Target};
 
 /// The thread waits for who has claimed it.
 const CLAIMED_AND_WANTED: u32 = 3;
@@ -484,7 +487,7 @@ fn stop_all_stops_all() {
                 let heap = &collector.statics().shown[at].heap;
                 heap.set(heap.get() + 1);
             }
-            let holds = collector.gates().backend().here().holds();
+            let holds = collector.gates().holds();
             assert_eq!(holds as usize, stopped.stopped().count());
         });
         world.work(0);

@@ -1,14 +1,46 @@
 //! The gate to external code: a thread is suspended by others only while it runs the runtime's own
 //! code, for external code may end the process, and then nobody is left to resume it.
 //!
+//! For runtimes that stop threads (to collect, to profile, to preempt) and call code that is not theirs.
+//! A thread registers at a gate of its own, and goes out by it around every such call:
+//!
+//! ```
+//! # #[cfg(all(feature = "std", any(unix, windows)))]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use portcullis::preempt::{Fenced, Gate, Gates, Hook, SuspendError, SystemBackend};
+//! use std::thread::scope;
+//!
+//! static GATES: Gates<Fenced, SystemBackend> =
+//!     Gates::new(Fenced, SystemBackend::new(Hook::nothing()));
+//! static GATE: Gate<SystemBackend> = Gate::new();
+//!
+//! let mut own = GATES.register(&GATE)?;
+//! let name = own.thread();
+//! // Inside: it stands still while another thread keeps what this returns.
+//! scope(|s| s.spawn(|| drop(GATES.try_suspend(name))).join()).unwrap();
+//! // Outside: nobody suspends it.
+//! let external = own.external();
+//! let attempt = scope(|s| s.spawn(|| GATES.try_suspend(name).map(drop)).join()).unwrap();
+//! assert_eq!(attempt, Err(SuspendError::External));
+//! drop(external);
+//! # Ok(())
+//! # }
+//! # #[cfg(not(all(feature = "std", any(unix, windows))))]
+//! # fn main() {}
+//! ```
+//!
+//! What stops threads is a backend: [`SystemBackend`], or one of your own, for which [`host`] has all that
+//! it needs. Below is the protocol.
+//!
 //! # Contexts
 //!
 //! | caller | may call | may not |
 //! |---|---|---|
-//! | a thread that is to be suspended | [`Gates::register`], once; then by its [`Member`] go out and come back | end registered |
-//! | any thread, registered or not | [`Gates::try_suspend`], [`Gates::stop_all`], [`Gates::request`] | suspend itself; block, allocate or log while it has a thread suspended |
+//! | a thread that is to be suspended | [`Gates::register`], once; then by its [`Registration`] go out and come back | |
+//! | any thread, registered or not | [`Gates::try_suspend`], [`Gates::stop_all`], [`Gates::request`], of threads registered by the same [`Gates`] | suspend itself; block, allocate or log while it has a thread suspended |
 //! | the child of a fork | [`Gates::reset_after_fork`], first of all | |
 //! | the system, on a thread | [`Gate::on_signal`] from the handler of the backend's signal | |
+//! | the system, at a thread's end | [`GateLocal::thread_ends`](host::GateLocal::thread_ends), if the backend needs it | |
 //!
 //! # States
 //!
@@ -37,7 +69,8 @@
 //! | suspend | take the turn; `claim` FREE to CLAIMED; heavy barrier; unless `own` is INSIDE or `claim` has become WANTED, release; ask the backend; wait until it has stopped; give the turn up |
 //! | release | `claim` without CLAIMED |
 //! | resume | ask the backend; release |
-//! | the thread ends | as go out; `own` = GONE |
+//! | the registration is dropped | as go out; no gate for handlers; `own` = GONE |
+//! | the thread ends registered | WANTED, wait while CLAIMED; mark the handle; FREE |
 //! | fork, in the child | `claim` FREE; `own` GONE but for the thread that lives on; no turn |
 //!
 //! # Invariants
@@ -47,15 +80,19 @@
 //! - I3: who goes out waits for the claim that it found and no other: WANTED keeps later ones away,
 //!   and after it they see EXTERNAL.
 //! - I4: nobody waits for external code: who finds EXTERNAL, and nobody waiting, says so.
-//! - I5: one thread at a time asks and waits for stops, so of two that suspend each other one is
-//!   stopped, and the other comes back to resume it.
+//! - I5: one thread at a time asks and waits for stops, by whichever [`Gates`], so of two that suspend
+//!   each other one is stopped, and the other comes back to resume it.
 //! - I6: what `register` stored is used by claimants that saw INSIDE, and changed only when there
 //!   can be none: with `claim` CLAIMED by `register`, or after a look.
+//! - I7: a handle outlives its thread only with the mark: the thread waits for who has it claimed, and
+//!   whoever claims it later sees the mark, and does not have the system look for the thread.
+//! - I8: who claims a thread does so by the barrier by which the thread looks: that of the [`Gates`] by
+//!   which it was registered, which its name carries.
 //!
 //! # Happens-before
 //!
 //! - E1: going out -> who claims later: it sees EXTERNAL. By [`Barrier`].
-//! - E2: `release` -> who goes out and waited for it, and the next who claims.
+//! - E2: `release` -> who goes out and waited for it, and the next who claims: the mark too.
 //! - E3: going out, the thread's end -> who reads so in `own`: what the thread did before.
 //! - E4: the turn given up -> taken: a backend's calls for stops are one after the other.
 //!
@@ -63,13 +100,14 @@
 //!
 //! # Progress
 //!
-//! Going out waits for one suspension at most, and only if there is one. Coming back waits for
-//! nothing. An attempt to suspend waits for the attempts of others, those that waited before it first
+//! Going out waits for one suspension at most, and only if there is one; so does a thread that ends
+//! registered. Coming back waits for nothing. An attempt to suspend waits for the attempts of others, those that waited before it first
 //! unless they cannot run, and, as long as the backend is patient, for a thread that does not answer.
 //!
 //! # Limits
 //!
-//! 2^30 threads a gate before generations repeat. Code between suspend and resume that blocks on
+//! 2^30 threads a gate before generations repeat. A gate whose registration was forgotten is lost when its
+//! thread has ended. Code between suspend and resume that blocks on
 //! what the suspended thread owns blocks for ever: nothing here does.
 //!
 //! # Prior art
@@ -82,6 +120,7 @@
 mod barrier;
 mod error;
 mod fork;
+pub mod host;
 mod member;
 #[cfg(all(feature = "std", unix, not(all(loom, any(test, feature = "loom")))))]
 mod posix;
@@ -96,17 +135,20 @@ mod windows;
 
 use core::fmt;
 
-use crate::sync::{AtomicU32, Ordering::*, UnsafeCell, model_const_fn};
-pub use barrier::{Asymmetric, Barrier, Claim, Either, Fenced};
+use crate::sync::{AtomicU32, Ordering::*, UnsafeCell, compiler_fence, model_const_fn};
+pub use crate::sys::Errno;
+pub use barrier::{Asymmetric, Either, Fenced};
 pub use error::{ExitError, RegisterError, RequestError, SuspendError};
-pub use member::{External, Inside, Member};
+use host::{Backend, Barrier, Claim, GateLocal, Met, StopWord, with_local};
+pub use member::{External, Inside, Registration, ThreadRef};
 pub use request::Request;
 use request::Requests;
-pub use stop::{Answer, StopWord};
-pub use suspend::{Backend, Here, StopError, StoppedAll, Suspended, Target};
+pub use suspend::{StoppedAll, Suspended, Target};
+#[cfg(all(feature = "std", windows, not(all(loom, any(test, feature = "loom")))))]
+pub use system::Registers;
 #[cfg(all(feature = "std", any(unix, windows), not(all(loom, any(test, feature = "loom")))))]
-pub use system::{Checked, Hook, OsHandle, System};
-use turn::{Turn, turns};
+pub use system::{Checked, Hook, SystemBackend, SystemThread};
+use turn::turns;
 
 const GONE: u32 = 0;
 const INSIDE: u32 = 1;
@@ -128,46 +170,15 @@ pub struct Gate<K: Backend> {
     handle: UnsafeCell<Option<K::Handle>>,
 }
 
-// SAFETY: the handle is written and read by turns (I6).
+// SAFETY: the handle is written and read by turns, to which all of this module keeps (I6); it is shared
+// between threads, and moved from one to another, only if it may be.
 unsafe impl<K: Backend> Sync for Gate<K> where K::Handle: Send + Sync {}
 
-/// What a signal handler met at the gate of its thread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Met {
-    /// Nothing was asked for: somebody else's signal, or one that came late.
-    Nothing,
-    /// It was dealt with.
-    Something,
-    /// A request, and the runtime's code was interrupted: the thread is to be preempted.
-    Preempt,
-}
-
-/// A registered thread, named by others. It may have ended since: then it is told as gone.
-pub struct ThreadRef<K: Backend + 'static> {
-    gate: &'static Gate<K>,
-    generation: u32,
-}
-
-impl<K: Backend> Clone for ThreadRef<K> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-impl<K: Backend> Copy for ThreadRef<K> {}
-
-impl<K: Backend> PartialEq for ThreadRef<K> {
-    fn eq(&self, other: &Self) -> bool {
-        core::ptr::eq(self.gate, other.gate) && self.generation == other.generation
-    }
-}
-impl<K: Backend> Eq for ThreadRef<K> {}
-
-/// What all gates of a runtime share. Made to be a `static`.
+/// What all gates of a runtime share. Made to be a `static`; a second one in a process is for another
+/// runtime, and knows nothing of the threads of the first.
 pub struct Gates<B: Barrier, K: Backend> {
     barrier: B,
     backend: K,
-    /// Whether somebody asks threads to stop and waits for them.
-    turn: Turn,
 }
 
 impl<K: Backend> Gate<K> {
@@ -204,9 +215,9 @@ impl<K: Backend> Gate<K> {
         self.claim.0.fetch_and(!CLAIMED, Release);
     }
 
-    /// In the thread: an announcement that is not FREE was found.
+    /// In the thread: waits for who has it claimed, and keeps all others away until `then` is done.
     #[cold]
-    fn wait_for_claim(&self, pause: impl Fn(u32)) {
+    fn wait_for_claim(&self, pause: impl Fn(u32), then: impl FnOnce()) {
         // ORDERING: Acquire: E2, if it is released by now. Weakened: preempt
         // early_returns_leave_gate_open.
         let mut seen = self.claim.0.fetch_or(WANTED, Acquire);
@@ -218,17 +229,25 @@ impl<K: Backend> Gate<K> {
             // ORDERING: Acquire: E2 from `release`. Weakened: preempt enter_against_suspend.
             seen = self.claim.0.load(Acquire);
         }
+        then();
         // Nobody else changes it while it is WANTED and not CLAIMED.
         // ORDERING: Release: E1, to the next who claims. Weakened: preempt
         // early_returns_leave_gate_open.
         self.claim.0.store(0, Release);
     }
 
-    /// To be called by the handler of the backend's signal, on the thread whose gate this is, with
-    /// all signals masked: stops if that is asked for, until resumed; acknowledges a request.
-    /// `context` is for who has it stopped ([`Suspended::context`]). Async-signal-safe.
-    pub fn on_signal(&self, backend: &K, context: *mut ()) -> Met {
-        let wait = |word: &AtomicU32, value| backend.wait_stopped(word, value);
+    /// To be called by the handler of the backend's signal: stops if that is asked for, until resumed;
+    /// acknowledges a request. `context` is for who has it stopped ([`Suspended::context`]).
+    /// Async-signal-safe.
+    ///
+    /// # Safety
+    ///
+    /// On the thread whose gate this is ([`GateLocal::gate`]), in a handler, with all signals masked.
+    /// `backend` is that of the [`Gates`] by which the thread is registered. `context` is what
+    /// [`Backend::context`] makes of it, for as long as the handler runs.
+    pub unsafe fn on_signal(&self, backend: &K, context: *mut ()) -> Met {
+        // SAFETY: in the handler of the thread, as the caller promises.
+        let wait = |word: &AtomicU32, value| unsafe { backend.wait_stopped(word, value) };
         let stopped = self.stop.answer(context, wait, |word| backend.wake(word));
         // ORDERING: Relaxed: the thread's own.
         match self.requests.acknowledge() {
@@ -238,8 +257,19 @@ impl<K: Backend> Gate<K> {
         }
     }
 
-    /// The word that says whether its thread is to stop, or has, for backends that ask by a signal.
-    pub fn stop_word(&self) -> &StopWord {
+    /// The thread's end has begun, and it is registered still (I7): see [`GateLocal::thread_ends`].
+    fn thread_ends(&self, mark: impl FnOnce(&K::Handle), pause: impl Fn(u32)) {
+        self.wait_for_claim(pause, || {
+            if let Some(handle) = self.handle() {
+                mark(handle);
+            }
+            // There will be no handler to do it.
+            self.requests.acknowledge();
+        });
+    }
+
+    #[cfg(all(test, loom))]
+    pub(crate) fn stop_word(&self) -> &StopWord {
         &self.stop
     }
 
@@ -253,9 +283,11 @@ impl<K: Backend> Gate<K> {
         self.own.kernel_read() & STATE == EXTERNAL
     }
 
-    /// What `register` was given; for who has claimed it and seen INSIDE, and its own thread.
+    /// What `register` was given; for who has claimed it and seen INSIDE, and its own thread and its
+    /// handlers while it is registered.
     pub(crate) fn handle(&self) -> Option<&K::Handle> {
-        // SAFETY: not changed meanwhile (I6).
+        // SAFETY: not changed meanwhile: `register`, `unregister` and `reset` keep to I6, and to the
+        // fences of `GateLocal` towards handlers.
         self.handle.with(|handle| unsafe { (*handle).as_ref() })
     }
 }
@@ -270,7 +302,7 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
     model_const_fn! {
         /// Gates of threads that are suspended in this way.
         pub const fn new(barrier: B, backend: K) -> Self {
-            Self { barrier, backend, turn: Turn::new() }
+            Self { barrier, backend }
         }
     }
 
@@ -285,28 +317,43 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
         // ORDERING: Release: E3 to `is_inside`. Weakened: preempt external_is_published.
         gate.own.store(own | EXTERNAL, Release);
         if self.barrier.look(&gate.claim) != 0 {
-            gate.wait_for_claim(|turn| self.backend.pause(turn));
+            gate.wait_for_claim(|turn| self.backend.pause(turn), || {});
         }
     }
 
     /// The calling thread comes back.
     #[inline]
     fn come_back(&self, gate: &Gate<K>, own: u32) {
+        // Keeps the compiler from moving external code's last stores behind that: who stops the thread in
+        // between would have it stopped in external code, with a lock of that perhaps.
+        // ORDERING: Release, compiler only: a thread is stopped between two of its instructions.
+        compiler_fence(Release);
         // ORDERING: Relaxed: who has it stopped learns by that what it did.
         gate.own.store(own | INSIDE, Relaxed);
     }
 
-    /// Registers the calling thread at this gate: it may be suspended from now on, until the member
-    /// is dropped. Not async-signal-safe.
+    /// How many threads the calling one has suspended, by whichever [`Gates`] of this backend: while there
+    /// are any it must not block, allocate, log or free. Async-signal-safe.
+    pub fn holds(&self) -> u32 {
+        with_local(&self.backend, GateLocal::holds)
+    }
+
+    /// Registers the calling thread at this gate: it may be suspended from now on, until the
+    /// [`Registration`] is dropped. Waits for a suspension that is being tried of the thread that was there
+    /// last. Not async-signal-safe.
     ///
     /// # Errors
     ///
     /// See [`RegisterError`].
-    pub fn register(&'static self, gate: &'static Gate<K>) -> Result<Member<B, K>, RegisterError> {
-        let here = self.backend.here();
-        if here.is_registered() {
-            return Err(RegisterError::AlreadyRegistered);
-        }
+    pub fn register(
+        &'static self,
+        gate: &'static Gate<K>,
+    ) -> Result<Registration<B, K>, RegisterError> {
+        with_local(&self.backend, |own| match () {
+            () if own.is_ending() => Err(RegisterError::ThreadEnding),
+            () if own.is_registered() => Err(RegisterError::AlreadyRegistered),
+            () => Ok(()),
+        })?;
         // Others' attempts to suspend the thread that was here last are over at once.
         for turn in turns() {
             // ORDERING: Relaxed: asked again below.
@@ -322,16 +369,17 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
         // preempt gate_changes_hands.
         let own = gate.own.load(Acquire);
         let handle = match own & STATE {
-            GONE => self.backend.open().map_err(RegisterError::System),
+            // SAFETY: from here, on a thread whose end has not begun, as was asked above.
+            GONE => unsafe { self.backend.open() },
             _ => Err(RegisterError::GateInUse),
         };
         let generation = (own & !STATE).wrapping_add(GENERATION);
         let registered = handle.map(|handle| {
-            // SAFETY: claimed, and no thread is registered (I6).
+            // SAFETY: claimed, and no thread is registered (I6); no handler finds the gate yet.
             gate.handle.with_mut(|place| unsafe { *place = Some(handle) });
-            here.register(gate);
+            with_local(&self.backend, |own| own.register(gate));
             self.come_back(gate, generation);
-            Member::new(self, gate, generation)
+            Registration::new(self, gate, generation)
         });
         gate.release();
         registered
@@ -339,10 +387,13 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
 
     /// The calling thread's end as far as this is concerned. It is EXTERNAL.
     fn unregister(&self, gate: &Gate<K>, generation: u32) {
-        self.backend.here().unregister();
-        // SAFETY: claimants that come now see EXTERNAL or GONE and leave it alone (I6).
+        with_local(&self.backend, GateLocal::unregister);
+        // SAFETY: claimants that come now see EXTERNAL or GONE and leave it alone (I6); handlers find no
+        // gate.
         let handle = gate.handle.with_mut(|place| unsafe { (*place).take() });
-        handle.into_iter().for_each(|handle| self.backend.close(handle));
+        // SAFETY: from the drop of a registration, the only one of its generation; nobody uses the handle,
+        // as above.
+        handle.into_iter().for_each(|handle| unsafe { self.backend.close(handle) });
         gate.requests.acknowledge();
         // ORDERING: Release: E3 to the next `register`. Weakened: preempt gate_changes_hands.
         gate.own.store(generation | GONE, Release);
@@ -352,14 +403,6 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
 impl<K: Backend> fmt::Debug for Gate<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gate").finish_non_exhaustive()
-    }
-}
-
-impl<K: Backend> fmt::Debug for ThreadRef<K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { gate, generation } = self;
-        let generation = generation / GENERATION;
-        f.debug_struct("ThreadRef").field("gate", gate).field("generation", &generation).finish()
     }
 }
 

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use common::*;
 use portcullis::preempt::{
-    Asymmetric, Backend, Checked, Either, ExitError, Fenced, Gate, Gates, Member, RegisterError,
-    SuspendError, System, Target, ThreadRef,
+    Asymmetric, Checked, Either, ExitError, Fenced, Gate, Gates, Hook, RegisterError, Registration,
+    SuspendError, SystemBackend, Target, ThreadRef,
 };
 
 #[global_allocator]
@@ -30,25 +30,28 @@ fn met(_: *mut ()) {
     unsafe { *libc::__errno_location() = libc::EXDEV };
 }
 
-static GATES: LazyLock<Gates<Either, System>> = LazyLock::new(|| {
-    Gates::new(Either::new(), System::with(libc::SIGURG, Duration::from_millis(50), met))
-});
-static FIRST: Gate<System> = Gate::new();
-static SECOND: Gate<System> = Gate::new();
+// SAFETY: it adds to a counter and sets errno, which the gate puts back.
+const HOOK: Hook = unsafe { Hook::new(met) };
 
-type Thread = ThreadRef<System>;
+static GATES: LazyLock<Gates<Either, SystemBackend>> = LazyLock::new(|| {
+    Gates::new(Either::new(), SystemBackend::new(HOOK).patience(Duration::from_millis(50)))
+});
+static FIRST: Gate<SystemBackend> = Gate::new();
+static SECOND: Gate<SystemBackend> = Gate::new();
+
+type Thread = ThreadRef<Either, SystemBackend>;
 
 /// A thread that does what it is told, in turn.
 struct Puppet {
     thread: Thread,
-    tell: Sender<fn(&mut Member<Either, System>)>,
+    tell: Sender<fn(&mut Registration<Either, SystemBackend>)>,
     done: Receiver<()>,
     handle: thread::JoinHandle<()>,
 }
 
 impl Puppet {
     fn new() -> Self {
-        let (tell, told) = channel::<fn(&mut Member<Either, System>)>();
+        let (tell, told) = channel::<fn(&mut Registration<Either, SystemBackend>)>();
         let (finished, done) = channel();
         let (name, named) = channel();
         let handle = thread::spawn(move || {
@@ -62,7 +65,7 @@ impl Puppet {
         Self { thread: named.recv().unwrap(), tell, done, handle }
     }
 
-    fn does(&self, order: fn(&mut Member<Either, System>)) {
+    fn does(&self, order: fn(&mut Registration<Either, SystemBackend>)) {
         self.tell.send(order).unwrap();
         self.done.recv().unwrap();
     }
@@ -298,7 +301,7 @@ fn errno_stays_as_it_was() {
 #[test]
 fn all_have_one_patience() {
     const MANY: usize = 20;
-    static EACH: [Gate<System>; MANY] = [const { Gate::new() }; MANY];
+    static EACH: [Gate<SystemBackend>; MANY] = [const { Gate::new() }; MANY];
     isolated("all_have_one_patience", || {
         let (name, named) = channel();
         let (over, end) = channel::<()>();
@@ -312,7 +315,8 @@ fn all_have_one_patience() {
                 let _ = end.lock().unwrap().recv();
             })
         });
-        let mut targets: Vec<Target<System>> = named.iter().take(MANY).map(Target::new).collect();
+        let mut targets: Vec<Target<Either, SystemBackend>> =
+            named.iter().take(MANY).map(Target::new).collect();
         let start = Instant::now();
         let stopped = GATES.stop_all(&mut targets).stopped().count();
         let took = start.elapsed();
@@ -322,6 +326,74 @@ fn all_have_one_patience() {
         assert!(took >= each && took < each * MANY as u32, "{took:?}");
         drop(over);
         masked.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
+/// None of them is installed, and the gate is as it was.
+#[test]
+fn signals_that_are_not_to_be_had() {
+    isolated("signals_that_are_not_to_be_had", || {
+        let bad = [-1, 0, 65, i32::MAX, libc::SIGKILL, libc::SIGSTOP, libc::SIGSEGV, libc::SIGBUS];
+        for signal in bad.into_iter().chain([libc::SIGFPE, libc::SIGILL, 32, 33, 34]) {
+            let before = disposition(signal).ok();
+            let backend = SystemBackend::new(Hook::nothing()).by_signal(signal);
+            let gates: &'static Gates<_, _> = Box::leak(Box::new(Gates::new(Fenced, backend)));
+            let refused = gates.register(&FIRST).unwrap_err();
+            assert_eq!(refused, RegisterError::UnusableSignal(signal));
+            assert!(refused.to_string().contains(&signal.to_string()), "{refused}");
+            assert_eq!(disposition(signal).ok(), before);
+        }
+        drop(GATES.register(&FIRST).unwrap());
+    });
+}
+
+/// Each has a barrier of its own, so by one a thread of the other's is not suspended, whatever the gate.
+#[test]
+fn a_thread_of_other_gates() {
+    static OTHERS: Gates<Either, SystemBackend> =
+        Gates::new(Either::Fenced(Fenced), SystemBackend::new(Hook::nothing()));
+    isolated("a_thread_of_other_gates", || {
+        let puppet = Puppet::new();
+        let refused = Err(SuspendError::OtherGates);
+        assert_eq!(OTHERS.try_suspend(puppet.thread).map(drop), refused);
+        assert_eq!(OTHERS.request(puppet.thread).map(drop), refused);
+        let request = GATES.request(puppet.thread).unwrap();
+        assert_eq!(OTHERS.send_again(&request), refused);
+        let mut targets = [Target::new(puppet.thread)];
+        assert_eq!(OTHERS.stop_all(&mut targets).stopped().count(), 0);
+        assert_eq!(targets[0].outcome(), refused);
+        assert_eq!(attempt(puppet.thread), Ok(()));
+        let taken = || OTHERS.register(&FIRST).map(drop);
+        assert_eq!(thread::spawn(taken).join().unwrap(), Err(RegisterError::GateInUse));
+        // One thread has one gate, whosever it is.
+        let _own = OTHERS.register(&SECOND).unwrap();
+        assert_eq!(GATES.register(&SECOND).unwrap_err(), RegisterError::AlreadyRegistered);
+        puppet.end();
+    });
+}
+
+/// Two runtimes of one process have one turn: two threads that suspend each other, each by the other's
+/// gates, both come back.
+#[test]
+fn two_gates_suspend_each_other() {
+    static OTHERS: Gates<Fenced, SystemBackend> =
+        Gates::new(Fenced, SystemBackend::new(Hook::nothing()));
+    isolated("two_gates_suspend_each_other", || {
+        let own = GATES.register(&SECOND).unwrap();
+        let (first, over) = (own.thread(), std::sync::Arc::new(AtomicBool::new(false)));
+        let (name, named) = channel();
+        let ended = std::sync::Arc::clone(&over);
+        let other = thread::spawn(move || {
+            let own = OTHERS.register(&FIRST).unwrap();
+            name.send(own.thread()).unwrap();
+            while !ended.load(Acquire) {
+                attempt(first).unwrap();
+            }
+        });
+        let second = named.recv().unwrap();
+        (0..20_000).for_each(|_| OTHERS.try_suspend(second).map(drop).unwrap());
+        over.store(true, Release);
+        other.join().unwrap();
     });
 }
 
@@ -351,8 +423,10 @@ fn allocating_with_a_thread_suspended() {
 /// Both barriers, and the asymmetric one in the child of a fork.
 #[test]
 fn both_barriers() {
-    static FENCED: Gates<Fenced, System> = Gates::new(Fenced, System::new(met));
-    fn tried<B: portcullis::preempt::Barrier>(gates: &'static Gates<B, System>) -> bool {
+    static FENCED: Gates<Fenced, SystemBackend> = Gates::new(Fenced, SystemBackend::new(HOOK));
+    fn tried<B: portcullis::preempt::host::Barrier>(
+        gates: &'static Gates<B, SystemBackend>,
+    ) -> bool {
         let (name, named) = channel();
         let (over, end) = channel::<()>();
         let other = thread::spawn(move || {
@@ -369,12 +443,12 @@ fn both_barriers() {
         while gates.try_suspend(thread).map(drop) != Err(SuspendError::External) {}
         drop(over);
         other.join().unwrap();
-        inside && gates.backend().here().holds() == 0
+        inside && gates.holds() == 0
     }
     isolated("both_barriers", || {
         assert!(tried(&FENCED));
-        static ASYMMETRIC: LazyLock<Option<Gates<Asymmetric, System>>> =
-            LazyLock::new(|| Some(Gates::new(Asymmetric::new()?, System::new(met))));
+        static ASYMMETRIC: LazyLock<Option<Gates<Asymmetric, SystemBackend>>> =
+            LazyLock::new(|| Some(Gates::new(Asymmetric::new()?, SystemBackend::new(HOOK))));
         let Some(gates) = LazyLock::force(&ASYMMETRIC) else {
             eprintln!("both_barriers: no membarrier(2) here");
             return;

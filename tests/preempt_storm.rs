@@ -9,12 +9,14 @@ mod common;
 
 use std::ffi::c_int;
 use std::hint::{black_box, spin_loop};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Mutex, mpsc};
 use std::thread;
 
 use common::*;
-use portcullis::preempt::{Either, Gate, Gates, Member, SuspendError, System, Target, ThreadRef};
+use portcullis::preempt::{
+    Either, Gate, Gates, Hook, Registration, SuspendError, SystemBackend, Target, ThreadRef,
+};
 use std::sync::LazyLock;
 
 const PAIRS: &str = "PORTCULLIS_PAIRS";
@@ -26,12 +28,15 @@ fn preempted(context: *mut ()) {
     PREEMPTED.fetch_add(1, Relaxed);
 }
 
-static GATES: LazyLock<Gates<Either, System>> =
-    LazyLock::new(|| Gates::new(Either::new(), System::new(preempted)));
-const MUTATORS: usize = 4;
-static EACH: [Gate<System>; MUTATORS] = [const { Gate::new() }; MUTATORS];
+// SAFETY: it adds to a counter; the context is there, so it does not panic.
+const PREEMPT: Hook = unsafe { Hook::new(preempted) };
 
-type Thread = ThreadRef<System>;
+static GATES: LazyLock<Gates<Either, SystemBackend>> =
+    LazyLock::new(|| Gates::new(Either::new(), SystemBackend::new(PREEMPT)));
+const MUTATORS: usize = 4;
+static EACH: [Gate<SystemBackend>; MUTATORS] = [const { Gate::new() }; MUTATORS];
+
+type Thread = ThreadRef<Either, SystemBackend>;
 
 /// What a thread shows of itself.
 #[derive(Default)]
@@ -45,7 +50,7 @@ static SHOWN: [Shown; MUTATORS] =
 static THREADS: Mutex<[Option<Thread>; MUTATORS]> = Mutex::new([None; MUTATORS]);
 static OVER: AtomicBool = AtomicBool::new(false);
 
-fn register(at: usize) -> Member<Either, System> {
+fn register(at: usize) -> Registration<Either, SystemBackend> {
     let member = GATES.register(&EACH[at]).expect("a gate of its own");
     THREADS.lock().unwrap()[at] = Some(member.thread());
     member
@@ -224,20 +229,17 @@ fn the_world_is_stopped_and_preempted() {
 #[test]
 fn a_tight_loop_is_preempted() {
     isolated("a_tight_loop_is_preempted", || {
-        static STOP: AtomicU32 = AtomicU32::new(0);
-        fn leave(_: *mut ()) {
-            STOP.store(1, Relaxed);
-        }
-        static LOOPS: LazyLock<Gates<Either, System>> =
-            LazyLock::new(|| Gates::new(Either::new(), System::new(leave)));
+        static STOP: AtomicBool = AtomicBool::new(false);
+        static LOOPS: LazyLock<Gates<Either, SystemBackend>> =
+            LazyLock::new(|| Gates::new(Either::new(), SystemBackend::new(Hook::flag(&STOP))));
         let (sender, threads) = mpsc::channel();
         for _ in 0..100 {
-            STOP.store(0, Relaxed);
+            STOP.store(false, Relaxed);
             let sender = sender.clone();
             let spins = thread::spawn(move || {
                 let member = LOOPS.register(&EACH[0]).unwrap();
                 sender.send(member.thread()).unwrap();
-                while black_box(STOP.load(Relaxed)) == 0 {}
+                while !black_box(STOP.load(Relaxed)) {}
             });
             let request = LOOPS.request(threads.recv().unwrap()).unwrap();
             spins.join().unwrap();
@@ -319,7 +321,7 @@ fn exec_while_preempted() {
 /// Without the reset its own thread has the name of the parent's.
 #[test]
 fn fork_during_suspensions() {
-    fn child(reset: bool, member: &mut Member<Either, System>) -> i32 {
+    fn child(reset: bool, member: &mut Registration<Either, SystemBackend>) -> i32 {
         alarm(10);
         if reset {
             // SAFETY: in the child of a fork, which was taken with no thread suspended.

@@ -16,15 +16,15 @@ use std::thread;
 use std::time::Instant;
 
 use common::*;
-use portcullis::preempt::{Either, Gate, Gates, SuspendError, System, ThreadRef};
+use portcullis::preempt::{Either, Gate, Gates, Hook, SuspendError, SystemBackend, ThreadRef};
 
-static GATES: LazyLock<Gates<Either, System>> =
-    LazyLock::new(|| Gates::new(Either::new(), System::new(|_| {})));
+static GATES: LazyLock<Gates<Either, SystemBackend>> =
+    LazyLock::new(|| Gates::new(Either::new(), SystemBackend::new(Hook::nothing())));
 const THREADS: usize = 3;
 const SUSPENSIONS: u64 = 100;
-static EACH: [Gate<System>; THREADS] = [const { Gate::new() }; THREADS];
+static EACH: [Gate<SystemBackend>; THREADS] = [const { Gate::new() }; THREADS];
 
-type Thread = ThreadRef<System>;
+type Thread = ThreadRef<Either, SystemBackend>;
 
 static OVER: AtomicBool = AtomicBool::new(false);
 

@@ -11,7 +11,9 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use portcullis::preempt::{Asymmetric, Fenced, Gate, Gates, SuspendError, System, Target};
+use portcullis::preempt::{
+    Asymmetric, Fenced, Gate, Gates, Hook, SuspendError, SystemBackend, Target,
+};
 
 static PREEMPTED: AtomicU64 = AtomicU64::new(0);
 
@@ -20,9 +22,12 @@ fn preempted(registers: *mut ()) {
     PREEMPTED.fetch_add(1, Relaxed);
 }
 
-static FENCED: Gates<Fenced, System> = Gates::new(Fenced, System::new(preempted));
-static FIRST: Gate<System> = Gate::new();
-static SECOND: Gate<System> = Gate::new();
+// SAFETY: it adds to a counter; the registers are there, so it does not panic.
+const PREEMPT: Hook = unsafe { Hook::new(preempted) };
+
+static FENCED: Gates<Fenced, SystemBackend> = Gates::new(Fenced, SystemBackend::new(PREEMPT));
+static FIRST: Gate<SystemBackend> = Gate::new();
+static SECOND: Gate<SystemBackend> = Gate::new();
 static OUTSIDE: AtomicBool = AtomicBool::new(false);
 static HEAP: AtomicU64 = AtomicU64::new(0);
 static OVER: AtomicBool = AtomicBool::new(false);
@@ -83,8 +88,9 @@ fn suspended_inside_and_never_outside() {
 #[test]
 fn the_system_has_a_heavy_barrier() {
     static BARRIER: LazyLock<Option<Asymmetric>> = LazyLock::new(Asymmetric::new);
-    static ASYMMETRIC: LazyLock<Gates<Asymmetric, System>> =
-        LazyLock::new(|| Gates::new(BARRIER.expect("looked at first"), System::new(preempted)));
+    static ASYMMETRIC: LazyLock<Gates<Asymmetric, SystemBackend>> = LazyLock::new(|| {
+        Gates::new(BARRIER.expect("looked at first"), SystemBackend::new(PREEMPT))
+    });
     if BARRIER.is_none() {
         println!("left out: wine's FlushProcessWriteBuffers does nothing");
         return;

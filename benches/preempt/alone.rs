@@ -6,16 +6,16 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
 use std::thread;
 use std::time::Instant;
 
-use portcullis::preempt::{Asymmetric, Barrier, Fenced, Gate, Gates, Member, System};
+use portcullis::preempt::host::Barrier;
+use portcullis::preempt::{Asymmetric, Fenced, Gate, Gates, Hook, Registration, SystemBackend};
 
 use crate::stats;
 
-fn nothing(_: *mut ()) {}
-
-static FENCED: Gates<Fenced, System> = Gates::new(Fenced, System::new(nothing));
-static ASYMMETRIC: LazyLock<Option<Gates<Asymmetric, System>>> =
-    LazyLock::new(|| Some(Gates::new(Asymmetric::new()?, System::new(nothing))));
-static GATE: Gate<System> = Gate::new();
+static FENCED: Gates<Fenced, SystemBackend> =
+    Gates::new(Fenced, SystemBackend::new(Hook::nothing()));
+static ASYMMETRIC: LazyLock<Option<Gates<Asymmetric, SystemBackend>>> =
+    LazyLock::new(|| Some(Gates::new(Asymmetric::new()?, SystemBackend::new(Hook::nothing()))));
+static GATE: Gate<SystemBackend> = Gate::new();
 
 /// Picoseconds a turn.
 fn timed(turns: u32, mut body: impl FnMut()) -> u64 {
@@ -26,7 +26,7 @@ fn timed(turns: u32, mut body: impl FnMut()) -> u64 {
 
 const TURNS: u32 = 100_000;
 
-fn out_and_back<B: Barrier>(gates: &'static Gates<B, System>) -> u64 {
+fn out_and_back<B: Barrier>(gates: &'static Gates<B, SystemBackend>) -> u64 {
     let mut member = gates.register(&GATE).expect("a gate of its own");
     timed(TURNS, || {
         let external = member.external();
@@ -36,8 +36,9 @@ fn out_and_back<B: Barrier>(gates: &'static Gates<B, System>) -> u64 {
 }
 
 /// The same while another thread tries to suspend this one all the time.
-fn contended<B: Barrier>(gates: &'static Gates<B, System>) -> u64 {
-    let mut member: Member<B, System> = gates.register(&GATE).expect("a gate of its own");
+fn contended<B: Barrier>(gates: &'static Gates<B, SystemBackend>) -> u64 {
+    let mut member: Registration<B, SystemBackend> =
+        gates.register(&GATE).expect("a gate of its own");
     let target = member.thread();
     let over = AtomicBool::new(false);
     thread::scope(|scope| {

@@ -23,7 +23,7 @@ fn main() {
     promised.push(vec![
         "bytes a gate".into(),
         "64".into(),
-        size_of::<portcullis::preempt::Gate<portcullis::preempt::System>>().to_string(),
+        size_of::<portcullis::preempt::Gate<portcullis::preempt::SystemBackend>>().to_string(),
     ]);
     stats::table("Promised", &["", "at most", "measured"], &promised);
 }

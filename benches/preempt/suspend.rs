@@ -7,16 +7,14 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Instant;
 
-use portcullis::preempt::{Either, Gate, Gates, System, Target, ThreadRef};
+use portcullis::preempt::{Either, Gate, Gates, Hook, SystemBackend, Target, ThreadRef};
 
 use crate::stats;
 
-fn nothing(_: *mut ()) {}
-
-static GATES: LazyLock<Gates<Either, System>> =
-    LazyLock::new(|| Gates::new(Either::new(), System::new(nothing)));
+static GATES: LazyLock<Gates<Either, SystemBackend>> =
+    LazyLock::new(|| Gates::new(Either::new(), SystemBackend::new(Hook::nothing())));
 const MOST: usize = 256;
-static EACH: [Gate<System>; MOST] = [const { Gate::new() }; MOST];
+static EACH: [Gate<SystemBackend>; MOST] = [const { Gate::new() }; MOST];
 
 /// A semaphore of the C library.
 struct Semaphore(std::cell::UnsafeCell<libc::sem_t>);
@@ -69,7 +67,7 @@ fn timed(turns: u32, mut body: impl FnMut()) -> u64 {
 }
 
 /// A thread that works until told otherwise: its name here and to the system.
-fn with_worker<R>(body: impl FnOnce(ThreadRef<System>, i32) -> R) -> R {
+fn with_worker<R>(body: impl FnOnce(ThreadRef<Either, SystemBackend>, i32) -> R) -> R {
     let over = &AtomicBool::new(false);
     static WORK: AtomicU64 = AtomicU64::new(0);
     thread::scope(|scope| {

@@ -1,13 +1,14 @@
 //! The threads, and the account.
 
 use std::hint::spin_loop;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
 use std::sync::{LazyLock, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use portcullis::preempt::{
-    Checked, Either, Gate, Gates, Member, SuspendError, System, Target, ThreadRef,
+    Checked, Either, Gate, Gates, Hook, Registration, SuspendError, SystemBackend, Target,
+    ThreadRef,
 };
 
 /// In debug builds: nobody allocates while the world stands still.
@@ -17,18 +18,15 @@ static ALLOCATOR: Checked<std::alloc::System> = Checked(std::alloc::System);
 const STOPS: usize = 10_000;
 const MUTATORS: usize = 4;
 
-static PREEMPTED: AtomicU64 = AtomicU64::new(0);
+static PREEMPTED: AtomicU32 = AtomicU32::new(0);
 
-fn preempted(_registers: *mut ()) {
-    PREEMPTED.fetch_add(1, Relaxed);
-}
-
-static GATES: LazyLock<Gates<Either, System>> =
-    LazyLock::new(|| Gates::new(Either::new(), System::new(preempted)));
-static EACH: [Gate<System>; MUTATORS] = [const { Gate::new() }; MUTATORS];
+static GATES: LazyLock<Gates<Either, SystemBackend>> =
+    LazyLock::new(|| Gates::new(Either::new(), SystemBackend::new(Hook::count(&PREEMPTED))));
+static EACH: [Gate<SystemBackend>; MUTATORS] = [const { Gate::new() }; MUTATORS];
 static HEAP: [AtomicU64; MUTATORS] = [const { AtomicU64::new(0) }; MUTATORS];
 static OUTSIDE: [AtomicBool; MUTATORS] = [const { AtomicBool::new(false) }; MUTATORS];
-static THREADS: Mutex<[Option<ThreadRef<System>>; MUTATORS]> = Mutex::new([None; MUTATORS]);
+static THREADS: Mutex<[Option<ThreadRef<Either, SystemBackend>>; MUTATORS]> =
+    Mutex::new([None; MUTATORS]);
 
 /// External code of all lengths: nothing, a few instructions, a sleep.
 fn foreign_code(round: u64) {
@@ -39,7 +37,7 @@ fn foreign_code(round: u64) {
     }
 }
 
-fn live(at: usize, member: &mut Member<Either, System>) {
+fn live(at: usize, member: &mut Registration<Either, SystemBackend>) {
     for round in 0..20_000 {
         for _ in 0..100 {
             HEAP[at].fetch_add(1, Relaxed);
@@ -63,7 +61,7 @@ fn mutator(at: usize) {
     }
 }
 
-fn known() -> Vec<(usize, ThreadRef<System>)> {
+fn known() -> Vec<(usize, ThreadRef<Either, SystemBackend>)> {
     let threads = THREADS.lock().expect("nobody panics");
     threads.iter().enumerate().filter_map(|(at, thread)| Some((at, (*thread)?))).collect()
 }
@@ -169,7 +167,7 @@ pub(crate) fn run() {
     let well = collected.wrong + sampled.wrong + collected.other == 0 && collected.stopped > 0;
 
     // The end, while others suspend the thread that ends it.
-    static LAST: Gate<System> = Gate::new();
+    static LAST: Gate<SystemBackend> = Gate::new();
     let mut member = GATES.register(&LAST).expect("a gate of its own");
     let own = member.thread();
     for _ in 0..2 {

@@ -11,7 +11,8 @@ use super::super::{Bound, Control, Model};
 use crate::model::futex;
 use crate::model::thread::{self, ThreadId};
 use crate::model::{Handler, How, Kernel, Outcome, SigSet, sig, violation};
-use crate::preempt::{Asymmetric, Barrier, Claim, Fenced};
+use crate::preempt::host::{Barrier, Claim};
+use crate::preempt::{Asymmetric, Fenced};
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::sync::{AtomicU32, Mutex, relax};
 

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use super::super::support::Payload;
 use crate::model::futex::{self, Deadline, Waited};
 use crate::model::thread::{self, ThreadId};
-use crate::model::{Handler, Kernel, SigSet, ThreadHandle, sig};
-use crate::preempt::{
-    Answer, Backend, Barrier, Gate, Gates, Here, Member, Met, StopError, StopWord, SuspendError,
-    ThreadRef,
+use crate::model::{Handler, Kernel, SigSet, ThreadHandle, sig, violation};
+use crate::preempt::host::{
+    Backend, BackendError, Barrier, GateLocal, Met, StopAnswer, StopWord, Turn,
 };
-use crate::sync::{AtomicU32, relax};
+use crate::preempt::{Gate, Gates, RegisterError, Registration, SuspendError, ThreadRef};
+use crate::sync::{AtomicBool, AtomicU32, Ordering::Relaxed, relax};
 use crate::sys::Errno;
 
 /// Threads that a model may have.
@@ -36,10 +36,42 @@ pub(crate) enum Way {
 
 pub(crate) const WAYS: [Way; 2] = [Way::System, Way::Signal];
 
+/// What becomes of a thread's name when the thread ends registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ends {
+    /// It is the thread's for ever.
+    Named,
+    /// The system gives it to another; the handle is marked before.
+    Marked,
+    /// It is not marked, which is to be found.
+    Unmarked,
+    /// It is marked without the claim, which is to be found.
+    Unclaimed,
+}
+
+/// The handle of a registered thread.
+#[derive(Debug)]
+pub(crate) struct Named {
+    handle: ThreadHandle,
+    /// Whom it is to name.
+    thread: ThreadId,
+    /// Its end has begun.
+    ended: AtomicBool,
+}
+
+/// What all backends of a process share.
+pub(crate) struct Process {
+    here: [GateLocal; MOST],
+    turn: Turn,
+}
+
 pub(crate) struct Simulated {
     kernel: Kernel,
     way: Way,
-    here: [Here; MOST],
+    process: Arc<Process>,
+    /// The process's, unless the model says otherwise.
+    turn: Option<Turn>,
+    pub(crate) ends: Cell<Ends>,
     pub(crate) failing: Cell<Option<Failing>>,
     /// Until when an answer is waited for: for ever, unless the model says otherwise.
     pub(crate) patience: Cell<Option<Deadline>>,
@@ -55,117 +87,169 @@ pub(crate) struct Simulated {
 unsafe impl Sync for Simulated {}
 
 impl Simulated {
-    fn fails(&self, call: Failing) -> Result<(), StopError> {
+    fn fails(&self, call: Failing) -> Result<(), BackendError> {
         if self.failing.get() == Some(call) {
             self.failing.set(None);
-            return Err(StopError::Refused(Errno(1)));
+            return Err(BackendError::Refused(Errno(1)));
         }
         Ok(())
     }
 
-    fn tgkill(&self, handle: ThreadHandle) -> Result<(), StopError> {
-        match self.kernel.thread_of(handle) {
+    fn tgkill(&self, handle: &Named) -> Result<(), BackendError> {
+        match self.look_up(handle)? {
             Some(thread) if self.kernel.try_tgkill(thread, sig::USR1) => Ok(()),
             _ => self.refuses(),
         }
     }
 
+    /// Whom the system takes the handle for, unless that is marked.
+    fn look_up(&self, handle: &Named) -> Result<Option<ThreadId>, BackendError> {
+        if handle.ended.load(Relaxed) {
+            return Err(BackendError::Gone);
+        }
+        let named = self.kernel.thread_of(handle.handle);
+        if named.is_some_and(|thread| thread != handle.thread) {
+            violation("asked for the wrong thread");
+        }
+        Ok(named)
+    }
+
     /// The thread of a handle that is open, as those of claimed gates are.
-    fn named(&self, handle: ThreadHandle) -> ThreadId {
-        self.kernel.thread_of(handle).expect("claimed, so it is open")
+    fn named(&self, handle: &Named) -> ThreadId {
+        self.kernel.thread_of(handle.handle).expect("claimed, so it is open")
+    }
+
+    /// The calling thread ends, registered or not.
+    fn thread_ends(&'static self, handle: ThreadHandle) {
+        let mark = |named: &Named| {
+            if self.ends.get() != Ends::Unmarked {
+                named.ended.store(true, Relaxed);
+            }
+        };
+        // SAFETY: the calling thread's own, which the statics of the execution outlive; of this backend.
+        let here = unsafe { &*self.here() };
+        if self.ends.get() == Ends::Unclaimed {
+            // SAFETY: as above.
+            let gate = unsafe { here.gate::<Self>() };
+            gate.and_then(Gate::handle).into_iter().for_each(mark);
+        } else {
+            // SAFETY: as above; in no handler.
+            unsafe { here.thread_ends::<Self>(mark, |turn| self.pause(turn)) };
+        }
+        // The next that asks for a name has this one's.
+        self.kernel.close_thread(handle);
+        self.kernel.open_thread(thread::main());
     }
 
     /// Asked for a thread that has ended.
-    fn refuses(&self) -> Result<(), StopError> {
+    fn refuses(&self) -> Result<(), BackendError> {
         self.refused.set(self.refused.get() + 1);
-        Err(StopError::Gone)
+        Err(BackendError::Gone)
     }
 }
 
 // SAFETY: stops are the simulated kernel's, or the handshake's.
 unsafe impl Backend for Simulated {
-    type Handle = ThreadHandle;
+    type Handle = Named;
     type Context = ();
     type Exited = ();
     type Patience = Option<Deadline>;
 
-    fn here(&self) -> &Here {
-        &self.here[thread::current().number() % MOST]
+    fn here(&self) -> *const GateLocal {
+        &raw const self.process.here[thread::current().number() % MOST]
     }
-    fn open(&'static self) -> Result<ThreadHandle, Errno> {
-        Ok(self.kernel.open_thread(thread::current()))
+    fn turn(&self) -> &Turn {
+        self.turn.as_ref().unwrap_or(&self.process.turn)
     }
-    fn close(&self, handle: ThreadHandle) {
-        self.kernel.close_thread(handle);
+    unsafe fn open(&'static self) -> Result<Named, RegisterError> {
+        let thread = thread::current();
+        let handle = self.kernel.open_thread(thread);
+        if self.ends.get() != Ends::Named {
+            self.kernel.at_thread_exit(move || self.thread_ends(handle));
+        }
+        Ok(Named { handle, thread, ended: AtomicBool::new(false) })
+    }
+    unsafe fn close(&self, handle: Named) {
+        self.kernel.close_thread(handle.handle);
     }
     fn patience(&self) -> Option<Deadline> {
         self.patience.get()
     }
-    fn ask(
+    unsafe fn ask(
         &self,
-        handle: &ThreadHandle,
+        handle: &Named,
         word: &StopWord,
         _: &Option<Deadline>,
-    ) -> Result<(), StopError> {
+    ) -> Result<(), BackendError> {
         self.asked.set(self.asked.get() + 1);
         self.fails(Failing::Ask)?;
         match self.way {
-            Way::System => match self.kernel.thread_of(*handle) {
+            Way::System => match self.look_up(handle)? {
                 Some(thread) if self.kernel.suspend(thread) => Ok(()),
                 _ => self.refuses(),
             },
             Way::Signal => {
-                let asked = word.ask(|turn| {
+                let pause = |turn| {
                     self.pause(turn);
                     true
-                });
+                };
+                // SAFETY: in `ask`, the word that it was given.
+                let asked = unsafe { word.ask(pause) };
                 assert!(asked, "waited for as long as it took");
-                self.tgkill(*handle).inspect_err(|_| _ = word.withdraw())
+                // SAFETY: as above.
+                self.tgkill(handle).inspect_err(|_| _ = unsafe { word.withdraw() })
             }
         }
     }
-    fn confirm(
+    unsafe fn confirm(
         &self,
-        handle: &ThreadHandle,
+        handle: &Named,
         word: &StopWord,
         until: &Option<Deadline>,
-    ) -> Result<(), StopError> {
+    ) -> Result<(), BackendError> {
         self.asked.set(self.asked.get() + 1);
         let failed = self.fails(Failing::Confirm);
         let answer = match self.way {
             Way::System => {
                 if failed.is_err() {
-                    self.kernel.resume(self.named(*handle));
+                    self.kernel.resume(self.named(handle));
                     return failed;
                 }
-                self.kernel.thread_context(self.named(*handle));
-                Answer::Stopped
+                self.kernel.thread_context(self.named(handle));
+                StopAnswer::Stopped
             }
-            Way::Signal if failed.is_err() => word.withdraw(),
-            Way::Signal => word
-                .wait(|word, value| futex::wait(word, value, until.as_ref()) != Waited::TimedOut),
+            // SAFETY: in `confirm`, the word that it was given.
+            Way::Signal if failed.is_err() => unsafe { word.withdraw() },
+            Way::Signal => {
+                let wait = |word: &AtomicU32, value| {
+                    futex::wait(word, value, until.as_ref()) != Waited::TimedOut
+                };
+                // SAFETY: as above.
+                unsafe { word.wait(wait) }
+            }
         };
         match answer {
-            Answer::Stopped => Ok(()),
-            Answer::Withdrawn => Err(StopError::NotAnswering),
+            StopAnswer::Stopped => Ok(()),
+            StopAnswer::Withdrawn => Err(BackendError::NotAnswering),
         }
     }
-    fn context(&self, _: &ThreadHandle, _: &StopWord) {}
-    fn resume(&self, handle: &ThreadHandle, word: &StopWord) {
+    unsafe fn context(&self, _: &Named, _: &StopWord) {}
+    unsafe fn resume(&self, handle: &Named, word: &StopWord) {
         match self.way {
-            Way::System => self.kernel.resume(self.named(*handle)),
-            Way::Signal => word.resume(futex::wake_one),
+            Way::System => self.kernel.resume(self.named(handle)),
+            // SAFETY: in `resume`, the word that it was given.
+            Way::Signal => unsafe { word.resume(futex::wake_one) },
         }
     }
-    fn interrupt(&self, handle: &ThreadHandle, _: &StopWord) -> Result<bool, StopError> {
+    unsafe fn interrupt(&self, handle: &Named, _: &StopWord) -> Result<bool, BackendError> {
         self.fails(Failing::Interrupt)?;
         self.sent.set(self.sent.get() + 1);
-        self.tgkill(*handle).map(|()| false)
+        self.tgkill(handle).map(|()| false)
     }
     fn pause(&self, _: u32) {
         relax();
     }
-    fn wait_stopped(&self, word: &AtomicU32, value: u32) {
+    unsafe fn wait_stopped(&self, word: &AtomicU32, value: u32) {
         futex::wait(word, value, None);
     }
     fn wake(&self, word: &AtomicU32) {
@@ -202,16 +286,30 @@ impl<B: Barrier> Clone for World<B> {
     }
 }
 
-pub(crate) type Ours<B> = Member<B, Simulated>;
-pub(crate) type Thread = ThreadRef<Simulated>;
+pub(crate) type Ours<B> = Registration<B, Simulated>;
+pub(crate) type Thread<B> = ThreadRef<B, Simulated>;
 
 impl<B: Barrier + 'static> World<B> {
     pub(crate) fn new(kernel: Kernel, way: Way, barrier: B) -> Self {
+        let here = core::array::from_fn(|_| GateLocal::new());
+        let process = Arc::new(Process { here, turn: Turn::new() });
+        Self::of(process, None, kernel, way, barrier)
+    }
+
+    /// Gates of another runtime in the same process; with a turn of their own, if there is one.
+    pub(crate) fn beside(&self, turn: Option<Turn>, barrier: B) -> Self {
+        let Simulated { process, kernel, way, .. } = self.backend();
+        Self::of(Arc::clone(process), turn, *kernel, *way, barrier)
+    }
+
+    fn of(process: Arc<Process>, turn: Option<Turn>, kernel: Kernel, way: Way, barrier: B) -> Self {
         let kernel = if way == Way::System { kernel.suspending() } else { kernel };
         let simulated = Simulated {
             kernel,
             way,
-            here: core::array::from_fn(|_| Here::new()),
+            process,
+            turn,
+            ends: Cell::new(Ends::Named),
             failing: Cell::new(None),
             patience: Cell::new(None),
             sent: Cell::new(0),
@@ -236,12 +334,13 @@ impl<B: Barrier + 'static> World<B> {
     }
 
     fn on_signal(&self) {
-        // SAFETY: of this backend.
-        let gate = unsafe { self.gates().backend().here().gate::<Simulated>() };
+        // SAFETY: the calling thread's own, which the statics of the execution outlive; of this backend.
+        let gate = unsafe { (*self.backend().here()).gate::<Simulated>() };
         let Some(gate) = gate else { return };
         let at = usize::from(core::ptr::eq(gate, &self.statics().each[1]));
         let shown = &self.statics().shown[at];
-        let met = gate.on_signal(self.gates().backend(), core::ptr::null_mut());
+        // SAFETY: its thread's, in the handler, which masks all.
+        let met = unsafe { gate.on_signal(self.backend(), core::ptr::null_mut()) };
         shown.handled.set(shown.handled.get() + 1);
         if met == Met::Preempt {
             assert!(!shown.outside.get(), "preempted in external code");
@@ -282,7 +381,7 @@ impl<B: Barrier + 'static> World<B> {
     }
 
     /// One attempt; what is then looked at is the thread's own while it runs.
-    pub(crate) fn suspend(&self, at: usize, thread: Thread) -> Result<(), SuspendError> {
+    pub(crate) fn suspend(&self, at: usize, thread: Thread<B>) -> Result<(), SuspendError> {
         let shown = &self.statics().shown[at];
         let suspended = self.gates().try_suspend(thread)?;
         assert!(!shown.outside.get(), "suspended in external code");

@@ -22,7 +22,8 @@ pub unsafe trait Barrier: Sync {
     fn heavy(&self);
 }
 
-/// The word that tells who may suspend a thread; see [`crate::preempt`].
+/// The word that tells who may suspend a thread; see [`crate::preempt`]. It is the gate's: a barrier of
+/// one's own looks at it by one of those that are here.
 #[derive(Debug)]
 #[repr(transparent)]
 pub struct Claim(pub(super) AtomicU32);
@@ -31,8 +32,8 @@ pub struct Claim(pub(super) AtomicU32);
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Fenced;
 
-// SAFETY: both change the claim by read-modify-writes, of which one reads the other's or a later
-// one, with acquire from its release.
+// SAFETY: both sides, `look` here and `Gate::claim`, change the claim by read-modify-writes, of which
+// one reads the other's or a later one, with acquire from its release.
 unsafe impl Barrier for Fenced {
     #[inline]
     fn look(&self, claim: &Claim) -> u32 {
@@ -60,9 +61,9 @@ impl Asymmetric {
     }
 }
 
-// SAFETY: the system runs a full barrier on each thread between the begin and the end of `heavy`.
-// Where it comes after the store, that is seen afterwards; where before, the load comes after it, and
-// sees what was written before `heavy` began.
+// SAFETY: made by `new` alone, which asked the system: that runs a full barrier on each thread between the
+// begin and the end of `heavy`. Where it comes after the store, that is seen afterwards; where before, the
+// load comes after it, and sees what was written before `heavy` began.
 unsafe impl Barrier for Asymmetric {
     #[inline]
     fn look(&self, claim: &Claim) -> u32 {
@@ -79,6 +80,7 @@ unsafe impl Barrier for Asymmetric {
 
 /// Chosen at start: the asymmetric one where the system has it.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub enum Either {
     /// See [`Fenced`].
     Fenced(Fenced),
@@ -100,7 +102,7 @@ impl Default for Either {
     }
 }
 
-// SAFETY: the one or the other, for as long as it lives.
+// SAFETY: the one or the other, for as long as it lives: the gate shares it, and nobody changes it.
 unsafe impl Barrier for Either {
     #[inline]
     fn look(&self, claim: &Claim) -> u32 {

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use super::host::BackendError;
 use crate::sys::Errno;
 
 /// Why a thread was not registered. Nothing has changed.
@@ -10,9 +11,15 @@ use crate::sys::Errno;
 pub enum RegisterError {
     /// The calling thread has a gate of this backend already.
     AlreadyRegistered,
-    /// Another thread is registered at this gate.
+    /// Another thread is registered at this gate; or was, and ended with its
+    /// [`Registration`](super::Registration) forgotten: then the gate is lost.
     GateInUse,
-    /// The system gave no handle of the thread.
+    /// The calling thread's end has begun: nobody would learn when it is over.
+    ThreadEnding,
+    /// Threads are not to be stopped by this signal: there is none of the number, it cannot be handled,
+    /// is the C library's, or says that an instruction failed.
+    UnusableSignal(i32),
+    /// The system refused a handle of the thread, the handler, or a call at the thread's end.
     System(Errno),
 }
 
@@ -20,17 +27,34 @@ impl fmt::Display for RegisterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AlreadyRegistered => {
-                f.write_str("this thread is registered already: drop that member first")
+                f.write_str("this thread is registered already: drop that registration first")
             }
             Self::GateInUse => {
                 f.write_str("another thread is registered at this gate: use one of its own")
             }
-            Self::System(errno) => write!(f, "no handle of this thread: {errno}"),
+            Self::ThreadEnding => {
+                f.write_str("this thread's end has begun: register before its destructors run")
+            }
+            Self::UnusableSignal(signal) => write!(
+                f,
+                "threads are not to be stopped by signal {signal}: use SIGURG, or another that can be \
+                 handled and is neither the C library's nor a fault's"
+            ),
+            Self::System(errno) => {
+                write!(f, "the system refused to have this thread named: {errno}")
+            }
         }
     }
 }
 
-impl core::error::Error for RegisterError {}
+impl core::error::Error for RegisterError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::System(errno) => Some(errno),
+            _ => None,
+        }
+    }
+}
 
 /// Why a thread was not suspended. It runs on, its gate is as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +68,8 @@ pub enum SuspendError {
     Busy,
     /// It is the calling thread.
     Oneself,
+    /// It was registered by another [`Gates`](super::Gates), which alone can stop it.
+    OtherGates,
     /// It was asked and did not stop in time: it masks the signal, or gets no processor.
     NotAnswering,
     /// The system refused.
@@ -59,6 +85,9 @@ impl fmt::Display for SuspendError {
             Self::Gone => f.write_str("the thread is no longer registered"),
             Self::Busy => f.write_str("the thread is suspended already: try again later"),
             Self::Oneself => f.write_str("a thread cannot suspend itself"),
+            Self::OtherGates => {
+                f.write_str("the thread was registered by another `Gates`: suspend it by that one")
+            }
             Self::NotAnswering => f.write_str(
                 "the thread did not stop in time: it masks the signal, or gets no processor",
             ),
@@ -67,7 +96,24 @@ impl fmt::Display for SuspendError {
     }
 }
 
-impl core::error::Error for SuspendError {}
+impl core::error::Error for SuspendError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Refused(errno) => Some(errno),
+            _ => None,
+        }
+    }
+}
+
+impl From<BackendError> for SuspendError {
+    fn from(error: BackendError) -> Self {
+        match error {
+            BackendError::Gone => Self::Gone,
+            BackendError::NotAnswering => Self::NotAnswering,
+            BackendError::Refused(errno) => Self::Refused(errno),
+        }
+    }
+}
 
 /// Why nobody was asked to be preempted. Whatever was asked before is acknowledged, unless a signal
 /// for it is under way.

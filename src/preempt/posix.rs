@@ -1,13 +1,15 @@
 //! Stopping threads by a signal: POSIX.
 
+use core::cell::Cell;
 use core::ffi::{c_int, c_void};
 use core::fmt;
 use core::time::Duration;
 
-use super::system::{Hook, here};
-use super::{Answer, Backend, Here, Met, StopError, StopWord};
+use super::RegisterError;
+use super::host::{Backend, BackendError, GateLocal, Met, StopAnswer, StopWord, Turn};
+use super::system::{Hook, TURN, here, pause};
 use crate::sync::{AtomicBool, AtomicU32, Ordering::*};
-use crate::sys::{self, Crossing, Deadline, Errno, OsThread, Waited};
+use crate::sys::{self, Class, Crossing, Deadline, Errno, OsThread, ThreadEnd, Waited};
 
 /// Threads are stopped by a signal to each, and wait in its handler.
 ///
@@ -20,7 +22,7 @@ use crate::sys::{self, Crossing, Deadline, Errno, OsThread, Waited};
 /// A thread that masks the signal for longer than the patience is told as
 /// [`NotAnswering`](super::SuspendError::NotAnswering). It is one patience for all threads that are
 /// stopped together.
-pub struct Posix {
+pub struct SystemBackend {
     signal: c_int,
     patience: Duration,
     hook: Hook,
@@ -30,54 +32,99 @@ pub struct Posix {
 
 /// The handle of a registered thread.
 #[derive(Debug)]
-pub struct PosixThread {
+pub struct SystemThread {
     thread: OsThread,
-    backend: &'static Posix,
+    backend: &'static SystemBackend,
+    /// Its end has begun: the system may give its name to another. Written and read under the claim.
+    ended: AtomicBool,
 }
-
-/// As long as an attempt to suspend takes, about; after that its thread needs a processor.
-const SPINS: u32 = 300;
 
 /// A wait looks at the clock once in so many turns.
 const TURNS: u32 = 256;
 
-impl Posix {
+static END: ThreadEnd = ThreadEnd::new();
+
+std::thread_local! {
+    /// Whether `END` is armed on this thread.
+    static ARMED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Has the thread's end told, unless it is already; so that nothing is done in the child of a fork.
+fn arm() -> Result<(), Errno> {
+    if ARMED.get() {
+        return Ok(());
+    }
+    // SAFETY: the same function each time, and it takes no data.
+    unsafe { END.arm(core::ptr::null(), thread_ends)? };
+    ARMED.set(true);
+    Ok(())
+}
+
+/// Called by the system, on a thread that ends.
+fn thread_ends(_: *const ()) {
+    // ORDERING: Relaxed: published by the claim's release (E2).
+    let mark = |thread: &SystemThread| thread.ended.store(true, Relaxed);
+    // SAFETY: the calling thread's own, whose memory stays until its last instruction; the gates of this
+    // thread-local are this backend's.
+    unsafe { (*here()).thread_ends::<SystemBackend>(mark, pause) };
+}
+
+impl SystemBackend {
     /// By SIGURG, with a second's patience. `hook` runs in the handler on a thread that is to be
-    /// preempted, and may change the context (a `ucontext_t`) that the thread goes on with. It must
-    /// be async-signal-safe.
+    /// preempted.
     #[must_use]
     pub const fn new(hook: Hook) -> Self {
-        Self::with(sys::INTERRUPT, Duration::from_secs(1), hook)
-    }
-
-    /// By this signal, with this patience for a thread that is to stop.
-    #[must_use]
-    pub const fn with(signal: c_int, patience: Duration, hook: Hook) -> Self {
+        let (signal, patience) = (sys::INTERRUPT, Duration::from_secs(1));
         Self { signal, patience, hook, taken: AtomicBool::new(false) }
     }
 
+    /// By this signal. One that is not to be had is told by the first registration, as
+    /// [`UnusableSignal`](RegisterError::UnusableSignal).
+    #[must_use]
+    pub const fn by_signal(mut self, signal: c_int) -> Self {
+        self.signal = signal;
+        self
+    }
+
+    /// With this patience for a thread that is to stop: who suspends one that masks the signal waits for as
+    /// long, and so do others that want the turn.
+    #[must_use]
+    pub const fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     /// Puts the handler in place, at the first registration.
-    fn take_signal(&self) -> Result<(), Errno> {
+    fn take_signal(&self) -> Result<(), RegisterError> {
         // ORDERING: Relaxed: sigaction orders the handler with what comes after it, and doing it twice
         // does no harm.
-        if !self.taken.load(Relaxed) {
-            sys::interrupt_by(self.signal, Crossing::Gate, on_signal)?;
-            self.taken.store(true, Relaxed);
+        if self.taken.load(Relaxed) {
+            return Ok(());
         }
+        if !matches!(sys::classify(self.signal), Class::Standard | Class::RealTime) {
+            return Err(RegisterError::UnusableSignal(self.signal));
+        }
+        sys::interrupt_by(self.signal, Crossing::Gate, on_signal).map_err(RegisterError::System)?;
+        // ORDERING: Relaxed: as above.
+        self.taken.store(true, Relaxed);
         Ok(())
     }
 
-    fn send(&self, thread: &PosixThread) -> Result<(), StopError> {
-        thread.thread.send(self.signal).map_err(|errno| match errno {
-            Errno(libc::ESRCH) => StopError::Gone,
-            other => StopError::Refused(other),
+    fn send(&self, handle: &SystemThread) -> Result<(), BackendError> {
+        // ORDERING: Relaxed: acquired with the claim (E2). Left out: preempt forgotten_thread_is_gone.
+        if handle.ended.load(Relaxed) {
+            return Err(BackendError::Gone);
+        }
+        handle.thread.send(self.signal).map_err(|errno| match errno {
+            Errno(libc::ESRCH) => BackendError::Gone,
+            other => BackendError::Refused(other),
         })
     }
 }
 
 fn on_signal(signal: c_int, context: *mut c_void) -> bool {
     match meet(signal, context) {
-        Some((Met::Preempt, backend)) => (backend.hook)(context.cast()),
+        Some((Met::Preempt, backend)) => backend.hook.run(context.cast()),
         Some((Met::Something, _)) => {}
         Some((Met::Nothing, _)) | None => return false,
     }
@@ -85,80 +132,103 @@ fn on_signal(signal: c_int, context: *mut c_void) -> bool {
 }
 
 /// `None` if the thread is not registered, or by another signal.
-fn meet(signal: c_int, context: *mut c_void) -> Option<(Met, &'static Posix)> {
-    // SAFETY: this handler serves threads of this backend alone.
-    let gate = unsafe { here().gate::<Posix>() }?;
+fn meet(signal: c_int, context: *mut c_void) -> Option<(Met, &'static SystemBackend)> {
+    // SAFETY: the calling thread's own, whose memory stays until its last instruction; the gates of this
+    // thread-local are this backend's.
+    let gate = unsafe { (*here()).gate::<SystemBackend>() }?;
     // Its own thread's, which is registered as long as `here` says so.
     let backend = gate.handle()?.backend;
-    (backend.signal == signal).then(|| (gate.on_signal(backend, context.cast()), backend))
+    if backend.signal != signal {
+        return None;
+    }
+    // SAFETY: in the handler of the thread, which `interrupt_by` installs with all signals masked; the
+    // backend put itself into the handle; the context is what the system gave the handler.
+    Some((unsafe { gate.on_signal(backend, context.cast()) }, backend))
 }
 
-// SAFETY: `here` is a thread-local; a stopped thread waits in its handler until resumed, with all
-// signals masked; the handshake is `StopWord`'s.
-unsafe impl Backend for Posix {
-    type Handle = PosixThread;
+// SAFETY: `here` is a thread-local without destructor, and like `TURN` one for all values of the type; a
+// stopped thread waits in its handler until resumed, with all signals masked; the handshake is
+// `StopWord`'s; `thread_ends` marks handles; nothing here panics.
+unsafe impl Backend for SystemBackend {
+    type Handle = SystemThread;
     /// A `ucontext_t`, on the stopped thread's stack.
     type Context = *mut c_void;
     type Exited = core::convert::Infallible;
     type Patience = Deadline;
 
     #[inline]
-    fn here(&self) -> &Here {
+    fn here(&self) -> *const GateLocal {
         here()
     }
 
-    fn open(&'static self) -> Result<PosixThread, Errno> {
-        self.take_signal()?;
-        Ok(PosixThread { thread: OsThread::current(), backend: self })
+    fn turn(&self) -> &Turn {
+        &TURN
     }
 
-    fn close(&self, _: PosixThread) {}
+    unsafe fn open(&'static self) -> Result<SystemThread, RegisterError> {
+        self.take_signal()?;
+        arm().map_err(RegisterError::System)?;
+        let thread = OsThread::current();
+        Ok(SystemThread { thread, backend: self, ended: AtomicBool::new(false) })
+    }
+
+    unsafe fn close(&self, _: SystemThread) {}
 
     fn patience(&self) -> Deadline {
         Deadline::after(self.patience)
     }
 
-    fn ask(
+    unsafe fn ask(
         &self,
-        handle: &PosixThread,
+        handle: &SystemThread,
         word: &StopWord,
         until: &Deadline,
-    ) -> Result<(), StopError> {
+    ) -> Result<(), BackendError> {
         let pause = |turn| {
             self.pause(turn);
             turn % TURNS != TURNS - 1 || !until.has_passed()
         };
-        if !word.ask(pause) {
-            return Err(StopError::NotAnswering);
+        // SAFETY: in `ask`, the word that it was given.
+        if !unsafe { word.ask(pause) } {
+            return Err(BackendError::NotAnswering);
         }
-        self.send(handle).inspect_err(|_| _ = word.withdraw())
+        // SAFETY: as above; it was asked, and no signal was sent.
+        self.send(handle).inspect_err(|_| _ = unsafe { word.withdraw() })
     }
 
-    fn confirm(&self, _: &PosixThread, word: &StopWord, until: &Deadline) -> Result<(), StopError> {
+    unsafe fn confirm(
+        &self,
+        _: &SystemThread,
+        word: &StopWord,
+        until: &Deadline,
+    ) -> Result<(), BackendError> {
         let wait = |word: &AtomicU32, value| sys::wait(word, value, Some(until)) == Waited::Woken;
-        match word.wait(wait) {
-            Answer::Stopped => Ok(()),
-            Answer::Withdrawn => Err(StopError::NotAnswering),
+        // SAFETY: in `confirm`, the word that it was given.
+        match unsafe { word.wait(wait) } {
+            StopAnswer::Stopped => Ok(()),
+            StopAnswer::Withdrawn => Err(BackendError::NotAnswering),
         }
     }
 
-    fn context(&self, _: &PosixThread, word: &StopWord) -> *mut c_void {
-        word.context().cast()
+    unsafe fn context(&self, _: &SystemThread, word: &StopWord) -> *mut c_void {
+        // SAFETY: in `context`, the word that it was given.
+        unsafe { word.context() }.cast()
     }
 
-    fn resume(&self, _: &PosixThread, word: &StopWord) {
-        word.resume(sys::wake_one);
+    unsafe fn resume(&self, _: &SystemThread, word: &StopWord) {
+        // SAFETY: in `resume`, the word that it was given.
+        unsafe { word.resume(sys::wake_one) };
     }
 
-    fn interrupt(&self, handle: &PosixThread, _: &StopWord) -> Result<bool, StopError> {
+    unsafe fn interrupt(&self, handle: &SystemThread, _: &StopWord) -> Result<bool, BackendError> {
         self.send(handle).map(|()| false)
     }
 
     fn pause(&self, turn: u32) {
-        if turn < SPINS { core::hint::spin_loop() } else { std::thread::yield_now() }
+        pause(turn);
     }
 
-    fn wait_stopped(&self, word: &AtomicU32, value: u32) {
+    unsafe fn wait_stopped(&self, word: &AtomicU32, value: u32) {
         sys::wait(word, value, None);
     }
 
@@ -171,8 +241,8 @@ unsafe impl Backend for Posix {
     }
 }
 
-impl fmt::Debug for Posix {
+impl fmt::Debug for SystemBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Posix").field("signal", &self.signal).finish_non_exhaustive()
+        f.debug_struct("SystemBackend").field("signal", &self.signal).finish_non_exhaustive()
     }
 }

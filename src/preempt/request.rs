@@ -5,7 +5,8 @@
 //! Acknowledged are those that the thread's handler met, wherever it met them, those that could not
 //! be sent, and those of a thread that ends: none sticks.
 
-use super::{Backend, Gate, ThreadRef};
+use super::host::{Backend, Barrier};
+use super::{Gate, ThreadRef};
 use crate::sync::{AtomicU32, Ordering::*, model_const_fn};
 
 /// Both counters.
@@ -16,8 +17,8 @@ pub(super) struct Requests {
 }
 
 /// One request, perhaps with others who wanted the same.
-pub struct Request<K: Backend + 'static> {
-    thread: ThreadRef<K>,
+pub struct Request<B: Barrier + 'static, K: Backend + 'static> {
+    thread: ThreadRef<B, K>,
     generation: u32,
 }
 
@@ -72,12 +73,12 @@ impl Requests {
     }
 }
 
-impl<K: Backend> Request<K> {
-    pub(super) fn new(thread: ThreadRef<K>, generation: u32) -> Self {
+impl<B: Barrier, K: Backend> Request<B, K> {
+    pub(super) fn new(thread: ThreadRef<B, K>, generation: u32) -> Self {
         Self { thread, generation }
     }
 
-    pub(super) fn thread(&self) -> ThreadRef<K> {
+    pub(super) fn thread(&self) -> ThreadRef<B, K> {
         self.thread
     }
 
@@ -96,7 +97,7 @@ impl<K: Backend> Request<K> {
     }
 }
 
-impl<K: Backend> core::fmt::Debug for Request<K> {
+impl<B: Barrier, K: Backend> core::fmt::Debug for Request<B, K> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Request").field("generation", &self.generation).finish_non_exhaustive()
     }

@@ -20,7 +20,10 @@ const ASKED: u32 = 1;
 const STOPPED: u32 = 2;
 const RESUMED: u32 = 3;
 
-/// Whether the thread is to stop, or has stopped.
+/// Whether the thread is to stop, or has stopped. Each belongs to a gate, which hands it to its backend.
+///
+/// Its methods are `unsafe`, for a word may be handed on: whoever calls one for a thread that somebody
+/// else has stopped lets it go on under his eyes.
 #[derive(Debug)]
 pub struct StopWord {
     word: AtomicU32,
@@ -30,7 +33,9 @@ pub struct StopWord {
 
 /// What became of a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+#[must_use = "a thread that has stopped has to be resumed"]
+#[non_exhaustive]
+pub enum StopAnswer {
     /// The thread has stopped.
     Stopped,
     /// It has not, and will not any more.
@@ -47,8 +52,12 @@ impl StopWord {
     /// Before the signal; by who holds the claim. Waits for the thread to leave its handler, if it was
     /// resumed just now, for as long as `pause` returns true; else nothing is asked, and this returns
     /// false.
+    ///
+    /// # Safety
+    ///
+    /// In [`Backend::ask`](super::host::Backend::ask), with the word that it was given.
     #[must_use]
-    pub fn ask(&self, pause: impl Fn(u32) -> bool) -> bool {
+    pub unsafe fn ask(&self, pause: impl Fn(u32) -> bool) -> bool {
         // ORDERING: Relaxed: the signal orders nothing either; if it is faster, `withdraw` and the
         // patience of who asked settle it.
         let asked = || self.word.compare_exchange(RUN, ASKED, Relaxed, Relaxed).is_ok();
@@ -62,7 +71,7 @@ impl StopWord {
         true
     }
 
-    /// In the handler, all signals masked: stops if that is asked, and returns true when resumed.
+    /// By `Gate::on_signal`, in the handler, all signals masked: stops if that is asked, and returns true when resumed.
     /// `wait` sleeps while the word it is given has the value it is given; `wake` wakes one that
     /// sleeps on it. Async-signal-safe as far as these are.
     pub(super) fn answer(
@@ -90,39 +99,58 @@ impl StopWord {
     }
 
     /// By who asked: whether it has stopped by now.
-    pub fn has_stopped(&self) -> bool {
+    fn has_stopped(&self) -> bool {
         // ORDERING: Acquire: from `answer`. Weakened: preempt enter_against_suspend.
         self.word.load(Acquire) == STOPPED
     }
 
     /// By who asked: waits until it has stopped, by `wait` as in a handler, which returns false when
     /// there is no more time.
-    pub fn wait(&self, wait: impl Fn(&AtomicU32, u32) -> bool) -> Answer {
+    ///
+    /// # Safety
+    ///
+    /// In [`Backend::confirm`](super::host::Backend::confirm), with the word that it was given.
+    pub unsafe fn wait(&self, wait: impl Fn(&AtomicU32, u32) -> bool) -> StopAnswer {
         while !self.has_stopped() {
             if !wait(&self.word, ASKED) {
-                return self.withdraw();
+                // SAFETY: as the caller promises.
+                return unsafe { self.withdraw() };
             }
         }
-        Answer::Stopped
+        StopAnswer::Stopped
     }
 
     /// By who asked: takes the question back.
-    pub fn withdraw(&self) -> Answer {
+    ///
+    /// # Safety
+    ///
+    /// In [`Backend::ask`](super::host::Backend::ask) after [`ask`](Self::ask) returned true, or in
+    /// [`Backend::confirm`](super::host::Backend::confirm), with the word that it was given.
+    pub unsafe fn withdraw(&self) -> StopAnswer {
         // ORDERING: Relaxed: nothing was done. Failure Acquire: as in `has_stopped`.
         match self.word.compare_exchange(ASKED, RUN, Relaxed, Acquire) {
-            Ok(_) => Answer::Withdrawn,
-            Err(_) => Answer::Stopped,
+            Ok(_) => StopAnswer::Withdrawn,
+            Err(_) => StopAnswer::Stopped,
         }
     }
 
     /// By who asked, once it has stopped: what the handler was given.
-    pub fn context(&self) -> *mut () {
+    ///
+    /// # Safety
+    ///
+    /// In [`Backend::context`](super::host::Backend::context), with the word that it was given: else it
+    /// is that of another stop, or none.
+    pub unsafe fn context(&self) -> *mut () {
         // ORDERING: Relaxed: ordered by `has_stopped`.
         self.context.load(Relaxed)
     }
 
     /// By who asked, once it has stopped.
-    pub fn resume(&self, wake: impl Fn(&AtomicU32)) {
+    ///
+    /// # Safety
+    ///
+    /// In [`Backend::resume`](super::host::Backend::resume), with the word that it was given.
+    pub unsafe fn resume(&self, wake: impl Fn(&AtomicU32)) {
         // ORDERING: Release: to `answer`. Weakened: preempt enter_against_suspend.
         self.word.store(RESUMED, Release);
         wake(&self.word);

@@ -4,196 +4,73 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ptr;
 
-use super::{
-    Barrier, EXTERNAL, Gate, Gates, INSIDE, Request, STATE, StopWord, SuspendError, ThreadRef,
-    WANTED,
-};
+use super::host::{Backend, BackendError, Barrier, with_local};
+use super::{EXTERNAL, Gate, Gates, INSIDE, Request, STATE, SuspendError, ThreadRef, WANTED};
 use crate::preempt::request::Asked;
-use crate::sync::{AtomicPtr, AtomicU32, Ordering::*, model_const_fn};
-use crate::sys::Errno;
-
-/// What each thread has of its own.
-#[derive(Debug)]
-pub struct Here {
-    /// The gate at which the thread is registered, if any.
-    gate: AtomicPtr<()>,
-    /// How many threads it has suspended.
-    holds: AtomicU32,
-}
-
-impl Here {
-    model_const_fn! {
-        /// A thread that is not registered.
-        pub const fn new() -> Self {
-            Self { gate: AtomicPtr::new(ptr::null_mut()), holds: AtomicU32::new(0) }
-        }
-    }
-
-    // ORDERING: Relaxed everywhere here: the thread's own, and its handlers'.
-    pub(super) fn is_registered(&self) -> bool {
-        !self.gate.load(Relaxed).is_null()
-    }
-    pub(super) fn register<K: Backend>(&self, gate: &'static Gate<K>) {
-        self.gate.store(ptr::from_ref(gate).cast_mut().cast(), Relaxed);
-    }
-    pub(super) fn is_at<K: Backend>(&self, gate: &Gate<K>) -> bool {
-        ptr::eq(self.gate.load(Relaxed).cast_const().cast(), gate)
-    }
-    pub(crate) fn unregister(&self) {
-        self.gate.store(ptr::null_mut(), Relaxed);
-    }
-    /// The gate of the calling thread, for the handler of the backend's signal.
-    ///
-    /// # Safety
-    ///
-    /// `K` is the backend whose `here` this is.
-    pub unsafe fn gate<K: Backend>(&self) -> Option<&'static Gate<K>> {
-        // ORDERING: Relaxed: the thread's own.
-        // SAFETY: stored by `register`, which has it for ever, of the same backend.
-        unsafe { self.gate.load(Relaxed).cast::<Gate<K>>().as_ref() }
-    }
-    /// How many threads the calling one has suspended: while there are any it must not block,
-    /// allocate, log or free.
-    pub fn holds(&self) -> u32 {
-        // ORDERING: Relaxed: the thread's own.
-        self.holds.load(Relaxed)
-    }
-    fn hold(&self, change: impl Fn(u32) -> u32) {
-        // ORDERING: Relaxed: the thread's own; a handler leaves it as it was.
-        self.holds.store(change(self.holds()), Relaxed);
-    }
-}
-
-impl Default for Here {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// Why a thread did not stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StopError {
-    /// There is no such thread any more.
-    Gone,
-    /// It did not stop in time, and will not any more.
-    NotAnswering,
-    /// The system refused.
-    Refused(Errno),
-}
-
-/// How threads are stopped on this system.
-///
-/// # Safety
-///
-/// `here` returns the same for as long as the calling thread lives, to no other thread, blank at
-/// first. After `confirm` succeeded the thread runs no instruction of its own, and what it did is
-/// visible, until `resume`. After `ask` or `confirm` failed it runs on.
-pub unsafe trait Backend: Sync + Sized {
-    /// Names a thread to the system, also when others end.
-    type Handle;
-    /// The registers of a stopped thread.
-    type Context;
-    /// What there is after the process's end: nothing, but in a model.
-    type Exited;
-    /// How long a wait for threads may be.
-    type Patience;
-
-    /// The calling thread's own. Async-signal-safe.
-    fn here(&self) -> &Here;
-    /// A handle of the calling thread.
-    fn open(&'static self) -> Result<Self::Handle, Errno>;
-    /// The calling thread's handle is of no use any more.
-    fn close(&self, handle: Self::Handle);
-    /// Until when threads may take to stop: asked once for all that are stopped together.
-    fn patience(&self) -> Self::Patience;
-    /// Asks the thread to stop. By turns, as `confirm` is: no two at a time, and each happens after
-    /// the one before.
-    fn ask(
-        &self,
-        handle: &Self::Handle,
-        word: &StopWord,
-        patience: &Self::Patience,
-    ) -> Result<(), StopError>;
-    /// Waits until it has.
-    fn confirm(
-        &self,
-        handle: &Self::Handle,
-        word: &StopWord,
-        patience: &Self::Patience,
-    ) -> Result<(), StopError>;
-    /// What the stopped thread was doing.
-    fn context(&self, handle: &Self::Handle, word: &StopWord) -> Self::Context;
-    /// Lets it go on.
-    fn resume(&self, handle: &Self::Handle, word: &StopWord);
-    /// Interrupts the thread so that it comes to be preempted: true if that is over already, false
-    /// if the thread will call [`Gate::on_signal`].
-    fn interrupt(&self, handle: &Self::Handle, word: &StopWord) -> Result<bool, StopError>;
-    /// One turn of a wait for another thread, after so many others. It may need this processor; after
-    /// `u32::MAX` it does.
-    fn pause(&self, turn: u32);
-    /// In the handler of a stopped thread: sleeps while the word has this value, or less.
-    fn wait_stopped(&self, word: &AtomicU32, value: u32);
-    /// Wakes who sleeps on the word. Async-signal-safe.
-    fn wake(&self, word: &AtomicU32);
-    /// Ends the process.
-    fn exit(&self, code: i32) -> Self::Exited;
-}
+use crate::sync::Ordering::*;
 
 /// A thread that is to be stopped with others.
 #[derive(Debug)]
-pub struct Target<K: Backend + 'static> {
-    thread: ThreadRef<K>,
+pub struct Target<B: Barrier + 'static, K: Backend + 'static> {
+    thread: ThreadRef<B, K>,
     outcome: Result<(), SuspendError>,
 }
 
-impl<K: Backend> Target<K> {
+impl<B: Barrier, K: Backend> Target<B, K> {
     /// This thread.
     #[must_use]
-    pub const fn new(thread: ThreadRef<K>) -> Self {
+    pub const fn new(thread: ThreadRef<B, K>) -> Self {
         Self { thread, outcome: Err(SuspendError::Busy) }
     }
     /// This thread.
     #[must_use]
-    pub const fn thread(&self) -> ThreadRef<K> {
+    pub const fn thread(&self) -> ThreadRef<B, K> {
         self.thread
     }
-    /// Whether it was stopped.
+    /// Whether it was stopped by the last [`Gates::stop_all`] that this was given to.
     ///
     /// # Errors
     ///
-    /// Why not.
+    /// Why not. As for one that is busy where it was given to none.
     pub const fn outcome(&self) -> Result<(), SuspendError> {
         self.outcome
     }
 }
 
-/// A suspended thread; resumed when this is dropped. If this is forgotten, it never is.
+/// A suspended thread; resumed when this is dropped. If this is forgotten, it never is: others are told
+/// that it is busy, and the calling thread counts as holding it for ever.
 ///
 /// While there is one the calling thread must not block, allocate, free, log, or take any lock:
 /// the suspended thread may have it.
 #[must_use = "the thread is resumed when this is dropped"]
-pub struct Suspended<'a, B: Barrier, K: Backend + 'static> {
+pub struct Suspended<'a, B: Barrier + 'static, K: Backend + 'static> {
     gates: &'a Gates<B, K>,
-    thread: ThreadRef<K>,
+    thread: ThreadRef<B, K>,
     /// Not `Send`: it is counted in its thread.
     own: PhantomData<*const ()>,
 }
 
-/// Suspended threads; resumed when this is dropped. As [`Suspended`].
+/// Suspended threads; resumed when this is dropped. As [`Suspended`]: if this is forgotten they never are,
+/// and whoever uses the targets again finds them busy.
 #[must_use = "the threads are resumed when this is dropped"]
-pub struct StoppedAll<'a, B: Barrier, K: Backend + 'static> {
+pub struct StoppedAll<'a, B: Barrier + 'static, K: Backend + 'static> {
     gates: &'a Gates<B, K>,
-    targets: &'a mut [Target<K>],
+    targets: &'a mut [Target<B, K>],
     own: PhantomData<*const ()>,
 }
 
 impl<B: Barrier, K: Backend> Gates<B, K> {
-    /// Suspends a thread, and returns when it stands still.
+    /// Suspends a thread, and returns when it stands still. Waits for its turn among all that suspend
+    /// threads, and for as long as the backend is patient with the thread. Not for handlers: one that
+    /// interrupts a suspension would wait for what it interrupted.
     ///
     /// # Errors
     ///
     /// See [`SuspendError`]; the thread runs on.
-    pub fn try_suspend(&self, thread: ThreadRef<K>) -> Result<Suspended<'_, B, K>, SuspendError> {
+    pub fn try_suspend(
+        &self,
+        thread: ThreadRef<B, K>,
+    ) -> Result<Suspended<'_, B, K>, SuspendError> {
         self.take_turn();
         let done = self.claim(thread).and_then(|()| {
             self.barrier.heavy();
@@ -201,16 +78,16 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
             self.ask(thread, &patience)?;
             self.confirm(thread, &patience)
         });
-        self.turn.give();
+        self.backend.turn().give();
         done?;
-        self.backend.here().hold(|count| count + 1);
+        with_local(&self.backend, |own| own.hold(|count| count.saturating_add(1)));
         Ok(Suspended { gates: self, thread, own: PhantomData })
     }
 
     /// Suspends threads: asks all of them before it waits for any. Those that could not be are
     /// left alone and say why. One that was outside comes back when it likes: a runtime whose world
     /// it must not find running asks a word of its own there, as after every callback.
-    pub fn stop_all<'a>(&'a self, targets: &'a mut [Target<K>]) -> StoppedAll<'a, B, K> {
+    pub fn stop_all<'a>(&'a self, targets: &'a mut [Target<B, K>]) -> StoppedAll<'a, B, K> {
         self.take_turn();
         targets.iter_mut().for_each(|target| target.outcome = self.claim(target.thread));
         self.barrier.heavy();
@@ -220,19 +97,20 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
                 *outcome = outcome.and_then(|()| step(self, *thread, &patience));
             }
         }
-        self.turn.give();
-        let stopped = targets.iter().filter(|target| target.outcome.is_ok()).count();
-        self.backend.here().hold(|held| held + stopped as u32);
+        self.backend.turn().give();
+        let stopped = targets.iter().filter(|target| target.outcome.is_ok()).count() as u32;
+        with_local(&self.backend, |own| own.hold(|held| held.saturating_add(stopped)));
         StoppedAll { gates: self, targets, own: PhantomData }
     }
 
     /// Asks a thread to be preempted: where it runs the runtime's code next, or has since, its
-    /// handler finds it so ([`Gate::on_signal`]). Sends a signal only if none is under way.
+    /// handler finds it so ([`Gate::on_signal`]). Sends a signal only if none is under way. Waits as
+    /// [`try_suspend`](Self::try_suspend) does.
     ///
     /// # Errors
     ///
     /// See [`SuspendError`]: external code is not preempted, nor is a thread that is suspended.
-    pub fn request(&self, thread: ThreadRef<K>) -> Result<Request<K>, SuspendError> {
+    pub fn request(&self, thread: ThreadRef<B, K>) -> Result<Request<B, K>, SuspendError> {
         self.with_claim(thread, |gate| match gate.requests.ask() {
             Asked::UnderWay(generation) => Ok(Request::new(thread, generation)),
             Asked::New(generation) => {
@@ -247,7 +125,8 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
     /// # Errors
     ///
     /// As for [`request`](Self::request).
-    pub fn send_again(&self, request: &Request<K>) -> Result<(), SuspendError> {
+    pub fn send_again(&self, request: &Request<B, K>) -> Result<(), SuspendError> {
+        self.is_ours(request.thread())?;
         if request.is_acknowledged() {
             return Ok(());
         }
@@ -255,19 +134,20 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
     }
 
     fn interrupt(&self, gate: &Gate<K>) -> Result<(), SuspendError> {
-        let sent = gate
-            .handle()
-            .map_or(Err(StopError::Gone), |handle| self.backend.interrupt(handle, &gate.stop));
+        let sent = gate.handle().map_or(Err(BackendError::Gone), |handle| {
+            // SAFETY: in a turn, the gate claimed, by `with_claim`; its thread was seen INSIDE.
+            unsafe { self.backend.interrupt(handle, &gate.stop) }
+        });
         if sent != Ok(false) {
             // There will be no handler to do it.
             gate.requests.acknowledge();
         }
-        sent.map(|_| ()).map_err(refused)
+        sent.map(|_| ()).map_err(SuspendError::from)
     }
 
     fn with_claim<T>(
         &self,
-        thread: ThreadRef<K>,
+        thread: ThreadRef<B, K>,
         body: impl FnOnce(&Gate<K>) -> Result<T, SuspendError>,
     ) -> Result<T, SuspendError> {
         self.take_turn();
@@ -277,12 +157,18 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
             thread.gate.release();
             done
         });
-        self.turn.give();
+        self.backend.turn().give();
         done
     }
 
-    fn claim(&self, thread: ThreadRef<K>) -> Result<(), SuspendError> {
-        if self.backend.here().is_at(thread.gate) {
+    /// By the barrier of another one E1 does not hold (I8).
+    fn is_ours(&self, thread: ThreadRef<B, K>) -> Result<(), SuspendError> {
+        if ptr::eq(self, thread.gates) { Ok(()) } else { Err(SuspendError::OtherGates) }
+    }
+
+    fn claim(&self, thread: ThreadRef<B, K>) -> Result<(), SuspendError> {
+        self.is_ours(thread)?;
+        if with_local(&self.backend, |own| own.is_at(thread.gate)) {
             // ORDERING: Relaxed: the thread's own.
             let own = thread.gate.own.load(Relaxed) & !STATE;
             let same = own == thread.generation;
@@ -295,7 +181,7 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
     }
 
     /// By who has claimed it, after the barrier.
-    fn is_inside(&self, thread: ThreadRef<K>) -> Result<(), SuspendError> {
+    fn is_inside(&self, thread: ThreadRef<B, K>) -> Result<(), SuspendError> {
         // ORDERING: Acquire: E3 from `go_out`. Weakened: preempt external_is_published.
         let own = thread.gate.own.load(Acquire);
         match own & STATE {
@@ -308,54 +194,51 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
     }
 
     /// Releases the claim unless it succeeds (I2).
-    fn ask(&self, thread: ThreadRef<K>, patience: &K::Patience) -> Result<(), SuspendError> {
+    fn ask(&self, thread: ThreadRef<B, K>, patience: &K::Patience) -> Result<(), SuspendError> {
         let gate = thread.gate;
         let asked = self.is_inside(thread).and_then(|()| {
             let handle = gate.handle().ok_or(SuspendError::Gone)?;
-            self.backend.ask(handle, &gate.stop, patience).map_err(refused)
+            // SAFETY: in a turn, the gate claimed, by the two callers.
+            unsafe { self.backend.ask(handle, &gate.stop, patience) }.map_err(SuspendError::from)
         });
         asked.inspect_err(|_| gate.release())
     }
 
     /// Releases the claim unless it succeeds (I2).
-    fn confirm(&self, thread: ThreadRef<K>, patience: &K::Patience) -> Result<(), SuspendError> {
+    fn confirm(&self, thread: ThreadRef<B, K>, patience: &K::Patience) -> Result<(), SuspendError> {
         let gate = thread.gate;
         let confirmed = match gate.handle() {
-            Some(handle) => self.backend.confirm(handle, &gate.stop, patience).map_err(refused),
-            None => Err(SuspendError::Gone),
+            // SAFETY: after `ask`, in the same turn and under the same claim, by the two callers.
+            Some(handle) => unsafe { self.backend.confirm(handle, &gate.stop, patience) },
+            None => Err(BackendError::Gone),
         };
+        let confirmed = confirmed.map_err(SuspendError::from);
         confirmed.inspect_err(|_| gate.release())
     }
 
     /// Nothing but the backend's call, and the gate: see [`Suspended`].
     fn resume(&self, gate: &Gate<K>) {
         if let Some(handle) = gate.handle() {
-            self.backend.resume(handle, &gate.stop);
+            // SAFETY: it is confirmed, and its claim the caller's: from the drop of what says so, which
+            // happens once, on the thread that confirmed it.
+            unsafe { self.backend.resume(handle, &gate.stop) };
         }
         gate.release();
     }
 
     pub(crate) fn take_turn(&self) {
-        self.turn.take(|turn| self.backend.pause(turn));
-    }
-}
-
-fn refused(error: StopError) -> SuspendError {
-    match error {
-        StopError::Gone => SuspendError::Gone,
-        StopError::NotAnswering => SuspendError::NotAnswering,
-        StopError::Refused(errno) => SuspendError::Refused(errno),
+        self.backend.turn().take(|turn| self.backend.pause(turn));
     }
 }
 
 impl<B: Barrier, K: Backend> Suspended<'_, B, K> {
     /// The suspended thread.
     #[must_use]
-    pub fn thread(&self) -> ThreadRef<K> {
+    pub fn thread(&self) -> ThreadRef<B, K> {
         self.thread
     }
 
-    /// What it was doing.
+    /// What it was doing. A pointer in it is good until the thread is resumed.
     #[must_use]
     pub fn context(&self) -> Option<K::Context> {
         self.thread.gate.context(&self.gates.backend)
@@ -365,26 +248,28 @@ impl<B: Barrier, K: Backend> Suspended<'_, B, K> {
 impl<K: Backend> Gate<K> {
     /// By who has its thread stopped.
     fn context(&self, backend: &K) -> Option<K::Context> {
-        Some(backend.context(self.handle()?, &self.stop))
+        // SAFETY: its thread is stopped, by what the caller lends: that is not `Send`, so it is the
+        // thread that confirmed it.
+        Some(unsafe { backend.context(self.handle()?, &self.stop) })
     }
 }
 
 impl<B: Barrier, K: Backend> Drop for Suspended<'_, B, K> {
     fn drop(&mut self) {
         self.gates.resume(self.thread.gate);
-        self.gates.backend.here().hold(|count| count.saturating_sub(1));
+        with_local(&self.gates.backend, |own| own.hold(|count| count.saturating_sub(1)));
     }
 }
 
 impl<B: Barrier, K: Backend> StoppedAll<'_, B, K> {
     /// All that were to be stopped, with what became of each.
     #[must_use]
-    pub fn targets(&self) -> &[Target<K>] {
+    pub fn targets(&self) -> &[Target<B, K>] {
         self.targets
     }
 
     /// Those that were, and what they were doing.
-    pub fn stopped(&self) -> impl Iterator<Item = (ThreadRef<K>, Option<K::Context>)> {
+    pub fn stopped(&self) -> impl Iterator<Item = (ThreadRef<B, K>, Option<K::Context>)> {
         let stopped = self.targets.iter().filter(|target| target.outcome.is_ok());
         stopped.map(|target| (target.thread, target.thread.gate.context(&self.gates.backend)))
     }
@@ -397,7 +282,7 @@ impl<B: Barrier, K: Backend> Drop for StoppedAll<'_, B, K> {
             self.gates.resume(target.thread.gate);
             count += 1;
         }
-        self.gates.backend.here().hold(|held| held.saturating_sub(count));
+        with_local(&self.gates.backend, |own| own.hold(|held| held.saturating_sub(count)));
     }
 }
 

@@ -6,20 +6,24 @@
 //! has been given so many chances and does not come is stopped, or has no processor.
 //!
 //! Those that wait are served before any that come after them, then, unless they cannot run.
+//!
+//! It is one for all that can stop each other, whatever `Gates` they stop each other by: so the backend
+//! has it, and not each `Gates`.
 
 use crate::sync::{AtomicU32, Ordering::*, model_const_fn};
 
 /// How often who comes new sees the turn free, and nobody take it, before it does.
 pub(crate) const CHANCES: u32 = 4;
 
-/// For [`Backend::pause`](super::Backend::pause): a wait may have any number of turns.
+/// For [`Backend::pause`](super::host::Backend::pause): a wait may have any number of turns.
 pub(crate) fn turns() -> impl Iterator<Item = u32> {
     (0..u32::MAX).chain(core::iter::repeat(u32::MAX))
 }
 
-/// See the module.
+/// The turn among those who stop threads: one at a time asks and waits until they have stopped. A backend
+/// has one ([`Backend::turn`](super::host::Backend::turn)); taking and giving it is the gate's.
 #[derive(Debug)]
-pub(crate) struct Turn {
+pub struct Turn {
     taken: AtomicU32,
     /// How many wait. A courtesy: it orders nothing, and if it is wrong some chances are lost.
     waiting: AtomicU32,
@@ -27,13 +31,14 @@ pub(crate) struct Turn {
 
 impl Turn {
     model_const_fn! {
-        pub(crate) const fn new() -> Self {
+        /// Nobody's.
+        pub const fn new() -> Self {
             Self { taken: AtomicU32::new(0), waiting: AtomicU32::new(0) }
         }
     }
 
     /// Spins: a sleep would take locks of the system's, which a stopped thread may have. `pause` is
-    /// [`Backend::pause`](super::Backend::pause).
+    /// [`Backend::pause`](super::host::Backend::pause).
     pub(crate) fn take(&self, pause: impl Fn(u32)) {
         self.let_others_by(&pause);
         if self.try_take() {
@@ -92,5 +97,11 @@ impl Turn {
         // ORDERING: Relaxed: there is one thread.
         self.taken.store(0, Relaxed);
         self.waiting.store(0, Relaxed);
+    }
+}
+
+impl Default for Turn {
+    fn default() -> Self {
+        Self::new()
     }
 }

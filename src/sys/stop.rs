@@ -61,8 +61,9 @@ impl OsThread {
                     if done == 0 { Ok(()) } else { Err(Errno(errno::get())) }
                 })
             } else {
-                // SAFETY: the thread has not ended: who made the name by `of_number` sees to it, and the
-                // calling thread (`current`) has not.
+                // SAFETY: the thread has not ended: who keeps an `OsThread` sees to it. The gate's is marked
+                // at its thread's end, under the claim without which it is not used
+                // (`preempt::host::GateLocal::thread_ends`).
                 match unsafe { libc::pthread_kill(self.0, signal) } {
                     0 => Ok(()),
                     errno => Err(Errno(errno)),

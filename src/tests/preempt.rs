@@ -5,10 +5,15 @@ use std::cell::Cell;
 
 use proptest::prelude::*;
 
-use crate::preempt::{
-    Backend, ExitError, Fenced, Gate, Gates, Here, Member, Met, RegisterError, StopError, StopWord,
-    SuspendError, Target, ThreadRef,
+use crate::preempt::host::{
+    Backend, BackendError, Claim, GateLocal, Met, StopAnswer, StopWord, Turn,
 };
+use crate::preempt::{
+    Asymmetric, Either, ExitError, External, Fenced, Gate, Gates, Inside, RegisterError,
+    Registration, Request, StoppedAll, SuspendError, Suspended, Target, ThreadRef,
+};
+#[cfg(all(feature = "std", unix))]
+use crate::preempt::{Checked, Hook, SystemBackend, SystemThread};
 use crate::sync::AtomicU32;
 use crate::sys::Errno;
 
@@ -24,7 +29,8 @@ enum Failing {
 /// Two threads, one at a time.
 #[derive(Debug, Default)]
 struct Told {
-    here: [Here; 2],
+    here: [GateLocal; 2],
+    turn: Turn,
     now: Cell<usize>,
     failing: Cell<Option<Failing>>,
     /// Not suspended, as the system would have it.
@@ -38,9 +44,9 @@ struct Told {
 unsafe impl Sync for Told {}
 
 impl Told {
-    fn fails(&self, call: Failing) -> Result<(), StopError> {
+    fn fails(&self, call: Failing) -> Result<(), BackendError> {
         match self.failing.get() == Some(call) {
-            true => Err(StopError::Refused(Errno(5))),
+            true => Err(BackendError::Refused(Errno(5))),
             false => Ok(()),
         }
     }
@@ -53,29 +59,32 @@ unsafe impl Backend for Told {
     type Exited = i32;
     type Patience = ();
 
-    fn here(&self) -> &Here {
-        &self.here[self.now.get()]
+    fn here(&self) -> *const GateLocal {
+        &raw const self.here[self.now.get()]
     }
-    fn open(&'static self) -> Result<(), Errno> {
-        self.fails(Failing::Open).map_err(|_| Errno(5))
+    fn turn(&self) -> &Turn {
+        &self.turn
     }
-    fn close(&self, (): ()) {}
+    unsafe fn open(&'static self) -> Result<(), RegisterError> {
+        self.fails(Failing::Open).map_err(|_| RegisterError::System(Errno(5)))
+    }
+    unsafe fn close(&self, (): ()) {}
     fn patience(&self) {}
-    fn ask(&self, (): &(), _: &StopWord, (): &()) -> Result<(), StopError> {
+    unsafe fn ask(&self, (): &(), _: &StopWord, (): &()) -> Result<(), BackendError> {
         self.fails(Failing::Ask)
     }
-    fn confirm(&self, (): &(), _: &StopWord, (): &()) -> Result<(), StopError> {
+    unsafe fn confirm(&self, (): &(), _: &StopWord, (): &()) -> Result<(), BackendError> {
         self.fails(Failing::Confirm)?;
         assert!(self.runs.replace(false), "suspended twice");
         Ok(())
     }
-    fn context(&self, (): &(), _: &StopWord) -> bool {
+    unsafe fn context(&self, (): &(), _: &StopWord) -> bool {
         self.runs.get()
     }
-    fn resume(&self, (): &(), _: &StopWord) {
+    unsafe fn resume(&self, (): &(), _: &StopWord) {
         assert!(!self.runs.replace(true), "resumed twice");
     }
-    fn interrupt(&self, (): &(), _: &StopWord) -> Result<bool, StopError> {
+    unsafe fn interrupt(&self, (): &(), _: &StopWord) -> Result<bool, BackendError> {
         self.fails(Failing::Interrupt)?;
         self.interrupts.set(self.interrupts.get() + 1);
         Ok(self.synchronous.get())
@@ -83,7 +92,7 @@ unsafe impl Backend for Told {
     fn pause(&self, turn: u32) {
         assert!(turn < 10, "waits for nobody");
     }
-    fn wait_stopped(&self, _: &AtomicU32, _: u32) {}
+    unsafe fn wait_stopped(&self, _: &AtomicU32, _: u32) {}
     fn wake(&self, _: &AtomicU32) {}
     fn exit(&self, code: i32) -> i32 {
         code
@@ -102,7 +111,7 @@ fn world() -> World {
 }
 
 impl World {
-    fn member(&self) -> Member<Fenced, Told> {
+    fn member(&self) -> Registration<Fenced, Told> {
         self.gates.register(self.gate).unwrap()
     }
     /// As the other thread.
@@ -112,17 +121,18 @@ impl World {
         self.gates.backend().now.set(before);
         result
     }
-    fn suspend(&self, thread: ThreadRef<Told>) -> Result<(), SuspendError> {
+    fn suspend(&self, thread: ThreadRef<Fenced, Told>) -> Result<(), SuspendError> {
         self.other(|| self.gates.try_suspend(thread).map(drop))
     }
-    fn request(&self, thread: ThreadRef<Told>) -> Result<bool, SuspendError> {
+    fn request(&self, thread: ThreadRef<Fenced, Told>) -> Result<bool, SuspendError> {
         self.other(|| self.gates.request(thread).map(|request| request.is_acknowledged()))
     }
     fn fail(&self, failing: Option<Failing>) {
         self.gates.backend().failing.set(failing);
     }
     fn met(&self) -> Met {
-        self.gate.on_signal(self.gates.backend(), std::ptr::null_mut())
+        // SAFETY: as its thread, which nothing interrupts.
+        unsafe { self.gate.on_signal(self.gates.backend(), std::ptr::null_mut()) }
     }
 }
 
@@ -208,9 +218,7 @@ fn who_has_others_suspended_does_not_exit() {
         drop(suspended);
         assert_eq!(own.exit(3), Ok(3));
     });
-    // From outside.
-    let other = world.gates.backend();
-    assert_eq!(other.here().holds(), 0);
+    assert_eq!((world.gates.holds(), world.other(|| world.gates.holds())), (0, 0));
 }
 
 /// What others held is held by nobody; who forked goes on under a new name, the others are gone.
@@ -231,7 +239,7 @@ fn the_child_of_a_fork_begins_anew() {
     // SAFETY: there is one thread, that of the test.
     let reset = || unsafe { world.gates.reset_after_fork([world.gate, lost]) };
     world.fail(Some(Failing::Open));
-    assert_eq!(reset(), Err(Errno(5)));
+    assert_eq!(reset(), Err(RegisterError::System(Errno(5))));
     world.fail(None);
     assert_eq!(world.suspend(own), Err(SuspendError::Gone), "no handle");
     // SAFETY: as above.
@@ -242,6 +250,86 @@ fn the_child_of_a_fork_begins_anew() {
     let next = world.other(|| world.gates.register(lost)).unwrap();
     assert!(next.thread() != lost_thread);
     world.other(|| drop(next));
+}
+
+/// It ends with its registration forgotten, or dropped afterwards.
+#[test]
+fn a_thread_ends_registered() {
+    let world = world();
+    let own = world.member();
+    let thread = own.thread();
+    assert_eq!(world.request(thread), Ok(false));
+    let ends = || {
+        let (here, marked) = (world.gates.backend().here(), Cell::new(0));
+        // SAFETY: as its thread, which nothing interrupts; of this backend.
+        unsafe { (*here).thread_ends::<Told>(|()| marked.set(marked.get() + 1), |_| ()) };
+        marked.get()
+    };
+    assert_eq!(ends(), 1);
+    assert_eq!(world.met(), Met::Nothing, "its requests are acknowledged");
+    // What the mark says it says to the backend, of which this has none.
+    assert_eq!(world.suspend(thread), Ok(()));
+    assert_eq!(world.gates.register(world.gate).unwrap_err(), RegisterError::ThreadEnding);
+    drop(own);
+    assert_eq!((ends(), world.suspend(thread)), (0, Err(SuspendError::Gone)));
+    assert_eq!(world.gates.register(world.gate).unwrap_err(), RegisterError::ThreadEnding);
+    world.other(|| drop(world.member()));
+}
+
+#[test]
+fn others_gates_are_refused() {
+    let (world, others) = (world(), self::world());
+    let own = world.member();
+    let refused = Err(SuspendError::OtherGates);
+    assert_eq!(others.suspend(own.thread()), refused);
+    assert_eq!(others.request(own.thread()), refused.map(|()| false));
+    let request = world.other(|| world.gates.request(own.thread())).unwrap();
+    assert_eq!(others.gates.send_again(&request), refused);
+    let mut targets = [Target::new(own.thread())];
+    assert_eq!(others.gates.stop_all(&mut targets).stopped().count(), 0);
+    assert_eq!((targets[0].outcome(), others.gates.holds()), (refused, 0));
+    assert_eq!(world.suspend(own.thread()), Ok(()));
+}
+
+#[test]
+fn what_threads_may_share() {
+    fn both<T: Send + Sync>() {}
+    fn error<T: std::error::Error + Send + Sync + 'static>() {}
+    both::<(Gates<Fenced, Told>, &Gate<Told>, ThreadRef<Fenced, Told>)>();
+    both::<(Target<Fenced, Told>, Request<Fenced, Told>)>();
+    both::<(GateLocal, Turn, Met, StopAnswer, &StopWord, &Claim)>();
+    both::<(Fenced, Asymmetric, Either)>();
+    error::<RegisterError>();
+    error::<SuspendError>();
+    error::<ExitError>();
+    error::<BackendError>();
+    #[cfg(all(feature = "std", unix))]
+    both::<(SystemBackend, SystemThread, Hook, Checked<std::alloc::System>)>();
+    assert!(error_source(&RegisterError::System(Errno(5))));
+    assert!(error_source(&SuspendError::Refused(Errno(5))));
+    assert!(error_source(&BackendError::Refused(Errno(5))));
+    assert!(!error_source(&SuspendError::Gone));
+}
+
+/// What is its thread's own: `Registration`, `External`, `Inside`, `Suspended`, `StoppedAll`. A call is
+/// ambiguous if the type is `Send` or `Sync`.
+#[test]
+fn what_threads_may_not_share() {
+    trait Neither<Which> {
+        fn neither() {}
+    }
+    impl<T: ?Sized> Neither<()> for T {}
+    impl<T: ?Sized + Send> Neither<u8> for T {}
+    impl<T: ?Sized + Sync> Neither<u16> for T {}
+    <Registration<Fenced, Told> as Neither<_>>::neither();
+    <External<'_, Fenced, Told> as Neither<_>>::neither();
+    <Inside<'_, Fenced, Told> as Neither<_>>::neither();
+    <Suspended<'_, Fenced, Told> as Neither<_>>::neither();
+    <StoppedAll<'_, Fenced, Told> as Neither<_>>::neither();
+}
+
+fn error_source(error: &dyn std::error::Error) -> bool {
+    error.source().is_some_and(|source| source.to_string() == Errno(5).to_string())
 }
 
 #[derive(Debug, Clone, Copy)]
