@@ -40,7 +40,7 @@
 //! | a thread that is to be reached | [`AllThreads::join`], once; then by its [`Member`] poll, sleep, create threads | end joined |
 //! | any thread, a signal handler too | [`AllThreads::call`] | from inside an operation: [`CallError::Engaged`] |
 //! | the handler of the signal | [`AllThreads::on_signal`] | |
-//! | a thread that ends | [`AllThreads::thread_ends`], if its [`Reach`](host::Reach) has it called | join again |
+//! | a thread that ends | [`AllThreads::thread_ends`], if its [`Reach`] has it called | join again |
 //! | the child of a fork | [`AllThreads::reset_after_fork`], first of all | |
 //!
 //! # States

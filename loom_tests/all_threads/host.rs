@@ -24,6 +24,8 @@ pub(crate) struct Simulated {
     names: [Cell<Option<ThreadId>>; MOST],
     /// Signals sent.
     pub(crate) sent: Cell<u32>,
+    /// As where it is undefined to name a thread that is gone.
+    pub(crate) strict: Cell<bool>,
 }
 
 // SAFETY: for loom's single system thread.
@@ -49,7 +51,11 @@ unsafe impl Reach for Simulated {
     unsafe fn interrupt(&self, name: usize) -> Result<bool, Errno> {
         self.sent.set(self.sent.get() + 1);
         let thread = self.names[name - 1].get().expect("it named itself");
-        Ok(self.kernel.try_tgkill(thread, sig::USR1))
+        let there = self.kernel.try_tgkill(thread, sig::USR1);
+        if self.strict.get() && !there {
+            violation("named when it is gone");
+        }
+        Ok(there)
     }
     fn abort(&self) {
         violation("aborted");
@@ -86,6 +92,7 @@ impl World {
             here: core::array::from_fn(|_| SeatLocal::new()),
             names: core::array::from_fn(|_| Cell::new(None)),
             sent: Cell::new(0),
+            strict: Cell::new(false),
         };
         let world = Self(Arc::new(Statics {
             // SAFETY: the only one of its execution, whose seats are these.
@@ -113,6 +120,7 @@ impl World {
             here: core::array::from_fn(|_| SeatLocal::new()),
             names: core::array::from_fn(|_| Cell::new(None)),
             sent: Cell::new(0),
+            strict: Cell::new(false),
         };
         // A fork copies all at one moment. Here the round last: no seat's is newer.
         let seats = ours.seats.each_ref().map(Seat::copied);

@@ -86,8 +86,11 @@ pub enum Late {
 
 /// The threads that have not run the operation by the deadline. Nobody is asked while this is looked at.
 pub struct Missing<'a, R> {
-    pub(super) each: &'a dyn Fn(&mut dyn FnMut(&Seat<R>)),
+    pub(super) each: &'a Tells<'a, R>,
 }
+
+/// Tells of seats.
+type Tells<'a, R> = dyn Fn(&mut dyn FnMut(&Seat<R>)) + 'a;
 
 impl<R> Missing<'_, R> {
     /// How many there are now: more may have come, or some have left, since the deadline.
