@@ -1,6 +1,38 @@
 //! One operation on every thread, exactly once: of what the kernel keeps for each thread, or of the
 //! threads themselves.
 //!
+//! Who needs this: a program that changes rights, limits or filters which Linux keeps for each thread
+//! ([`linux`](https://docs.rs/portcullis/latest/portcullis/all_threads/linux/)), on every thread of the
+//! process; a runtime that has each of its threads do something now, whatever that thread is at: running,
+//! asleep, in a system call. Threads of a runtime [join](AllThreads::join) and are told exactly;
+//! `call_everyone` reaches all others too.
+//!
+//! ```
+//! # #[cfg(all(unix, feature = "std"))]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use portcullis::all_threads::{Call, Operation, ThreadSeat, registered};
+//! use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+//!
+//! static SEATS: [ThreadSeat; 2] = [const { ThreadSeat::new() }; 2];
+//! static RAN: AtomicU32 = AtomicU32::new(0);
+//!
+//! let member = registered().join(&SEATS[0])?; // this thread is reached from here on
+//! let (tell, told) = std::sync::mpsc::channel::<()>();
+//! let other = member.spawn(&SEATS[1], move |_| told.recv().is_err())?; // and this one
+//! let report = registered().call(&SEATS, Call::new(Operation::count(&RAN)))?;
+//! assert!(report.is_complete() && RAN.load(Relaxed) == 2);
+//! drop(tell);
+//! # assert!(other.join().unwrap()?);
+//! # Ok(())
+//! # }
+//! # #[cfg(not(all(unix, feature = "std")))]
+//! # fn main() {}
+//! ```
+//!
+//! An [`Operation`] of one's own code runs in signal handlers, and is handed in through `unsafe`; those that
+//! are ready-made, system calls among them, need none. What only a runtime with a way of its own to reach
+//! threads needs is in [`host`].
+//!
 //! # Contexts
 //!
 //! | caller | may call | may not |
@@ -8,6 +40,7 @@
 //! | a thread that is to be reached | [`AllThreads::join`], once; then by its [`Member`] poll, sleep, create threads | end joined |
 //! | any thread, a signal handler too | [`AllThreads::call`] | from inside an operation: [`CallError::Engaged`] |
 //! | the handler of the signal | [`AllThreads::on_signal`] | |
+//! | a thread that ends | [`AllThreads::thread_ends`], if its [`Reach`] has it called | join again |
 //! | the child of a fork | [`AllThreads::reset_after_fork`], first of all | |
 //!
 //! # States
@@ -19,25 +52,27 @@
 //! | EMPTY | none | nobody's |
 //! | BUSY | LIVE, BUSY | its thread is being created, or between two states: it will look by itself |
 //! | SETTLED | LIVE | reached by a signal |
-//! | COOPERATIVE | LIVE, COOPERATIVE | asleep where a [`Waker`] reaches it |
+//! | COOPERATIVE | LIVE, COOPERATIVE | asleep where a [`WakeFn`] reaches it |
 //! | ASKED | one of the three, ASKED | to run the operation |
 //! | RUNNING | one of the three, RUNNING | runs it |
 //!
-//! and HELD while the caller interrupts or wakes the thread. All seats share a turn: free, or who has
-//! it, and whether others wait.
+//! and HELD while the caller interrupts or wakes the thread. All seats share a turn: free or taken, and
+//! whether others wait. Each thread knows whether it is ENGAGED: in a call, an operation, or between having a
+//! seat and not; and whether it has ENDED.
 //!
 //! # Transitions
 //!
 //! | event | steps |
 //! |---|---|
-//! | call | take the turn, running meanwhile what others ask of this thread; run the operation here; if that fails, give the turn up; publish it with a new round; sweep; clear it; give the turn up |
+//! | call | ENGAGED, until the end; take the turn, running meanwhile what others ask of this thread; run the operation here; if that fails, give the turn up; publish it with a new round; sweep; clear it; give the turn up |
 //! | sweep | for each seat that is not EMPTY and whose round is another: ASKED, HELD unless it is BUSY; interrupt or wake; HELD off. Wait until as many have answered. Again, until nobody was asked |
 //! | the thread hears of it | ASKED to RUNNING, run, its round is this one, answer. In a handler, by a poll, or as it settles |
 //! | join | BUSY, with the last round, or in a call an earlier one; then settle |
 //! | create a thread | the creator BUSY; the new seat BUSY, with the creator's round; create; settle, each by itself |
 //! | settle | run what is asked; BUSY off |
 //! | leave | BUSY; wait while HELD; run what is asked; EMPTY |
-//! | deadline | ASKED is taken back where it stands, and what is RUNNING waited for; the turn is kept until the caller finishes, by another sweep, or abandons |
+//! | the thread ends | leave, if it has not; ENDED |
+//! | deadline, or a panic in the call | ASKED is taken back where it stands, and what is RUNNING waited for; then the call asks once more, or ends |
 //!
 //! # Invariants
 //!
@@ -47,7 +82,7 @@
 //!   was there runs it once, and one that was created by a thread that had run it, not at all.
 //! - I4: `name` changes only while BUSY and not HELD; HELD is set only while not BUSY.
 //! - I5: nobody who is ASKED or RUNNING waits for the turn without running what he is asked.
-//! - I6: a thread has its seat for as long as others may interrupt it by its name.
+//! - I6: a thread has its seat for as long as others may interrupt it by its name, and lives for as long.
 //!
 //! # Happens-before
 //!
@@ -61,7 +96,7 @@
 //! # Progress
 //!
 //! A call waits for every thread that it asks, until the deadline, and for the operation where it runs by
-//! then. Threads wait for no call, but for
+//! then; longer only if its seats stop telling of a thread that was asked. Threads wait for no call, but for
 //! the one system call by which they are being interrupted. A sweep more is made for threads that
 //! joined or were created meanwhile: who creates threads without end while he never answers ends it
 //! by the deadline alone. A handler waits for nothing: not for a call, nor for a state.
@@ -69,7 +104,9 @@
 //! # Limits
 //!
 //! 2^24 rounds before one repeats: a seat that stayed BUSY for as long is taken to have run it. The
-//! operation must not unwind on a thread that it was sent to: the process aborts.
+//! operation must not unwind on a thread that it was sent to: the process aborts. A thread that ends without
+//! a word, by a raw exit say, is found out by the system where it numbers threads (Linux); elsewhere it is
+//! undefined to interrupt one, so a thread that has joined must end as POSIX has threads end.
 //!
 //! # Prior art
 //!
@@ -79,6 +116,7 @@
 
 mod call;
 mod error;
+pub mod host;
 mod initiate;
 #[cfg(all(
     feature = "std",
@@ -87,6 +125,7 @@ mod initiate;
 ))]
 pub mod linux;
 mod member;
+mod operation;
 #[cfg(all(feature = "std", unix, not(all(loom, any(test, feature = "loom")))))]
 mod posix;
 #[cfg(all(
@@ -96,153 +135,69 @@ mod posix;
 ))]
 mod process;
 mod seat;
+#[cfg(all(feature = "std", not(all(loom, any(test, feature = "loom")))))]
+mod spawn;
 
 use core::fmt;
 
 use crate::note::Deadline;
 use crate::sync::model_const_fn;
-use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering::*, UnsafeCell};
+use crate::sync::{AtomicU32, Ordering::*, UnsafeCell};
 pub use crate::sys::Errno;
 use crate::sys::{self, Waited};
-pub use call::{Call, Hear, Mismatch, Report, Seats};
+pub use call::{Call, Hear, Late, Mismatch, Missing, Report, Seats, WhenLate};
 pub use error::{CallError, JoinError};
-pub use initiate::{Answer, Unfinished};
-pub use member::{Birth, Member, Waker};
+use host::{Reach, SeatLocal};
+pub use member::{Birth, Member};
+pub use operation::{Operation, WakeFn};
 #[cfg(all(feature = "std", unix, not(all(loom, any(test, feature = "loom")))))]
-pub use posix::{System, registered};
+pub use posix::{SystemReach, ThreadSeat, registered};
 #[cfg(all(
     feature = "std",
     any(target_os = "linux", target_os = "android"),
     not(all(loom, any(test, feature = "loom")))
 ))]
-pub use process::{Everyone, Process, call_everyone};
+pub use process::{ProcessReach, call_everyone};
 use seat::ROUND;
 pub use seat::Seat;
-
-/// What runs on every thread: async-signal-safe, and returns what a system call does.
-pub type Operation<'a> = dyn Fn() -> Result<i32, Errno> + Sync + 'a;
+#[cfg(all(feature = "std", not(all(loom, any(test, feature = "loom")))))]
+pub use spawn::SpawnError;
 
 /// In `round`: a call is under way.
 const ACTIVE: u32 = 1;
+/// In `turn`: somebody has it.
+const TAKEN: u32 = 1;
 /// In `turn`: somebody waits for it.
-const CONTENDED: usize = 1 << (usize::BITS - 1);
-
-/// How threads are named, interrupted and told apart on this system.
-///
-/// # Safety
-///
-/// `here` returns the same for as long as the calling thread lives, to no other thread, blank at
-/// first.
-pub unsafe trait Reach: Sync + Sized {
-    /// The calling thread's own. Async-signal-safe.
-    fn here(&self) -> &Here;
-    /// The calling thread's seat. Async-signal-safe.
-    fn seat(&self) -> Option<&'static Seat> {
-        self.here().seat()
-    }
-    /// Names the calling thread; not 0. Async-signal-safe.
-    fn current(&self) -> usize;
-    /// Before the first thread is to be reached.
-    fn prepare(&self) -> Result<(), Errno>;
-    /// Has the thread call [`AllThreads::on_signal`] soon; false if there is no such thread.
-    fn interrupt(&self, name: usize) -> Result<bool, Errno>;
-    /// The same for one that has not answered for a while: which may have ended in a way that
-    /// `interrupt` does not tell.
-    fn interrupt_again(&self, name: usize) -> Result<bool, Errno> {
-        self.interrupt(name)
-    }
-    /// Ends the process, as threads differ that must not. Async-signal-safe.
-    fn abort(&self);
-    /// Waits for answers: sleeps while the word has this value. [`Wait::Look`] where threads may end
-    /// without a word: those that have not answered are then interrupted again, if they are there.
-    fn wait(&self, word: &AtomicU32, value: u32, deadline: Option<&Deadline>) -> Wait {
-        match sys::wait(word, value, deadline) {
-            Waited::Woken => Wait::Woken,
-            Waited::TimedOut => Wait::TimedOut,
-        }
-    }
-}
-
-/// Why a wait for answers ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wait {
-    /// Woken, or for no reason.
-    Woken,
-    /// The deadline has passed.
-    TimedOut,
-    /// It has lasted long enough to ask whether all threads are still there.
-    Look,
-}
-
-/// What each thread has of its own.
-#[derive(Debug)]
-pub struct Here {
-    seat: AtomicPtr<Seat>,
-    /// Between having a seat and not.
-    engaged: AtomicBool,
-}
-
-impl Here {
-    model_const_fn! {
-        /// A thread without a seat.
-        pub const fn new() -> Self {
-            Self { seat: AtomicPtr::new(core::ptr::null_mut()), engaged: AtomicBool::new(false) }
-        }
-    }
-
-    // ORDERING: Relaxed everywhere here: the thread's own, and its handlers'.
-    fn seat(&self) -> Option<&'static Seat> {
-        // SAFETY: stored by `set`, which has it for ever.
-        unsafe { self.seat.load(Relaxed).as_ref() }
-    }
-    /// The thread's seat from now on.
-    pub(crate) fn set(&self, seat: Option<&'static Seat>) {
-        let seat = seat.map_or(core::ptr::null_mut(), |seat| core::ptr::from_ref(seat).cast_mut());
-        self.seat.store(seat, Relaxed);
-    }
-    /// The thread is in the middle of something for as long as `body` runs.
-    pub(crate) fn engaged<T>(&self, body: impl FnOnce() -> T) -> T {
-        // ORDERING: Relaxed, here and below: the thread's own, and its handlers'.
-        let before = self.engaged.load(Relaxed);
-        self.engaged.store(true, Relaxed);
-        let done = body();
-        self.engaged.store(before, Relaxed);
-        done
-    }
-    fn is_engaged(&self) -> bool {
-        self.engaged.load(Relaxed) || self.seat().is_some_and(Seat::is_engaged)
-    }
-}
-
-impl Default for Here {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+const CONTENDED: u32 = 1 << 1;
 
 /// What all seats of a runtime share. Made to be a `static`.
 pub struct AllThreads<R: Reach> {
     reach: R,
-    /// 0, or who calls.
-    turn: AtomicUsize,
+    turn: AtomicU32,
     round: AtomicU32,
     /// How many have yet to answer; below zero while more have than were counted.
     pending: AtomicU32,
     /// Counts what those who wait for the turn are woken for.
     bell: AtomicU32,
-    operation: UnsafeCell<Option<*const Operation<'static>>>,
+    operation: UnsafeCell<Option<Operation<'static>>>,
 }
 
-// SAFETY: the operation is written and read by turns (I1), and is `Sync` itself.
+// SAFETY: the operation is written by who has the turn and read by who was asked since (I1), which this file
+// and `initiate` see to; what it borrows is `Sync`. The reach is.
 unsafe impl<R: Reach> Sync for AllThreads<R> {}
 
 impl<R: Reach> AllThreads<R> {
     model_const_fn! {
         /// Nobody calls.
-        pub const fn new(reach: R) -> Self {
+        ///
+        /// # Safety
+        ///
+        /// There is one for what this reach's [`here`](Reach::here) returns, and for every [`Seat`] of the
+        /// reach's type that is used: for instance, the only one of its type.
+        pub const unsafe fn new(reach: R) -> Self {
             Self {
                 reach,
-                turn: AtomicUsize::new(0),
+                turn: AtomicU32::new(0),
                 round: AtomicU32::new(0),
                 pending: AtomicU32::new(0),
                 bell: AtomicU32::new(0),
@@ -260,6 +215,19 @@ impl<R: Reach> AllThreads<R> {
     /// if this thread is asked to. True if it was. Async-signal-safe as far as the operation is.
     pub fn on_signal(&self) -> bool {
         self.reach.seat().is_some_and(|seat| seat.poll_in_handler(self))
+    }
+
+    /// The calling thread's own.
+    fn here<T>(&self, look: impl FnOnce(&SeatLocal<R>) -> T) -> T {
+        // SAFETY: valid while the calling thread lives, as who implements `Reach` promises; it does until
+        // this returns.
+        look(unsafe { &*self.reach.here() })
+    }
+
+    /// The calling thread is in the middle of something for as long as `body` runs: a handler that
+    /// interrupts it is refused a call.
+    fn engaged<T>(&self, body: impl FnOnce() -> T) -> T {
+        self.here(|here| here.engaged(body))
     }
 
     /// In a handler: whether a call is under way, that of the signal at least. Saves the handler of
@@ -288,10 +256,11 @@ impl<R: Reach> AllThreads<R> {
                 self.0.abort();
             }
         }
-        // SAFETY: published before this thread was asked, and not cleared until it has answered (I1).
-        let operation = self.operation.with(|place| unsafe { (*place).map(|it| &*it) });
+        // SAFETY: published before this thread was asked, and not cleared until it has answered: the caller
+        // waits for that (I1).
+        let operation = self.operation.with(|place| unsafe { *place });
         let unwinding = Unwinding(&self.reach);
-        let result = operation.map_or(Ok(0), |operation| operation());
+        let result = operation.map_or(Ok(0), |operation| operation.run());
         core::mem::forget(unwinding);
         // ORDERING: Relaxed: by E1.
         (result, self.round.load(Relaxed) & !ACTIVE)
@@ -305,20 +274,8 @@ impl<R: Reach> AllThreads<R> {
         }
     }
 
-    /// Becomes the one that calls, running what it is asked meanwhile (I5). A handler that interrupts
-    /// this must not wait in turn: what this thread owes, a wake-up that it has to pass on, it would
-    /// owe for ever.
+    /// Becomes the one that calls, running what it is asked meanwhile (I5).
     fn take_turn(&self, deadline: Option<&Deadline>) -> Result<(), CallError> {
-        let here = self.reach.here();
-        if here.is_engaged() {
-            return Err(CallError::Engaged);
-        }
-        here.engaged(|| self.wait_for_turn(deadline))
-    }
-
-    fn wait_for_turn(&self, deadline: Option<&Deadline>) -> Result<(), CallError> {
-        // Of even address: this leaves room for the flag.
-        let me = core::ptr::from_ref(self.reach.here()).addr() / 2;
         let mut contended = 0;
         loop {
             // ORDERING: Acquire: E3 from `ring`: what it was rung for is seen below. Weakened:
@@ -327,19 +284,16 @@ impl<R: Reach> AllThreads<R> {
             self.reach.seat().inspect(|seat| _ = seat.poll(self));
             // ORDERING: Acquire: E3 from `give_turn`. Weakened: all_threads
             // masked_caller_is_asked. Failure Relaxed: somebody has it.
-            let holder = match self.turn.compare_exchange(0, me | contended, Acquire, Relaxed) {
+            let taken = match self.turn.compare_exchange(0, TAKEN | contended, Acquire, Relaxed) {
                 Ok(_) => return Ok(()),
-                Err(holder) => holder,
+                Err(taken) => taken,
             };
-            if holder & !CONTENDED == me {
-                return Err(CallError::Engaged);
-            }
-            if contended == 0 || holder & CONTENDED == 0 {
+            if contended == 0 || taken & CONTENDED == 0 {
                 // ORDERING: Acquire: E1 from `remind`, which either finds the flag or is seen by the
                 // poll above, the next time around. Weakened: all_threads masked_caller_is_asked.
                 // Failure Relaxed: only tried again.
-                let flagged = holder | CONTENDED;
-                if self.turn.compare_exchange(holder, flagged, Acquire, Relaxed).is_ok() {
+                let flagged = taken | CONTENDED;
+                if self.turn.compare_exchange(taken, flagged, Acquire, Relaxed).is_ok() {
                     contended = CONTENDED;
                 }
                 continue;
@@ -356,13 +310,10 @@ impl<R: Reach> AllThreads<R> {
     }
 
     fn give_turn(&self) {
-        // A handler that interrupts this must not call: those who wait have yet to be woken.
-        self.reach.here().engaged(|| {
-            // ORDERING: Release: E3 to `take_turn`. Weakened: all_threads masked_caller_is_asked.
-            if self.turn.swap(0, Release) & CONTENDED != 0 {
-                self.ring();
-            }
-        });
+        // ORDERING: Release: E3 to `take_turn`. Weakened: all_threads masked_caller_is_asked.
+        if self.turn.swap(0, Release) & CONTENDED != 0 {
+            self.ring();
+        }
     }
 
     /// All were asked: those who wait for the turn, with signals masked perhaps, are to look.
@@ -382,7 +333,8 @@ impl<R: Reach> AllThreads<R> {
     /// What the child of a fork has of it.
     #[cfg(all(test, loom))]
     pub(crate) fn copied(&self, reach: R) -> Self {
-        let copy = Self::new(reach);
+        // SAFETY: a child has its own of all.
+        let copy = unsafe { Self::new(reach) };
         // ORDERING: Relaxed, but by read-modify-writes: a copy has the newest values.
         copy.turn.swap(self.turn.fetch_or(0, Relaxed), Relaxed);
         copy.round.swap(self.round.fetch_or(0, Relaxed), Relaxed);
@@ -399,8 +351,8 @@ impl<R: Reach> AllThreads<R> {
     /// The calling thread is the only one of its process, and came by its fork: not in an operation,
     /// nor in the middle of joining, leaving or creating a thread. `seats` are all at which threads of
     /// the parent may have been.
-    pub unsafe fn reset_after_fork(&self, seats: impl IntoIterator<Item = &'static Seat>) {
-        let own = self.reach.here().seat();
+    pub unsafe fn reset_after_fork(&self, seats: impl IntoIterator<Item = &'static Seat<R>>) {
+        let own = self.here(SeatLocal::seat);
         for seat in seats {
             let stays = own.is_some_and(|own| core::ptr::eq(own, seat));
             seat.reset(stays);

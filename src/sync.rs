@@ -27,6 +27,12 @@ macro_rules! model_const_fn {
         #[cfg(all(loom, any(test, feature = "loom")))]
         $(#[$meta])* $vis fn $($rest)*
     };
+    ($(#[$meta:meta])* $vis:vis const unsafe fn $($rest:tt)*) => {
+        #[cfg(not(all(loom, any(test, feature = "loom"))))]
+        $(#[$meta])* $vis const unsafe fn $($rest)*
+        #[cfg(all(loom, any(test, feature = "loom")))]
+        $(#[$meta])* $vis unsafe fn $($rest)*
+    };
 }
 pub(crate) use model_const_fn;
 

@@ -15,13 +15,13 @@ use std::{io, thread};
 
 use common::*;
 use portcullis::all_threads::{
-    Answer, Call, Errno, Member, Report, Seat, System, Waker, registered,
+    Call, Errno, JoinError, Member, Operation, Report, SystemReach, ThreadSeat, WakeFn, registered,
 };
 use portcullis::note::{Note, Park};
 use portcullis::sigqueue::{Event, SignalQueue};
 
 const SEATS: usize = 64;
-static EACH: [Seat; SEATS] = [const { Seat::new() }; SEATS];
+static EACH: [ThreadSeat; SEATS] = [const { ThreadSeat::new() }; SEATS];
 
 thread_local! {
     /// How often the thread has run it, or the one that created it had by then.
@@ -34,16 +34,15 @@ fn run() -> Result<i32, Errno> {
 }
 
 fn call() -> Report {
-    match registered().call(&EACH, Call::new(&run)).unwrap() {
-        Answer::Complete(report) => report,
-        Answer::Unfinished(_) => panic!("there is no deadline"),
-    }
+    // SAFETY: it touches a cell of its thread that nothing else touches meanwhile.
+    let run = unsafe { Operation::new(&run) };
+    registered().call(&EACH, Call::new(run)).unwrap()
 }
 
 /// A thread with this seat that does this; it is there when this returns.
 fn joined(
     seat: usize,
-    body: impl FnOnce(&Member<System>) + Send + 'static,
+    body: impl FnOnce(&Member<SystemReach>) + Send + 'static,
 ) -> thread::JoinHandle<u32> {
     let (ready, there) = mpsc::channel();
     let handle = thread::spawn(move || {
@@ -85,9 +84,8 @@ fn every_state() {
                 }
             }),
             joined(4, |member| {
-                let wake = || QUEUE.fixup();
                 let mut receiver = QUEUE.receiver().unwrap();
-                member.cooperate(&Waker::new(&wake), |member| {
+                member.cooperate(&WakeFn::fixup(&QUEUE), |member| {
                     let event = receiver.recv(None, || _ = member.poll());
                     assert!(matches!(event, Event::Closed));
                 });
@@ -98,10 +96,8 @@ fn every_state() {
             }),
         ];
         for _ in 0..CALLS {
-            assert_eq!(
-                call(),
-                Report { first: 0, others: 5, mismatches: 0, gone: 0, abandoned: 0 }
-            );
+            let Report { first, others, mismatches, gone, abandoned, .. } = call();
+            assert_eq!((first, others, mismatches, gone, abandoned), (0, 5, 0, 0, 0));
         }
         OVER.store(true, Release);
         NOTE.wake();
@@ -127,8 +123,7 @@ fn sleepers_are_not_interrupted() {
         let (note, ends) = (Arc::new(Note::new()), Arc::clone(&over));
         let (sleeps, (say, asleep)) = (Arc::clone(&note), mpsc::channel());
         let sleeper = joined(1, move |member| {
-            let wake = || sleeps.wake();
-            member.cooperate(&Waker::new(&wake), |member| {
+            member.cooperate(&WakeFn::note(&sleeps), |member| {
                 say.send(()).unwrap();
                 while !ends.load(Acquire) {
                     sleeps.sleep(None);
@@ -161,16 +156,18 @@ fn births_during_calls() {
             while !ends.load(Acquire) {
                 turn += 1;
                 let seat = &EACH[2 + turn % 8];
-                let created = member.create(seat, |birth| {
+                let create = |birth: portcullis::all_threads::Birth<SystemReach>| {
                     let inherited = RAN.with(Cell::get);
                     thread::spawn(move || {
                         RAN.with(|ran| ran.set(inherited));
-                        let member = birth.begin();
+                        let member = birth.begin().unwrap();
                         thread::yield_now();
                         drop(member);
                         RAN.with(Cell::get)
                     })
-                });
+                };
+                // SAFETY: begun by the new thread, after what stands for its inheritance.
+                let created = unsafe { member.create(seat, create) };
                 let ran = created.unwrap().join().unwrap();
                 // Run twice, it would be more than there were.
                 assert!(ran <= CALLS.load(Acquire), "{ran} of {}", CALLS.load(Acquire));
@@ -183,5 +180,109 @@ fn births_during_calls() {
         }
         over.store(true, Release);
         assert_eq!(creator.join().unwrap(), ROUNDS);
+    });
+}
+
+/// Threads that a registered one spawns are reached from their first step to their last.
+#[test]
+fn spawned_threads() {
+    isolated_open("spawned_threads", 30, || {
+        let own = registered().join(&EACH[0]).unwrap();
+        for round in 0..200 {
+            let (ready, there) = mpsc::channel();
+            let (over, end) = mpsc::channel::<()>();
+            let seat = &EACH[1 + round % 3];
+            let spawned = own.spawn(seat, move |member| {
+                ready.send(std::ptr::from_ref(member.seat()).addr()).unwrap();
+                let _ = end.recv();
+                RAN.with(Cell::get)
+            });
+            assert_eq!(there.recv().unwrap(), std::ptr::from_ref(seat).addr());
+            let taken = own.spawn(seat, |_| ()).unwrap_err().to_string();
+            assert!(taken.contains("another thread has this seat"), "{taken}");
+            assert_eq!(call().others, 1);
+            drop(over);
+            assert_eq!(spawned.unwrap().join().unwrap().unwrap(), 1);
+            assert_eq!(call().others, 0, "it has left");
+        }
+        // One that panics leaves too.
+        let panics = own.spawn(&EACH[1], |_| panic!("in the thread")).unwrap();
+        assert!(panics.join().is_err());
+        assert_eq!(call().others, 0);
+    });
+}
+
+thread_local! {
+    /// Dropped as the thread ends, before or after it is asked to leave its seat.
+    static KEPT: Cell<Option<Member<SystemReach>>> = const { Cell::new(None) };
+}
+
+/// Forgotten, or kept in a thread-local: the thread leaves its seat as it ends, and is not named when it is
+/// gone.
+#[test]
+fn threads_leave_as_they_end() {
+    isolated_open("threads_leave_as_they_end", 30, || {
+        for round in 0..200 {
+            let forgets = thread::spawn(move || {
+                let member = registered().join(&EACH[1]).unwrap();
+                match round % 2 {
+                    0 => std::mem::forget(member),
+                    _ => KEPT.set(Some(member)),
+                }
+                assert_eq!(registered().join(&EACH[2]).unwrap_err(), JoinError::AlreadyJoined);
+            });
+            forgets.join().unwrap();
+            let report = call();
+            assert_eq!((report.others, report.gone), (0, 0), "round {round}");
+        }
+    });
+}
+
+/// A thread that ends by the raw system call says nothing to anybody: the system tells that it is gone.
+#[test]
+fn a_thread_ends_without_a_word() {
+    extern "C" fn exits(_: *mut libc::c_void) -> *mut libc::c_void {
+        std::mem::forget(registered().join(&EACH[1]).unwrap());
+        // SAFETY: ends this thread alone; nothing of it is used by others.
+        unsafe { libc::syscall(libc::SYS_exit, 0) };
+        std::ptr::null_mut()
+    }
+    isolated_open("a_thread_ends_without_a_word", 30, || {
+        // SAFETY: joined once.
+        unsafe {
+            let mut exiting = std::mem::zeroed();
+            let none = std::ptr::null_mut();
+            assert_eq!(libc::pthread_create(&raw mut exiting, std::ptr::null(), exits, none), 0);
+            assert_eq!(libc::pthread_join(exiting, std::ptr::null_mut()), 0);
+        }
+        let report = call();
+        assert_eq!((report.others, report.gone), (0, 1));
+        assert_eq!(call().gone, 0, "once");
+        drop(registered().join(&EACH[1]).unwrap());
+    });
+}
+
+/// A destructor that runs when the thread has left its seat finds it refused another.
+#[test]
+fn an_ending_thread_joins_no_more() {
+    static REFUSED: AtomicU32 = AtomicU32::new(0);
+    unsafe extern "C" fn joins(_: *mut libc::c_void) {
+        // Made after the library's own: called after it.
+        let refused = registered().join(&EACH[2]).map(drop) == Err(JoinError::ThreadEnding);
+        REFUSED.fetch_add(u32::from(refused), Relaxed);
+    }
+    isolated_open("an_ending_thread_joins_no_more", 30, || {
+        drop(registered().join(&EACH[0]).unwrap());
+        let mut key = 0;
+        // SAFETY: the key is a local.
+        assert_eq!(unsafe { libc::pthread_key_create(&raw mut key, Some(joins)) }, 0);
+        let ends = thread::spawn(move || {
+            std::mem::forget(registered().join(&EACH[1]).unwrap());
+            // SAFETY: the key was made above; the value is not used.
+            unsafe { libc::pthread_setspecific(key, std::ptr::without_provenance(1)) };
+        });
+        ends.join().unwrap();
+        assert_eq!(REFUSED.load(Relaxed), 1);
+        assert_eq!(call().others, 0);
     });
 }

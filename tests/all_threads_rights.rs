@@ -106,8 +106,7 @@ fn landlock() {
         assert!(threads.all().iter().all(|may| *may == 1));
         linux::landlock_restrict(ruleset as i32).unwrap();
         assert!(threads.all().iter().all(|may| *may == 0));
-        // SAFETY: no pointer.
-        let next = unsafe { linux::prctl(libc::PR_SET_KEEPCAPS, 1) };
+        let next = linux::set_keep_capabilities(true);
         assert_eq!(next, Err(CallError::System(Errno(libc::EACCES))));
         threads.end();
     });
@@ -248,11 +247,9 @@ fn seccomp() {
             op((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, libc::SECCOMP_RET_ALLOW),
         ];
         let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-        // SAFETY: no pointer; the filter lets all through but getppid.
-        unsafe {
-            linux::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).unwrap();
-            linux::seccomp(&program).unwrap();
-        }
+        linux::set_no_new_privs().unwrap();
+        // SAFETY: the filter lets all through but getppid.
+        unsafe { linux::seccomp(&program) }.unwrap();
         assert!(threads.all().iter().all(|errno| *errno == libc::EDOM));
         threads.end();
     });

@@ -8,11 +8,12 @@ use std::{hint, thread};
 
 use super::psx::Psx;
 use criterion::{BenchmarkId, Criterion};
-use portcullis::all_threads::{Answer, Call, Seat, Waker, linux, registered};
+use portcullis::all_threads::linux::{self, Syscall};
+use portcullis::all_threads::{Call, Operation, ThreadSeat, WakeFn, registered};
 use portcullis::note::{Note, Park};
 
 const COUNTS: [usize; 6] = [1, 4, 16, 64, 256, 1024];
-static SEATS: [Seat; 1025] = [const { Seat::new() }; 1025];
+static SEATS: [ThreadSeat; 1025] = [const { ThreadSeat::new() }; 1025];
 static NOTES: [Note; 1024] = [const { Note::new() }; 1024];
 static OVER: AtomicBool = AtomicBool::new(false);
 
@@ -49,8 +50,7 @@ fn live(life: Life, at: usize, until: &std::sync::Mutex<mpsc::Receiver<()>>, rea
     };
     match (&member, life) {
         (Some(member), Life::Parked) => {
-            let wake = || NOTES[at].wake();
-            member.cooperate(&Waker::new(&wake), |member| {
+            member.cooperate(&WakeFn::note(&NOTES[at]), |member| {
                 ready();
                 while !OVER.load(Acquire) {
                     NOTES[at].sleep(None);
@@ -146,18 +146,14 @@ fn floor(names: &[c_int]) {
 }
 
 fn everyone() {
-    // SAFETY: harmless anywhere.
-    let report = unsafe { linux::syscall(libc::SYS_getppid, [0; 6]) }.expect("it succeeds");
-    hint::black_box(report);
+    let _ = hint::black_box(linux::syscall(&Syscall::getppid()).expect("it succeeds"));
 }
 
 fn joined(count: usize) {
-    // SAFETY: no memory is passed.
-    let operation = || Ok(unsafe { libc::syscall(libc::SYS_getppid) } as i32);
-    match registered().call(&SEATS[..count], Call::new(&operation)).expect("nobody else calls") {
-        Answer::Complete(report) => _ = hint::black_box(report),
-        Answer::Unfinished(_) => unreachable!("there is no deadline"),
-    }
+    let getppid = Syscall::getppid();
+    let call = Call::new(Operation::syscall(&getppid));
+    let report = registered().call(&SEATS[..count], call).expect("nobody else calls");
+    let _ = hint::black_box(report);
 }
 
 /// The ways that need nothing of the threads on these, ours on these others.

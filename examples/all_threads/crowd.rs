@@ -7,15 +7,17 @@ use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 use std::{fs, hint, thread};
 
+use portcullis::all_threads::linux::{self, Syscall};
 use portcullis::all_threads::{
-    Answer, Call, CallError, Errno, Member, Seat, System, Waker, call_everyone, linux, registered,
+    Call, Late, Member, Missing, Operation, ProcessReach, SystemReach, ThreadSeat, WakeFn,
+    call_everyone, registered,
 };
 use portcullis::note::{Deadline, Note, Park};
 use portcullis::sigqueue::{Event, SignalQueue};
 
 const FLIPS: u32 = 1000;
 const SEATS: usize = 128;
-static SEAT: [Seat; SEATS] = [const { Seat::new() }; SEATS];
+static SEAT: [ThreadSeat; SEATS] = [const { ThreadSeat::new() }; SEATS];
 static TAKEN: AtomicU32 = AtomicU32::new(0);
 static OVER: AtomicBool = AtomicBool::new(false);
 static NOTES: [Note; 20] = [const { Note::new() }; 20];
@@ -66,7 +68,7 @@ fn over() -> bool {
 }
 
 /// The life of a thread, until all is over.
-fn live(state: State, at: usize, member: &Member<System>, pipe: &mut UnixStream) {
+fn live(state: State, at: usize, member: &Member<SystemReach>, pipe: &mut UnixStream) {
     match state {
         State::Running => {
             while !over() {
@@ -76,8 +78,7 @@ fn live(state: State, at: usize, member: &Member<System>, pipe: &mut UnixStream)
             }
         }
         State::Parked => {
-            let wake = || NOTES[at].wake();
-            member.cooperate(&Waker::new(&wake), |member| {
+            member.cooperate(&WakeFn::note(&NOTES[at]), |member| {
                 while !over() {
                     NOTES[at].sleep(None);
                     NOTES[at].clear();
@@ -86,9 +87,8 @@ fn live(state: State, at: usize, member: &Member<System>, pipe: &mut UnixStream)
             });
         }
         State::Receiving => {
-            let wake = || QUEUE.fixup();
             let mut receiver = QUEUE.receiver().expect("the only one");
-            member.cooperate(&Waker::new(&wake), |member| {
+            member.cooperate(&WakeFn::fixup(&QUEUE), |member| {
                 let event = receiver.recv(None, || _ = member.poll());
                 assert!(matches!(event, Event::Closed));
             });
@@ -112,8 +112,8 @@ fn live(state: State, at: usize, member: &Member<System>, pipe: &mut UnixStream)
         State::Creating => {
             while !over() {
                 let seat = &SEAT[100 + at];
-                let born = member.create(seat, |birth| thread::spawn(move || drop(birth.begin())));
-                born.expect("its own seat").join().expect("it ends");
+                let born = member.spawn(seat, |_| ()).expect("its own seat");
+                born.join().expect("it ends").expect("it begins");
                 BORN.fetch_add(1, Relaxed);
                 thread::sleep(Duration::from_millis(1));
             }
@@ -137,14 +137,6 @@ fn start(state: State, at: usize, pipe: &UnixStream) -> thread::JoinHandle<()> {
 
 fn slack_of(thread: i32) -> Option<u64> {
     fs::read_to_string(format!("/proc/{thread}/timerslack_ns")).ok()?.trim().parse().ok()
-}
-
-fn set_slack(nanos: u64) -> Result<i32, Errno> {
-    // SAFETY: no pointer.
-    match unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, nanos) } {
-        0 => Ok(0),
-        _ => Err(Errno(libc::EINVAL)),
-    }
 }
 
 /// How long each took, sorted.
@@ -176,17 +168,16 @@ fn stubborn() {
     });
     let thread_number = named.recv().expect("it begins");
     let deadline = Deadline::after(Duration::from_millis(20));
-    let nothing = || Ok(0);
-    match call_everyone(Call::new(&nothing).until(&deadline)).expect("nobody else calls") {
-        Answer::Complete(_) => panic!("it masks the signal"),
-        Answer::Unfinished(call) => {
-            let mut missing = Vec::new();
-            call.not_reached(&mut |seat| missing.extend(seat.thread()));
-            assert!(missing.contains(&(thread_number as usize)), "{missing:?}");
-            println!("a thread that masks all for ever: not reached in 20 ms, told by its number");
-            call.abandon();
-        }
-    }
+    let late = |missing: &Missing<'_, ProcessReach>| {
+        let mut numbers = Vec::new();
+        missing.each(&mut |seat| numbers.extend(seat.thread()));
+        assert!(numbers.contains(&(thread_number as usize)), "{numbers:?}");
+        println!("a thread that masks all for ever: not reached in 20 ms, told by its number");
+        Late::Abandon
+    };
+    let call = Call::new(Operation::barrier()).until(&deadline).when_late(&late);
+    let report = call_everyone(call).expect("nobody else calls");
+    assert!(!report.is_complete(), "it masks the signal");
     drop(let_go);
     thread.join().expect("it ends");
 }
@@ -207,19 +198,17 @@ pub(crate) fn run() {
     );
 
     let flips = timed(|round| {
-        // SAFETY: no pointer.
-        let done = unsafe { linux::prctl(libc::PR_SET_KEEPCAPS, u64::from(round % 2)) };
-        assert_eq!(done, Ok::<(), CallError>(()));
+        linux::set_keep_capabilities(round % 2 == 1).expect("nobody else calls");
     });
     told("keepcaps, every thread of the process", &flips);
 
     let mut reached = 0;
     let slacks = timed(|round| {
-        let set = || set_slack(100_000 + u64::from(round));
-        match registered().call(&SEAT, Call::new(&set)).expect("nobody else calls") {
-            Answer::Complete(report) => reached = report.others,
-            Answer::Unfinished(_) => unreachable!("there is no deadline"),
-        }
+        let set = Syscall::set_timer_slack(100_000 + round as usize);
+        let call = Call::new(Operation::syscall(&set));
+        let report = registered().call(&SEAT, call).expect("nobody else calls");
+        assert_eq!((report.first, report.mismatches), (0, 0));
+        reached = report.others;
     });
     told("timer slack, every thread that has joined", &slacks);
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::super::{Bound, Model};
 use super::beside;
 use super::host::World;
-use crate::all_threads::{Answer, Call, CallError};
+use crate::all_threads::CallError;
 use crate::model::{Handler, How, Kernel, Outcome, SigSet, sig, thread};
 use crate::note::{Note, Park};
 
@@ -71,12 +71,12 @@ fn masked_callers_tell_each_other() {
                 let other = world.thread("other", seat, move |world, _| {
                     note.wake();
                     go[seat - 1].sleep(None);
-                    world.call_of(|| Ok(0));
+                    let _ = world.call_of(|| Ok(0));
                 });
                 there.sleep(None);
                 other
             });
-            world.call_of(|| {
+            let _ = world.call_of(|| {
                 if thread::current() == thread::main() {
                     // The turn is taken; the others come to wait for it.
                     go.iter().for_each(Park::wake);
@@ -100,18 +100,16 @@ fn caller_in_handler() {
             let world = World::new(kernel);
             let (theirs, calls) = (world.clone(), Rc::new(Cell::new(0)));
             let made = Rc::clone(&calls);
-            let handler = move |_| {
-                theirs.call_until(1, None, |answer| match answer {
-                    Ok(Answer::Complete(_)) => made.set(made.get() + 1),
-                    Err(CallError::Engaged) => {}
-                    other => panic!("{other:?}"),
-                });
+            let handler = move |_| match theirs.try_call(1, None) {
+                Ok(report) if report.is_complete() => made.set(made.get() + 1),
+                Err(CallError::Engaged) => {}
+                other => panic!("{other:?}"),
             };
             kernel.sigaction(sig::USR2, Handler::new(handler).mask(SigSet::ALL));
             let own = world.join(0);
             let sender = thread::spawn("sender", move || kernel.tgkill(thread::main(), sig::USR2));
             let other = world.thread("other", 1, |_, _| {});
-            world.call(0);
+            let _ = world.call(0);
             sender.join();
             drop(own);
             other.join();
@@ -134,17 +132,15 @@ fn handler_interrupts_operation() {
             let kernel = Kernel::new().at_most(2);
             let world = World::new(kernel);
             let theirs = world.clone();
-            let handler = move |_| {
-                let statics = theirs.statics();
-                match statics.all.call(&statics.seats, Call::new(&|| Ok(0))) {
-                    Ok(Answer::Complete(_)) | Err(CallError::Engaged) => {}
-                    other => panic!("{other:?}"),
-                }
+            let handler = move |_| match theirs.try_call_of(|| Ok(0)) {
+                Ok(report) if report.is_complete() => {}
+                Err(CallError::Engaged) => {}
+                other => panic!("{other:?}"),
             };
             kernel.sigaction(sig::USR2, Handler::new(handler).mask(SigSet::of(&[sig::USR2])));
             let other = world.thread("other", 1, |_, member| _ = member.poll());
             kernel.try_tgkill(other.id(), sig::USR2);
-            world.call_of(|| Ok(0));
+            let _ = world.call_of(|| Ok(0));
             other.join();
         });
 }
@@ -161,7 +157,7 @@ fn three_callers() {
             let world = world.clone();
             thread::spawn(name, move || world.call_of(|| Ok(0)))
         });
-        world.call_of(|| Ok(0));
+        let _ = world.call_of(|| Ok(0));
         callers.into_iter().for_each(|caller| assert_eq!(caller.join().others, 0));
     });
 }
@@ -185,7 +181,7 @@ fn fork_during_call() {
             });
             assert_eq!(outcome, Outcome::Running);
         });
-        world.call(0);
+        let _ = world.call(0);
         other.join();
         assert_eq!(world.kept(0), 1);
     });

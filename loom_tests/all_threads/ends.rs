@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::super::{Bound, Model};
+use super::super::{Bound, Control, Model};
 use super::beside;
 use super::host::World;
+use crate::all_threads::JoinError;
 use crate::model::{Kernel, sig, thread};
 use crate::note::{Note, Park};
 
@@ -67,4 +68,51 @@ fn late_signal_meets_no_seat() {
             }
         },
     );
+}
+
+/// A thread whose member is forgotten, called for as it ends where it is undefined to name one that is gone.
+fn forgotten_member(leaves: bool) {
+    let kernel = Kernel::new().at_most(1);
+    let world = World::new(kernel);
+    world.statics().all.reach().strict.set(true);
+    let (theirs, joined) = (world.clone(), Arc::new(Note::new()));
+    let note = Arc::clone(&joined);
+    let other = thread::spawn("other", move || {
+        std::mem::forget(theirs.join(1));
+        note.wake();
+        kernel.at_thread_exit(move || {
+            let statics = theirs.statics();
+            if leaves {
+                // SAFETY: the thread ends.
+                unsafe { statics.all.thread_ends() };
+                let again = statics.all.join(&statics.seats[2]).map(drop);
+                assert_eq!(again, Err(JoinError::ThreadEnding));
+            }
+        });
+    });
+    joined.sleep(None);
+    let report = world.call(0);
+    other.join();
+    assert_eq!((report.others, report.gone + report.abandoned), (world.kept(1), 0));
+    assert_eq!(world.call(0).gone, 0);
+}
+
+/// Claim: a thread whose member is forgotten leaves its seat as it ends: it has run it or left before it was
+/// asked, is never named when it is gone (I6), and joins no more.
+/// Actors: the caller, a thread that ends, its handler. Bound 3. Fails, as one that is named when it is gone, if
+/// the thread leaves nothing to its end (`historical::forgotten_member_is_named`).
+#[test]
+fn forgotten_member_leaves() {
+    Model::new("all_threads::forgotten_member_leaves")
+        .actors(3)
+        .bound(Bound::At(3))
+        .check(|| forgotten_member(true));
+}
+
+/// This library before threads left their seats as they end. Passes: `forgotten_member_leaves`.
+#[test]
+fn forgotten_member_is_named() {
+    Control::new("historical::forgotten_member_is_named", "named when it is gone")
+        .actors(3)
+        .check(|| forgotten_member(false));
 }

@@ -4,8 +4,9 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use super::super::support::Payload;
+use crate::all_threads::host::{Reach, SeatLocal};
 use crate::all_threads::{
-    AllThreads, Answer, Call, CallError, Here, Member, Reach, Report, Seat, Waker,
+    AllThreads, Call, CallError, Member, Operation, Report, WakeFn, WhenLate,
 };
 use crate::model::thread::{self, ThreadId};
 use crate::model::{Handler, Kernel, SigSet, sig, violation};
@@ -15,12 +16,16 @@ use crate::sys::Errno;
 /// Threads that a model may have.
 pub(crate) const MOST: usize = 4;
 
+pub(crate) type Seat = crate::all_threads::Seat<Simulated>;
+
 pub(crate) struct Simulated {
     kernel: Kernel,
-    here: [Here; MOST],
+    here: [SeatLocal<Self>; MOST],
     names: [Cell<Option<ThreadId>>; MOST],
     /// Signals sent.
     pub(crate) sent: Cell<u32>,
+    /// As where it is undefined to name a thread that is gone.
+    pub(crate) strict: Cell<bool>,
 }
 
 // SAFETY: for loom's single system thread.
@@ -30,22 +35,27 @@ fn number() -> usize {
     thread::current().number() % MOST
 }
 
-// SAFETY: each thread has a `here` of its own.
+// SAFETY: each thread has a `here` of its own, for as long as the execution lasts. The kernel says of threads
+// that have ended that they have.
 unsafe impl Reach for Simulated {
-    fn here(&self) -> &Here {
-        &self.here[number()]
+    fn here(&self) -> *const SeatLocal<Self> {
+        &raw const self.here[number()]
     }
     fn current(&self) -> usize {
         self.names[number()].set(Some(thread::current()));
         number() + 1
     }
-    fn prepare(&self) -> Result<(), Errno> {
+    unsafe fn prepare(&self) -> Result<(), Errno> {
         Ok(())
     }
-    fn interrupt(&self, name: usize) -> Result<bool, Errno> {
+    unsafe fn interrupt(&self, name: usize) -> Result<bool, Errno> {
         self.sent.set(self.sent.get() + 1);
         let thread = self.names[name - 1].get().expect("it named itself");
-        Ok(self.kernel.try_tgkill(thread, sig::USR1))
+        let there = self.kernel.try_tgkill(thread, sig::USR1);
+        if self.strict.get() && !there {
+            violation("named when it is gone");
+        }
+        Ok(there)
     }
     fn abort(&self) {
         violation("aborted");
@@ -79,12 +89,14 @@ impl World {
     pub(crate) fn new(kernel: Kernel) -> Self {
         let simulated = Simulated {
             kernel,
-            here: core::array::from_fn(|_| Here::new()),
+            here: core::array::from_fn(|_| SeatLocal::new()),
             names: core::array::from_fn(|_| Cell::new(None)),
             sent: Cell::new(0),
+            strict: Cell::new(false),
         };
         let world = Self(Arc::new(Statics {
-            all: AllThreads::new(simulated),
+            // SAFETY: the only one of its execution, whose seats are these.
+            all: unsafe { AllThreads::new(simulated) },
             seats: core::array::from_fn(|_| Seat::new()),
             kept: core::array::from_fn(|_| Cell::new(0)),
             told: core::array::from_fn(|_| Payload::new()),
@@ -105,9 +117,10 @@ impl World {
         let ours = self.statics();
         let reach = Simulated {
             kernel,
-            here: core::array::from_fn(|_| Here::new()),
+            here: core::array::from_fn(|_| SeatLocal::new()),
             names: core::array::from_fn(|_| Cell::new(None)),
             sent: Cell::new(0),
+            strict: Cell::new(false),
         };
         // A fork copies all at one moment. Here the round last: no seat's is newer.
         let seats = ours.seats.each_ref().map(Seat::copied);
@@ -118,7 +131,9 @@ impl World {
             told: core::array::from_fn(|_| Payload::new()),
             wrote: core::array::from_fn(|_| Payload::new()),
         }));
-        copy.statics().all.reach().here().set(Some(&copy.statics().seats[at]));
+        let here = copy.statics().all.reach().here();
+        // SAFETY: the calling thread's.
+        unsafe { (*here).set(Some(&copy.statics().seats[at])) };
         copy
     }
 
@@ -155,42 +170,45 @@ impl World {
         Ok(0)
     }
 
-    /// Adds one to what is kept for each thread; `then` is given the answer.
-    pub(crate) fn call_until<T>(
+    /// Adds one to what is kept for each thread.
+    pub(crate) fn try_call(
         &self,
         caller: usize,
-        deadline: Option<&Deadline>,
-        then: impl FnOnce(Result<Answer<'_, Simulated, [Seat; 3]>, CallError>) -> T,
-    ) -> T {
+        deadline: Option<(&Deadline, &WhenLate<'_, Simulated>)>,
+    ) -> Result<Report, CallError> {
         let statics = self.statics();
         statics.told[caller].set(7);
         let operation = || self.perform(caller);
         let hear = |_: &Seat, result| assert_eq!(result, Ok(0));
-        let call = Call::new(&operation).each(&hear);
+        // SAFETY: the model is to show where it runs.
+        let call = Call::new(unsafe { Operation::new(&operation) }).each(&hear);
         let call = match deadline {
-            Some(deadline) => call.until(deadline),
+            Some((deadline, late)) => call.until(deadline).when_late(late),
             None => call,
         };
-        let done = then(statics.all.call(&statics.seats, call));
+        let done = statics.all.call(&statics.seats, call);
         // Nobody runs it any more.
         statics.told[caller].set(0);
         done
     }
 
     pub(crate) fn call(&self, caller: usize) -> Report {
-        self.call_until(caller, None, |answer| match answer {
-            Ok(Answer::Complete(report)) => report,
-            other => panic!("{other:?}"),
-        })
+        complete(self.try_call(caller, None))
     }
 
     /// Any operation.
-    pub(crate) fn call_of(&self, operation: impl Fn() -> Result<i32, Errno> + Sync) -> Report {
+    pub(crate) fn try_call_of(
+        &self,
+        operation: impl Fn() -> Result<i32, Errno> + Sync,
+    ) -> Result<Report, CallError> {
         let statics = self.statics();
-        match statics.all.call(&statics.seats, Call::new(&operation)) {
-            Ok(Answer::Complete(report)) => report,
-            other => panic!("{other:?}"),
-        }
+        // SAFETY: as above.
+        let operation = unsafe { Operation::new(&operation) };
+        statics.all.call(&statics.seats, Call::new(operation))
+    }
+
+    pub(crate) fn call_of(&self, operation: impl Fn() -> Result<i32, Errno> + Sync) -> Report {
+        complete(self.try_call_of(operation))
     }
 
     /// What these threads wrote in the operation is seen.
@@ -221,7 +239,15 @@ impl World {
     }
 }
 
-/// Woken by a note.
-pub(crate) fn waker<'a>(wake: &'a (dyn Fn() + Sync)) -> Waker<'a> {
-    Waker::new(wake)
+fn complete(done: Result<Report, CallError>) -> Report {
+    match done {
+        Ok(report) if report.is_complete() => report,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Woken by whatever a model makes of it.
+pub(crate) fn waker<'a>(wake: &'a (dyn Fn() + Sync)) -> WakeFn<'a> {
+    // SAFETY: it wakes a note or a queue.
+    unsafe { WakeFn::new(wake) }
 }

@@ -35,7 +35,7 @@ fn go43149_receiver_never_woken() {
             });
         });
         joined.sleep(None);
-        world.call(0);
+        let _ = world.call(0);
         queue.close();
         receiver.join();
     });

@@ -1,6 +1,7 @@
 //! What a call is told: what to do, to whom, until when; and what it tells.
 
 use core::fmt;
+use core::marker::PhantomData;
 
 use super::{Operation, Seat};
 use crate::note::Deadline;
@@ -8,9 +9,15 @@ use crate::sys::Errno;
 
 /// Which threads are to be reached. Those that are attached may have their seats in their records, and
 /// the set is [`Threads::records`](crate::attach::Threads::records).
-pub trait Seats {
+///
+/// Called by the calling thread, which has the turn meanwhile: it must not wait for a thread that calls,
+/// nor for one that is being called. What is told need not be the same each time, and nothing of it has
+/// to be true for the operation to stay borrowed while it runs: a seat is asked once even if it is told
+/// twice. But a call waits for each thread that it has asked; one whose seat is not told any more is
+/// waited for without a deadline, until it has answered by itself.
+pub trait Seats<R> {
     /// Every seat, empty or not; called more than once.
-    fn each(&self, look: &mut dyn FnMut(&Seat));
+    fn each(&self, look: &mut dyn FnMut(&Seat<R>));
     /// Before the operation, and before each sweep: gives seats to threads that have none. By the one
     /// that has the turn. `strangers` is the round for them.
     ///
@@ -24,43 +31,86 @@ pub trait Seats {
     fn done(&self) {}
 }
 
-impl Seats for [Seat] {
-    fn each(&self, look: &mut dyn FnMut(&Seat)) {
+impl<R> Seats<R> for [Seat<R>] {
+    fn each(&self, look: &mut dyn FnMut(&Seat<R>)) {
         self.iter().for_each(look);
     }
 }
 
-impl<const N: usize> Seats for [Seat; N] {
-    fn each(&self, look: &mut dyn FnMut(&Seat)) {
+impl<R, const N: usize> Seats<R> for [Seat<R>; N] {
+    fn each(&self, look: &mut dyn FnMut(&Seat<R>)) {
         self.iter().for_each(look);
     }
 }
 
-/// Hears what an operation returned on a thread.
-pub type Hear<'a> = dyn Fn(&Seat, Result<i32, Errno>) + 'a;
+/// Hears what an operation returned on a thread. The calling thread calls it, and has the turn: it must
+/// not wait for a thread that calls.
+pub type Hear<'a, R> = dyn Fn(&Seat<R>, Result<i32, Errno>) + 'a;
+
+/// Says what comes after the deadline: see [`Call::when_late`].
+pub type WhenLate<'a, R> = dyn Fn(&Missing<'_, R>) -> Late + 'a;
 
 /// What is to be done, until when, and who hears of it.
-#[derive(Clone, Copy)]
-pub struct Call<'a> {
-    pub(super) operation: &'a Operation<'a>,
+pub struct Call<'a, R> {
+    pub(super) operation: Operation<'a>,
     pub(super) deadline: Option<&'a Deadline>,
     pub(super) mismatch: Mismatch<'a>,
-    pub(super) each: Option<&'a Hear<'a>>,
+    pub(super) each: Option<&'a Hear<'a, R>>,
+    pub(super) late: Option<&'a WhenLate<'a, R>>,
+    seats: PhantomData<fn() -> R>,
 }
 
 /// What if the operation returns something else on a thread than on the first.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub enum Mismatch<'a> {
     /// It is counted.
     Report,
     /// This is run on the threads where the operation succeeded, the first one last; then it is counted.
-    Undo(&'a Operation<'a>),
+    Undo(Operation<'a>),
     /// The process ends: as in Go and glibc, where no code runs with different rights in one process.
     Abort,
 }
 
-/// What became of a call that reached every thread.
+/// What a call does about threads that have not run the operation by the deadline.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Late {
+    /// Leaves them alone: they will not run it.
+    Abandon,
+    /// Asks them again, until then.
+    Until(Deadline),
+    /// Asks them again, for as long as it takes.
+    Wait,
+}
+
+/// The threads that have not run the operation by the deadline. Nobody is asked while this is looked at.
+pub struct Missing<'a, R> {
+    pub(super) each: &'a Tells<'a, R>,
+}
+
+/// Tells of seats.
+type Tells<'a, R> = dyn Fn(&mut dyn FnMut(&Seat<R>)) + 'a;
+
+impl<R> Missing<'_, R> {
+    /// How many there are now: more may have come, or some have left, since the deadline.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        let mut count = 0;
+        self.each(&mut |_| count += 1);
+        count
+    }
+
+    /// Hears of the seat of each.
+    pub fn each(&self, look: &mut dyn FnMut(&Seat<R>)) {
+        (self.each)(look);
+    }
+}
+
+/// What became of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+#[must_use = "perhaps not every thread was reached"]
 pub struct Report {
     /// What the operation returned on the calling thread.
     pub first: i32,
@@ -74,16 +124,41 @@ pub struct Report {
     pub abandoned: u32,
 }
 
-impl<'a> Call<'a> {
+impl Report {
+    /// Every thread has run it: the call was not abandoned with any missing.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.abandoned == 0
+    }
+}
+
+impl<'a, R> Call<'a, R> {
     /// This operation, for as long as it takes.
-    pub fn new(operation: &'a Operation<'a>) -> Self {
-        Self { operation, deadline: None, mismatch: Mismatch::Report, each: None }
+    #[must_use]
+    pub fn new(operation: Operation<'a>) -> Self {
+        Self {
+            operation,
+            deadline: None,
+            mismatch: Mismatch::Report,
+            each: None,
+            late: None,
+            seats: PhantomData,
+        }
     }
 
-    /// Until then, the wait for other calls included.
+    /// Until then, the wait for other calls included. Threads that have not begun by then are left alone,
+    /// those that have are waited for; [`Report::abandoned`] says how many were left.
     #[must_use]
     pub fn until(self, deadline: &'a Deadline) -> Self {
         Self { deadline: Some(deadline), ..self }
+    }
+
+    /// Asked once the deadline has passed and threads are missing, and again after each further one: on
+    /// the calling thread, which has the turn, while nobody is asked. It must not wait for a thread that
+    /// calls. If it panics, the call is abandoned.
+    #[must_use]
+    pub fn when_late(self, late: &'a WhenLate<'a, R>) -> Self {
+        Self { late: Some(late), ..self }
     }
 
     /// What if threads differ.
@@ -95,23 +170,30 @@ impl<'a> Call<'a> {
     /// Hears of each thread on which it ran, the first one apart, once all have; then threads may run
     /// other calls' operations, not before.
     #[must_use]
-    pub fn each(self, each: &'a Hear<'a>) -> Self {
+    pub fn each(self, each: &'a Hear<'a, R>) -> Self {
         Self { each: Some(each), ..self }
     }
 }
 
-impl fmt::Debug for Mismatch<'_> {
+impl<R> Clone for Call<'_, R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<R> Copy for Call<'_, R> {}
+
+impl<R> fmt::Debug for Call<'_, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Report => "Report",
-            Self::Undo(_) => "Undo",
-            Self::Abort => "Abort",
-        })
+        f.debug_struct("Call")
+            .field("operation", &self.operation)
+            .field("deadline", &self.deadline)
+            .field("mismatch", &self.mismatch)
+            .finish_non_exhaustive()
     }
 }
 
-impl fmt::Debug for Call<'_> {
+impl<R> fmt::Debug for Missing<'_, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call").field("deadline", &self.deadline).finish_non_exhaustive()
+        f.debug_struct("Missing").field("count", &self.count()).finish_non_exhaustive()
     }
 }

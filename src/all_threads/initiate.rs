@@ -1,37 +1,26 @@
 //! The caller's side: the sweep, the wait, what came of it.
 
-use core::fmt;
-use core::marker::PhantomData;
-
+use super::host::{Reach, Wait};
 use super::seat::{Call as Hears, ROUND};
 use super::{
-    ACTIVE, AllThreads, Call, CallError, Mismatch, Operation, Reach, Report, Seat, Seats, Wait,
-    Waker,
+    ACTIVE, AllThreads, Call, CallError, Late, Mismatch, Missing, Operation, Report, Seat, Seats,
+    WakeFn,
 };
 use crate::note::Deadline;
 use crate::sync::{AtomicU32, Ordering::*};
 use crate::sys::Errno;
 
-/// How a call ended.
-#[must_use = "perhaps not every thread was reached"]
-pub enum Answer<'a, R: Reach, S: Seats + ?Sized> {
-    /// Every thread has run it.
-    Complete(Report),
-    /// Some have not by the deadline.
-    Unfinished(Unfinished<'a, R, S>),
-}
-
-/// A call whose deadline has passed. Until it is finished or abandoned (dropped, that is) no other
-/// call begins; nobody is asked meanwhile.
-#[must_use = "the call is abandoned when this is dropped"]
-pub struct Unfinished<'a, R: Reach, S: Seats + ?Sized>(Sweep<'a, R, S>);
-
 /// One round, by who has the turn.
-struct Sweep<'a, R: Reach, S: Seats + ?Sized> {
+///
+/// It stands in the frame of [`AllThreads::call`], which nobody can forget: however that is left, nobody is
+/// asked and nobody runs the operation any more.
+struct Sweep<'a, R: Reach, S: Seats<R> + ?Sized> {
     all: &'a AllThreads<R>,
     seats: &'a S,
-    call: Call<'a>,
+    call: Call<'a, R>,
     round: u32,
+    /// The calling thread's seat when the call began.
+    own: Option<&'static Seat<R>>,
     /// The round that is being undone, and what came of it.
     undone: Option<(u32, Report)>,
     first: i32,
@@ -41,10 +30,26 @@ struct Sweep<'a, R: Reach, S: Seats + ?Sized> {
     counted: Option<(u32, u32)>,
     /// Who is to hear of each thread has.
     heard: bool,
-    /// The turn was given up.
+    /// The operation is cleared.
     over: bool,
-    /// The turn is a thread's.
-    own: PhantomData<*const ()>,
+}
+
+/// Tells the seats that the call is over.
+struct Done<'a, R: Reach, S: Seats<R> + ?Sized>(&'a S, core::marker::PhantomData<R>);
+
+impl<R: Reach, S: Seats<R> + ?Sized> Drop for Done<'_, R, S> {
+    fn drop(&mut self) {
+        self.0.done();
+    }
+}
+
+/// Gives the turn up, after all else and whatever panics.
+struct Turn<'a, R: Reach>(&'a AllThreads<R>);
+
+impl<R: Reach> Drop for Turn<'_, R> {
+    fn drop(&mut self) {
+        self.0.give_turn();
+    }
 }
 
 impl<R: Reach> AllThreads<R> {
@@ -56,8 +61,10 @@ impl<R: Reach> AllThreads<R> {
     /// | any thread, registered or not | runs what others ask of it while it waits for them |
     /// | a handler on any thread | the same |
     /// | a handler that interrupted a call, an operation, or a step of [`Member`](super::Member)'s | [`CallError::Engaged`] |
-    /// | the operation itself | [`CallError::Engaged`] |
-    /// | who has an [`Unfinished`] | [`CallError::Engaged`] |
+    /// | the operation itself, and what else the call calls | [`CallError::Engaged`] |
+    ///
+    /// It waits for other calls, and for every thread that it asks: for ever, unless it is told
+    /// [until when](Call::until).
     ///
     /// # Errors
     ///
@@ -66,34 +73,42 @@ impl<R: Reach> AllThreads<R> {
     /// # Panics
     ///
     /// If the operation does on the calling thread; then nothing was done on others. On another the
-    /// process ends: by abort, or as unwinding needs more than a handler's stack.
-    pub fn call<'a, S: Seats + ?Sized>(
-        &'a self,
-        seats: &'a S,
-        call: Call<'a>,
-    ) -> Result<Answer<'a, R, S>, CallError> {
-        /// Gives the turn up.
-        struct Turn<'a, R: Reach, S: Seats + ?Sized>(&'a AllThreads<R>, &'a S);
-        impl<R: Reach, S: Seats + ?Sized> Drop for Turn<'_, R, S> {
-            fn drop(&mut self) {
-                self.1.done();
-                self.0.give_turn();
-            }
+    /// process ends: by abort, or as unwinding needs more than a handler's stack. If `seats` or what is
+    /// in `call` does: then the call is abandoned.
+    pub fn call<S: Seats<R> + ?Sized>(
+        &self,
+        seats: &S,
+        call: Call<'_, R>,
+    ) -> Result<Report, CallError> {
+        // SAFETY: of this reach, before the call.
+        unsafe { self.reach.prepare() }.map_err(CallError::System)?;
+        // A handler that interrupts this must not wait in turn: what this thread owes, a wake-up that it
+        // has to pass on, it would owe for ever.
+        if self.here(super::SeatLocal::is_engaged) {
+            return Err(CallError::Engaged);
         }
-        self.reach.prepare().map_err(CallError::System)?;
+        self.engaged(|| self.call_in_turn(seats, call))
+    }
+
+    fn call_in_turn<S: Seats<R> + ?Sized>(
+        &self,
+        seats: &S,
+        call: Call<'_, R>,
+    ) -> Result<Report, CallError> {
         self.take_turn(call.deadline)?;
-        let turn = Turn(self, seats);
+        let turn = Turn(self);
+        let done = Done(seats, core::marker::PhantomData);
         seats.refresh(self.epoch_of_strangers()).map_err(CallError::System)?;
-        let first = (call.operation)().map_err(CallError::First)?;
-        core::mem::forget(turn);
-        let round = self.publish(call.operation);
-        self.reach.seat().inspect(|seat| seat.ran_first(round, Ok(first)));
-        let own = PhantomData;
-        let sweep = Sweep {
+        let first = call.operation.run().map_err(CallError::First)?;
+        // SAFETY: the sweep below clears it before this returns, however it does (I1).
+        let round = self.publish(unsafe { call.operation.for_ever() });
+        let own = self.reach.seat();
+        let mut sweep = Sweep {
             all: self,
             seats,
             call,
             round,
+            own,
             undone: None,
             first,
             gone: 0,
@@ -101,18 +116,16 @@ impl<R: Reach> AllThreads<R> {
             counted: None,
             heard: false,
             over: false,
-            own,
         };
-        Ok(sweep.go_on(call.deadline))
+        own.inspect(|seat| seat.ran_first(round, Ok(first)));
+        let report = sweep.go_on();
+        drop((sweep, done, turn));
+        Ok(report)
     }
 
     /// By who has the turn: the next round.
-    fn publish(&self, operation: &Operation<'_>) -> u32 {
-        // SAFETY: only the lifetime changes; `Sweep::end` clears it, and nobody has asked yet (I1).
-        let operation = unsafe {
-            core::mem::transmute::<*const Operation<'_>, *const Operation<'static>>(operation)
-        };
-        // SAFETY: by the turn (I1).
+    fn publish(&self, operation: Operation<'static>) -> u32 {
+        // SAFETY: the calling thread has the turn, and asks nobody (I1).
         self.operation.with_mut(|place| unsafe { *place = Some(operation) });
         // ORDERING: Relaxed: written by turns; read by those who are asked (E1), or as a hint.
         let round = (self.round.load(Relaxed) & !ACTIVE).wrapping_add(ROUND);
@@ -121,19 +134,37 @@ impl<R: Reach> AllThreads<R> {
     }
 }
 
-impl<'a, R: Reach, S: Seats + ?Sized> Sweep<'a, R, S> {
-    /// Sweeps and waits until a sweep finds nobody.
-    fn go_on(mut self, deadline: Option<&Deadline>) -> Answer<'a, R, S> {
+impl<R: Reach, S: Seats<R> + ?Sized> Sweep<'_, R, S> {
+    /// Sweeps and waits until a sweep finds nobody, or until the call is abandoned.
+    fn go_on(&mut self) -> Report {
+        let mut deadline = self.call.deadline.copied();
         loop {
-            if !self.wait(deadline) && self.take_back() > 0 {
-                return Answer::Unfinished(Unfinished(self));
+            if !self.wait(deadline.as_ref()) && self.take_back() > 0 {
+                match self.late() {
+                    Late::Until(next) => deadline = Some(next),
+                    Late::Wait => deadline = None,
+                    Late::Abandon => return self.abandon(),
+                }
             }
             if self.ask() > 0 {
                 self.all.remind();
             } else if !self.undo() {
-                return Answer::Complete(self.end());
+                return self.end();
             }
         }
+    }
+
+    /// What is to be done about those that have not run it. Nobody is asked.
+    fn late(&self) -> Late {
+        let Some(late) = self.call.late else { return Late::Abandon };
+        let each = |look: &mut dyn FnMut(&Seat<R>)| {
+            self.seats.each(&mut |seat| {
+                if self.is_missing(seat) {
+                    look(seat);
+                }
+            });
+        };
+        late(&Missing { each: &each })
     }
 
     /// All have run it: whether they have to undo it now.
@@ -145,7 +176,8 @@ impl<'a, R: Reach, S: Seats + ?Sized> Sweep<'a, R, S> {
         }
         self.hear();
         self.undone = Some((self.round, report));
-        self.round = self.all.publish(operation);
+        // SAFETY: as in `call_in_turn`; all have answered, and `end` clears it.
+        self.round = self.all.publish(unsafe { operation.for_ever() });
         // The first one's comes last.
         self.all.reach.seat().inspect(|seat| seat.ran_first(self.round, Ok(self.first)));
         true
@@ -154,7 +186,7 @@ impl<'a, R: Reach, S: Seats + ?Sized> Sweep<'a, R, S> {
     /// Asks all that have not run it, and says how many.
     fn ask(&mut self) -> u32 {
         let (all, round, undone, first) = (self.all, self.round, self.undone, self.first);
-        let own = all.reach.seat();
+        let own = self.own;
         /// Counts them even if the seats end the sweep by a panic.
         struct Asked<'a>(&'a AtomicU32, u32);
         impl Drop for Asked<'_> {
@@ -215,7 +247,8 @@ impl<'a, R: Reach, S: Seats + ?Sized> Sweep<'a, R, S> {
         let mut gone = 0;
         self.seats.each(&mut |seat| {
             let Some(name) = seat.hold_awaited() else { return };
-            if self.all.reach.interrupt_again(name) != Ok(false) {
+            // SAFETY: the name is of a thread that is held in its seat.
+            if unsafe { self.all.reach.interrupt_again(name) } != Ok(false) {
                 seat.let_go();
             } else if seat.bury() {
                 gone += 1;
@@ -235,7 +268,8 @@ impl<'a, R: Reach, S: Seats + ?Sized> Sweep<'a, R, S> {
                 self.all.acknowledge();
             }
         });
-        self.wait(None);
+        // Whatever a reach says: the operation goes after this.
+        while !self.wait(None) {}
         taken
     }
 
@@ -247,24 +281,23 @@ impl<'a, R: Reach, S: Seats + ?Sized> Sweep<'a, R, S> {
         self.end()
     }
 
-    fn is_missing(&self, seat: &Seat) -> bool {
+    fn is_missing(&self, seat: &Seat<R>) -> bool {
         let to_undo = |(before, _)| matches!(seat.result(before), Some(Ok(_)));
         seat.is_missing(self.round) && self.undone.is_none_or(to_undo)
     }
 
     /// Each other thread that has run the round, once all have answered.
-    fn results(&self, mut hear: impl FnMut(&Seat, Result<i32, Errno>)) {
-        let own = self.all.reach.seat();
+    fn results(&self, mut hear: impl FnMut(&Seat<R>, Result<i32, Errno>)) {
         self.seats.each(&mut |seat| {
-            if let Some(result) = others(seat, self.round, own) {
+            if let Some(result) = others(seat, self.round, self.own) {
                 hear(seat, result);
             }
         });
     }
 
     fn counted_now(&self) -> (u32, u32) {
-        let (mut counted, own) = ((0, 0), self.all.reach.seat());
-        self.seats.each(&mut |seat| count(&mut counted, seat, (self.round, self.first), own));
+        let (mut counted, of) = ((0, 0), (self.round, self.first));
+        self.seats.each(&mut |seat| count(&mut counted, seat, of, self.own));
         counted
     }
 
@@ -285,8 +318,8 @@ impl<'a, R: Reach, S: Seats + ?Sized> Sweep<'a, R, S> {
     /// All have answered.
     fn end(&mut self) -> Report {
         self.over = true;
-        // Given up by a panic of what follows, too.
-        let _turn = Published { all: self.all, seats: self.seats, round: self.round };
+        // Cleared by a panic of what follows, too.
+        let _published = Published { all: self.all, round: self.round };
         let report = match self.undone {
             None => {
                 self.hear();
@@ -295,9 +328,9 @@ impl<'a, R: Reach, S: Seats + ?Sized> Sweep<'a, R, S> {
             Some((_, report)) => {
                 if let Mismatch::Undo(operation) = self.call.mismatch {
                     // There is nobody to tell what it returns.
-                    let _ = operation();
+                    let _ = operation.run();
                 }
-                report
+                Report { gone: self.gone, abandoned: self.abandoned, ..report }
             }
         };
         if report.mismatches > 0 && matches!(self.call.mismatch, Mismatch::Abort) {
@@ -308,29 +341,31 @@ impl<'a, R: Reach, S: Seats + ?Sized> Sweep<'a, R, S> {
 }
 
 /// A round that nobody is asked to run any more.
-struct Published<'a, R: Reach, S: Seats + ?Sized> {
+struct Published<'a, R: Reach> {
     all: &'a AllThreads<R>,
-    seats: &'a S,
     round: u32,
 }
 
-impl<R: Reach, S: Seats + ?Sized> Drop for Published<'_, R, S> {
+impl<R: Reach> Drop for Published<'_, R> {
     fn drop(&mut self) {
-        // SAFETY: by the turn (I1).
+        // SAFETY: the calling thread has the turn, and all that it asked have answered (I1).
         self.all.operation.with_mut(|place| unsafe { *place = None });
         // ORDERING: Relaxed: as in `publish`.
         self.all.round.store(self.round, Relaxed);
-        self.seats.done();
-        self.all.give_turn();
     }
 }
 
 /// What came of the round on this seat's thread, if that is another one and has run it.
-fn others(seat: &Seat, round: u32, own: Option<&Seat>) -> Option<Result<i32, Errno>> {
+fn others<R>(seat: &Seat<R>, round: u32, own: Option<&Seat<R>>) -> Option<Result<i32, Errno>> {
     seat.result(round).filter(|_| !own.is_some_and(|own| core::ptr::eq(own, seat)))
 }
 
-fn count(sum: &mut (u32, u32), seat: &Seat, (round, first): (u32, i32), own: Option<&Seat>) {
+fn count<R>(
+    sum: &mut (u32, u32),
+    seat: &Seat<R>,
+    (round, first): (u32, i32),
+    own: Option<&Seat<R>>,
+) {
     if let Some(result) = others(seat, round, own) {
         sum.0 += 1;
         sum.1 += u32::from(result != Ok(first));
@@ -342,59 +377,23 @@ fn tell<R: Reach>(all: &AllThreads<R>, hears: Hears) -> bool {
     match hears {
         Hears::Nothing => true,
         // A signal that the system has no room for: the thread is not reached by the deadline.
-        Hears::Interrupt(name) => all.reach.interrupt(name).unwrap_or(true),
+        // SAFETY: the name is of a thread that `Seat::ask` has left HELD in its seat (I4).
+        Hears::Interrupt(name) => unsafe { all.reach.interrupt(name) }.unwrap_or(true),
         Hears::Wake(address) => {
-            let waker = core::ptr::with_exposed_provenance::<Waker<'_>>(address);
-            // SAFETY: its thread keeps it until it is let go (I4).
-            unsafe { ((*waker).0)() };
+            let waker = core::ptr::with_exposed_provenance::<WakeFn<'_>>(address);
+            // SAFETY: `Member::cooperate` keeps it until this lets its seat go (I4).
+            unsafe { (*waker).wake() };
             true
         }
     }
 }
 
-impl<'a, R: Reach, S: Seats + ?Sized> Unfinished<'a, R, S> {
-    /// Hears of each seat whose thread has not run it.
-    pub fn not_reached(&self, look: &mut dyn FnMut(&Seat)) {
-        self.0.seats.each(&mut |seat| {
-            if self.0.is_missing(seat) {
-                look(seat);
-            }
-        });
-    }
-
-    /// Asks them again, until this deadline.
-    pub fn finish(self, deadline: Option<&Deadline>) -> Answer<'a, R, S> {
-        self.0.go_on(deadline)
-    }
-
-    /// Gives up on them.
-    pub fn abandon(mut self) -> Report {
-        self.0.abandon()
-    }
-}
-
-/// Whoever leaves by a panic, or has enough of an unfinished call: nobody is asked when the operation
-/// goes.
-impl<R: Reach, S: Seats + ?Sized> Drop for Sweep<'_, R, S> {
+/// By a panic of what the caller has given: nobody is asked, and nobody runs it, when the operation goes.
+impl<R: Reach, S: Seats<R> + ?Sized> Drop for Sweep<'_, R, S> {
     fn drop(&mut self) {
         if !self.over {
             self.take_back();
-            self.abandon();
+            let _ = self.abandon();
         }
-    }
-}
-
-impl<R: Reach, S: Seats + ?Sized> fmt::Debug for Answer<'_, R, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Complete(report) => f.debug_tuple("Complete").field(report).finish(),
-            Self::Unfinished(unfinished) => unfinished.fmt(f),
-        }
-    }
-}
-
-impl<R: Reach, S: Seats + ?Sized> fmt::Debug for Unfinished<'_, R, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Unfinished").finish_non_exhaustive()
     }
 }

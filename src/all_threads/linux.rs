@@ -4,11 +4,14 @@
 //! does not know included. The C library's functions of the same names may be used beside them.
 //! man 2 of each; Go `syscall/syscall_linux.go` (AllThreadsSyscall, 0a5fae2a0e).
 
+mod syscall;
+
 use core::ffi::{c_int, c_long, c_ulong};
 
-use super::process::complete;
-use super::{Call, CallError, Mismatch, Report};
+use super::process::call_everyone;
+use super::{Call, CallError, Mismatch, Operation, Report};
 use crate::sys::{Errno, raw_syscall};
+pub use syscall::{IoPriority, Syscall};
 
 cfg_if::cfg_if! {
     if #[cfg(any(target_arch = "x86", target_arch = "arm", target_arch = "m68k", target_arch = "sparc"))] {
@@ -27,28 +30,38 @@ cfg_if::cfg_if! {
     }
 }
 
-/// Performs a raw system call on every thread. The first thread's failure is [`CallError::First`], and
+/// Performs a system call on every thread. The first thread's failure is [`CallError::First`], and
 /// then it was made on no other.
+///
+/// ```
+/// use portcullis::all_threads::linux::{self, Syscall};
+///
+/// let report = linux::syscall(&Syscall::set_timer_slack(50_000))?;
+/// assert_eq!((report.first, report.mismatches), (0, 0));
+/// # Ok::<(), portcullis::all_threads::CallError>(())
+/// ```
 ///
 /// # Errors
 ///
 /// See [`CallError`].
-///
-/// # Safety
-///
-/// The system call does no harm on any thread, wherever that is; pointers stay valid for the call.
-pub unsafe fn syscall(number: c_long, arguments: [usize; 6]) -> Result<Report, CallError> {
-    // SAFETY: as the caller promises.
-    complete(Call::new(&|| unsafe { raw_syscall(number, arguments) }))
+pub fn syscall(call: &Syscall) -> Result<Report, CallError> {
+    call_everyone(Call::new(Operation::syscall(call)))
 }
 
 /// As [`syscall`], and the process ends if threads differ: none may go on with other rights than the
 /// others have.
-fn rights(number: c_long, arguments: [usize; 6]) -> Result<(), CallError> {
-    // SAFETY: of those below, each changes credentials or flags of its thread, and reads memory that
-    // its caller borrows for as long.
-    let call = move || unsafe { raw_syscall(number, arguments) };
-    complete(Call::new(&call).on_mismatch(Mismatch::Abort)).map(drop)
+fn rights(call: Syscall) -> Result<(), CallError> {
+    let call = Call::new(Operation::syscall(&call)).on_mismatch(Mismatch::Abort);
+    call_everyone(call).map(drop)
+}
+
+/// # Safety
+///
+/// The call changes credentials or flags of its thread, and reads memory alone that is borrowed until this
+/// returns.
+unsafe fn raw_rights(number: c_long, arguments: [usize; 6]) -> Result<(), CallError> {
+    // SAFETY: as the caller promises; it is made no more when this returns.
+    rights(unsafe { Syscall::new(number, arguments) })
 }
 
 macro_rules! rights {
@@ -60,7 +73,8 @@ macro_rules! rights {
         /// [`CallError::First`] with the system's error: nothing has changed. The process aborts if
         /// threads differ.
         pub fn $name($($argument: $type),*) -> Result<(), CallError> {
-            rights($number, arguments(&[$($argument as usize),*]))
+            // SAFETY: it takes no pointer.
+            unsafe { raw_rights($number, arguments(&[$($argument as usize),*])) }
         }
     )* };
 }
@@ -109,11 +123,29 @@ pub fn setegid(effective: u32) -> Result<(), CallError> {
 /// As for [`setresgid`].
 pub fn setgroups(groups: &[u32]) -> Result<(), CallError> {
     let pointer = groups.as_ptr().expose_provenance();
-    rights(SETGROUPS, arguments(&[groups.len(), pointer]))
+    // SAFETY: the groups are borrowed, and only read.
+    unsafe { raw_rights(SETGROUPS, arguments(&[groups.len(), pointer])) }
 }
 
-/// man 2 prctl: keepcaps, no_new_privs, dumpable and other flags of a thread. An option that writes to
-/// memory is to be called by [`syscall`].
+/// man 2 PR_SET_KEEPCAPS: whether threads keep their permitted capabilities when they give up user 0.
+///
+/// # Errors
+///
+/// As for [`setresgid`].
+pub fn set_keep_capabilities(keep: bool) -> Result<(), CallError> {
+    rights(Syscall::set_keep_capabilities(keep))
+}
+
+/// man 2 PR_SET_NO_NEW_PRIVS: no program that is executed gets more rights than there are. For good.
+///
+/// # Errors
+///
+/// As for [`setresgid`].
+pub fn set_no_new_privs() -> Result<(), CallError> {
+    rights(Syscall::set_no_new_privs())
+}
+
+/// man 2 prctl: any flag of a thread.
 ///
 /// # Errors
 ///
@@ -121,9 +153,11 @@ pub fn setgroups(groups: &[u32]) -> Result<(), CallError> {
 ///
 /// # Safety
 ///
-/// Numbers that are pointers for this option are valid for reading.
+/// The option does no harm on any thread ([`Syscall::new`]); a value that is a pointer for it is valid for
+/// reading until this returns.
 pub unsafe fn prctl(option: c_int, value: c_ulong) -> Result<(), CallError> {
-    rights(libc::SYS_prctl, arguments(&[option as usize, value as usize]))
+    // SAFETY: as the caller promises.
+    unsafe { raw_rights(libc::SYS_prctl, arguments(&[option as usize, value as usize])) }
 }
 
 /// Sets of capabilities, a bit for each by its number (man 7 capabilities).
@@ -152,7 +186,8 @@ pub fn capset(capabilities: Capabilities) -> Result<(), CallError> {
     let half = |shift| [effective, permitted, inheritable].map(|set| (set >> shift) as u32);
     let data: [[u32; 3]; 2] = [half(0), half(32)];
     let pointers = [header.as_ptr().expose_provenance(), data.as_ptr().expose_provenance()];
-    rights(libc::SYS_capset, arguments(&pointers))
+    // SAFETY: both are locals, of the layout that this version has, and only read.
+    unsafe { raw_rights(libc::SYS_capset, arguments(&pointers)) }
 }
 
 /// man 2 landlock_restrict_self: no_new_privs first, as the kernel asks of who has no CAP_SYS_ADMIN. By
@@ -162,10 +197,11 @@ pub fn capset(capabilities: Capabilities) -> Result<(), CallError> {
 ///
 /// As for [`setresgid`]; without the kernel's support, ENOSYS or EOPNOTSUPP.
 pub fn landlock_restrict(ruleset: c_int) -> Result<(), CallError> {
-    // SAFETY: no pointer.
-    unsafe { prctl(libc::PR_SET_NO_NEW_PRIVS, 1) }?;
+    set_no_new_privs()?;
     if landlock_version() < LANDLOCK_TSYNC_SINCE {
-        return rights(libc::SYS_landlock_restrict_self, arguments(&[ruleset as usize]));
+        let given = arguments(&[ruleset as usize]);
+        // SAFETY: no pointer; it takes rights away from its thread.
+        return unsafe { raw_rights(libc::SYS_landlock_restrict_self, given) };
     }
     let given = arguments(&[ruleset as usize, LANDLOCK_TSYNC]);
     // SAFETY: no pointer.
@@ -217,9 +253,5 @@ pub fn barrier() -> Result<(), CallError> {
         return Ok(());
     }
     // A handler's return, or a read-modify-write by each.
-    complete(Call::new(&|| {
-        crate::sync::fence(crate::sync::Ordering::SeqCst);
-        Ok(0)
-    }))
-    .map(drop)
+    call_everyone(Call::new(Operation::barrier())).map(drop)
 }

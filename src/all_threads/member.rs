@@ -3,28 +3,18 @@
 use core::fmt;
 use core::marker::PhantomData;
 
+use super::host::{Reach, SeatLocal};
 use super::seat::{COOPERATIVE, LIVE};
-use super::{AllThreads, JoinError, Reach, Seat};
-use crate::note::{Note, Park};
+use super::{AllThreads, JoinError, Seat, WakeFn};
+use crate::note::{Deadline, Note, Park, Waited};
 
-/// How a thread that does not run is woken so that it looks at its seat, instead of interrupted.
-///
-/// Called by the thread that calls for the operation; must be async-signal-safe.
-pub struct Waker<'a>(pub(super) &'a (dyn Fn() + Sync));
-
-impl<'a> Waker<'a> {
-    /// Woken by this.
-    pub fn new(wake: &'a (dyn Fn() + Sync)) -> Self {
-        Self(wake)
-    }
-}
-
-/// The calling thread has a seat while this is alive. It ends registered never: if this is
-/// forgotten, calls find that out from the system.
+/// The calling thread has a seat while this is alive. If it is forgotten the thread leaves its seat as it
+/// ends, or where the reach does not tell of that calls find it out from the system. Once the thread has
+/// left its seat in that way, this is good for nothing, and does nothing.
 #[must_use = "the thread is no longer registered when this is dropped"]
-pub struct Member<R: Reach + 'static> {
+pub struct Member<R: Reach> {
     all: &'static AllThreads<R>,
-    seat: &'static Seat,
+    seat: &'static Seat<R>,
     /// Not `Send`: the seat is its thread's.
     own: PhantomData<*const ()>,
 }
@@ -34,50 +24,88 @@ pub struct Member<R: Reach + 'static> {
 /// While the creating thread has it, no operation runs on that thread: the new one begins with just
 /// what the seat says it has inherited. Given up if dropped.
 #[must_use = "hand it to the new thread"]
-pub struct Birth<R: Reach + 'static> {
+pub struct Birth<R: Reach> {
     all: &'static AllThreads<R>,
-    seat: &'static Seat,
+    seat: &'static Seat<R>,
 }
 
 impl<R: Reach> AllThreads<R> {
     /// Registers the calling thread. One that does so while a call waits for others runs the operation,
-    /// whatever it has inherited of it: a thread that is created by another registered one should be so through
-    /// [`Member::create`]. Not async-signal-safe.
+    /// whatever it has inherited of it: a thread that is created by another registered one should be so
+    /// through [`Member::create`] or `Member::spawn`. Not async-signal-safe.
     ///
     /// # Errors
     ///
     /// See [`JoinError`].
-    pub fn join(&'static self, seat: &'static Seat) -> Result<Member<R>, JoinError> {
-        let here = self.reach.here();
-        if here.seat().is_some() {
-            return Err(JoinError::AlreadyJoined);
-        }
-        self.reach.prepare().map_err(JoinError::System)?;
-        here.engaged(|| {
+    pub fn join(&'static self, seat: &'static Seat<R>) -> Result<Member<R>, JoinError> {
+        self.may_join()?;
+        self.engaged(|| {
             seat.reserve(self.epoch_of_strangers(), 0)?;
             Ok(self.take_seat(seat))
         })
     }
 
-    fn take_seat(&'static self, seat: &'static Seat) -> Member<R> {
+    fn may_join(&'static self) -> Result<(), JoinError> {
+        self.here(|here| match () {
+            () if here.seat().is_some() => Err(JoinError::AlreadyJoined),
+            () if here.has_ended() => Err(JoinError::ThreadEnding),
+            () if here.is_engaged() => Err(JoinError::Engaged),
+            () => Ok(()),
+        })?;
+        // SAFETY: of this reach, and a static; the calling thread joins.
+        let ready = unsafe { self.reach.prepare().and_then(|()| self.reach.watch_end()) };
+        ready.map_err(JoinError::System)
+    }
+
+    fn take_seat(&'static self, seat: &'static Seat<R>) -> Member<R> {
         seat.sit(self.reach.current());
-        self.reach.here().set(Some(seat));
+        self.here(|here| here.set(Some(seat)));
         seat.settle(self, LIVE);
         Member { all: self, seat, own: PhantomData }
+    }
+
+    /// The calling thread's.
+    fn leave_seat(&self, seat: &Seat<R>) {
+        seat.be_busy();
+        // Before the seat may be another's: a handler of this thread must not take it for its own.
+        self.here(|here| here.set(None));
+        seat.settle(self, 0);
+    }
+
+    /// By the calling thread as it ends: leaves the seat that it may still have, its [`Member`] forgotten or
+    /// not dropped yet. From then on it is refused another.
+    ///
+    /// # Safety
+    ///
+    /// The calling thread ends, and is not in a handler, a call, an operation, or in the middle of joining,
+    /// leaving or creating a thread: for [`Reach::watch_end`].
+    pub unsafe fn thread_ends(&self) {
+        self.engaged(|| {
+            self.here(SeatLocal::end);
+            if let Some(seat) = self.here(SeatLocal::seat) {
+                self.leave_seat(seat);
+            }
+        });
     }
 }
 
 impl<R: Reach> Member<R> {
+    /// Not so once the thread has left its seat as it ends: that may be another's by now.
+    fn is_here(&self) -> bool {
+        let seat = self.all.here(SeatLocal::seat);
+        seat.is_some_and(|seat| core::ptr::eq(seat, self.seat))
+    }
+
     /// Runs the operation if one is asked for and was not run yet. For a thread that the system's
-    /// signal would reach anyway this is only sooner. One load; async-signal-safe as far as the
+    /// signal would reach anyway this is only sooner. Two loads; async-signal-safe as far as the
     /// operation is.
     pub fn poll(&self) -> bool {
-        self.seat.poll(self.all)
+        self.is_here() && self.seat.poll(self.all)
     }
 
     /// The calling thread's seat.
     #[must_use]
-    pub fn seat(&self) -> &'static Seat {
+    pub fn seat(&self) -> &'static Seat<R> {
         self.seat
     }
 
@@ -85,8 +113,8 @@ impl<R: Reach> Member<R> {
     /// [`poll`](Self::poll): it is woken instead of interrupted. A handler may interrupt it all the
     /// same, and runs the operation then. `body` may be left by a panic. Inside
     /// [`create`](Self::create) or an operation it is just run: the thread is not reached there.
-    pub fn cooperate<T>(&self, waker: &Waker<'_>, body: impl FnOnce(&Self) -> T) -> T {
-        if self.seat.is_engaged() {
+    pub fn cooperate<T>(&self, waker: &WakeFn<'_>, body: impl FnOnce(&Self) -> T) -> T {
+        if !self.is_here() || self.seat.is_engaged() {
             return body(self);
         }
         self.seat.be_busy();
@@ -97,13 +125,8 @@ impl<R: Reach> Member<R> {
     }
 
     /// Sleeps on the note; wakes up for operations, runs them and returns early, as notes may.
-    pub fn sleep(
-        &self,
-        note: &Note,
-        deadline: Option<&crate::note::Deadline>,
-    ) -> crate::note::Waited {
-        let wake = || note.wake();
-        self.cooperate(&Waker::new(&wake), |member| {
+    pub fn sleep(&self, note: &Note, deadline: Option<&Deadline>) -> Waited {
+        self.cooperate(&WakeFn::note(note), |member| {
             // Asked before the waker was there: it has run. Asked since: it was woken.
             let waited = note.sleep(deadline);
             member.poll();
@@ -115,14 +138,25 @@ impl<R: Reach> Member<R> {
     /// drop if there will be none. No operation runs on the calling thread meanwhile: the new one
     /// inherits what was run before, and runs itself what comes after. Go's allocmLock.
     ///
+    /// `Member::spawn` does so for a thread of the standard library's, without `unsafe`.
+    ///
     /// # Errors
     ///
-    /// The seat is another thread's.
-    pub fn create<T>(
+    /// The seat is another thread's: [`JoinError::SeatTaken`]. The calling thread has left its own:
+    /// [`JoinError::ThreadEnding`].
+    ///
+    /// # Safety
+    ///
+    /// The birth is begun on the thread that `create` creates, before all else there, or dropped if there is
+    /// none; it is not kept. Calls wait for it: for one that is kept, for ever.
+    pub unsafe fn create<T>(
         &self,
-        seat: &'static Seat,
+        seat: &'static Seat<R>,
         create: impl FnOnce(Birth<R>) -> T,
     ) -> Result<T, JoinError> {
+        if !self.is_here() {
+            return Err(JoinError::ThreadEnding);
+        }
         let nested = self.seat.is_engaged();
         if !nested {
             self.seat.be_busy();
@@ -136,7 +170,7 @@ impl<R: Reach> Member<R> {
 
 /// The thread is reached again as it was before; its waker, if it had another one since, is not called
 /// any more.
-struct Back<'a, R: Reach + 'static> {
+struct Back<'a, R: Reach> {
     member: &'a Member<R>,
     before: (usize, u32),
 }
@@ -144,6 +178,9 @@ struct Back<'a, R: Reach + 'static> {
 impl<R: Reach> Drop for Back<'_, R> {
     fn drop(&mut self) {
         let (Member { all, seat, .. }, (name, flags)) = (self.member, self.before);
+        if !self.member.is_here() {
+            return;
+        }
         seat.be_busy();
         // Perhaps another one by now: in the child of a fork.
         seat.sit(if flags & COOPERATIVE == 0 { all.reach.current() } else { name });
@@ -153,10 +190,15 @@ impl<R: Reach> Drop for Back<'_, R> {
 
 impl<R: Reach> Birth<R> {
     /// On the new thread, before anything else: runs what was asked for since its creation.
-    pub fn begin(self) -> Member<R> {
+    ///
+    /// # Errors
+    ///
+    /// As for [`AllThreads::join`]; the birth is given up.
+    pub fn begin(self) -> Result<Member<R>, JoinError> {
         let (all, seat) = (self.all, self.seat);
+        all.may_join()?;
         core::mem::forget(self);
-        all.reach.here().engaged(|| all.take_seat(seat))
+        Ok(all.engaged(|| all.take_seat(seat)))
     }
 }
 
@@ -168,13 +210,9 @@ impl<R: Reach> Drop for Birth<R> {
 
 impl<R: Reach> Drop for Member<R> {
     fn drop(&mut self) {
-        let here = self.all.reach.here();
-        here.engaged(|| {
-            self.seat.be_busy();
-            // Before the seat may be another's: a handler of this thread must not take it for its own.
-            here.set(None);
-            self.seat.settle(self.all, 0);
-        });
+        if self.is_here() {
+            self.all.engaged(|| self.all.leave_seat(self.seat));
+        }
     }
 }
 
@@ -187,11 +225,5 @@ impl<R: Reach> fmt::Debug for Member<R> {
 impl<R: Reach> fmt::Debug for Birth<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Birth").field("seat", &self.seat).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Waker<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Waker").finish_non_exhaustive()
     }
 }

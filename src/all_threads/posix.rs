@@ -4,20 +4,26 @@ use core::ffi::{c_int, c_void};
 use core::fmt;
 use core::time::Duration;
 
-use super::{AllThreads, Here, Reach, Wait};
+use super::host::{Reach, SeatLocal, Wait};
+use super::{AllThreads, Seat};
 use crate::note::Deadline;
 use crate::sync::{AtomicBool, AtomicU32, Ordering::*};
-use crate::sys::{self, Crossing, Errno, OsThread, Waited};
+use crate::sys::{self, Crossing, Errno, OsThread, ThreadEnd, Waited};
 
 /// Threads are interrupted by SIGURG, whose default is to be ignored, so that one under way when the
 /// process executes another program does nothing there. A handler that was there before is called for
 /// those that are nobody's here; the gate may use the same signal.
 ///
-/// The one of the process is [`registered`].
-pub struct System {
+/// The one of the process is [`registered`]. A thread that has joined leaves its seat as it ends, if it has
+/// not done so: in the last of its life, by a thread-specific key (man 3 pthread_key_create), so that it is
+/// never named when it is gone.
+pub struct SystemReach {
     /// Whether the handler is in place.
     taken: AtomicBool,
 }
+
+/// A place for one thread of this process, to join with.
+pub type ThreadSeat = Seat<SystemReach>;
 
 /// How long a wait for answers lasts before it asks whether all threads are still there, if there were
 /// none meanwhile. Longer than a tick of the system's clock: a timer that is due before the next tick
@@ -25,36 +31,28 @@ pub struct System {
 pub(super) const LOOK: Duration = Duration::from_millis(12);
 
 std::thread_local! {
-    static HERE: Here = const { Here::new() };
+    /// The calling thread's, of those that have joined. Plain memory of the thread, without initialiser
+    /// and destructor, where the system has such.
+    static HERE: SeatLocal<SystemReach> = const { SeatLocal::new() };
 }
 
-static REGISTERED: AllThreads<System> = AllThreads::new(System { taken: AtomicBool::new(false) });
+// SAFETY: the only one of its type, for nobody else makes a `SystemReach`.
+static REGISTERED: AllThreads<SystemReach> =
+    unsafe { AllThreads::new(SystemReach { taken: AtomicBool::new(false) }) };
 
 /// Operations on the threads of this process that have joined.
 ///
 /// ```
-/// use portcullis::all_threads::{Answer, Call, Seat, registered};
+/// use portcullis::all_threads::{Call, Operation, ThreadSeat, registered};
 ///
-/// static SEATS: [Seat; 2] = [const { Seat::new() }; 2];
+/// static SEATS: [ThreadSeat; 2] = [const { ThreadSeat::new() }; 2];
 /// let member = registered().join(&SEATS[0])?;
-/// let thread = || Ok(unsafe { libc::gettid() } % 7);
-/// match registered().call(&SEATS, Call::new(&thread))? {
-///     Answer::Complete(report) => assert_eq!(report.others, 0),
-///     Answer::Unfinished(_) => unreachable!("there is no deadline"),
-/// }
+/// let report = registered().call(&SEATS, Call::new(Operation::barrier()))?;
+/// assert_eq!(report.others, 0);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn registered() -> &'static AllThreads<System> {
+pub fn registered() -> &'static AllThreads<SystemReach> {
     &REGISTERED
-}
-
-/// The calling thread's, of those that have joined. Plain memory of the thread, without initialiser
-/// and destructor.
-fn here() -> &'static Here {
-    HERE.with(|here| {
-        // SAFETY: valid while the thread lives; `Here` is not handed to others.
-        unsafe { &*core::ptr::from_ref(here) }
-    })
 }
 
 /// Until the deadline, or until it is time to look.
@@ -73,7 +71,11 @@ pub(super) fn wait(
 }
 
 /// Sends the signal; false if there is no such thread.
-pub(super) fn interrupt(name: usize) -> Result<bool, Errno> {
+///
+/// # Safety
+///
+/// As for [`Reach::interrupt`]; and that thread has not ended, unless threads are numbered (Linux).
+pub(super) unsafe fn interrupt(name: usize) -> Result<bool, Errno> {
     match OsThread::of_number(name).send(sys::INTERRUPT) {
         Ok(()) => Ok(true),
         Err(Errno(libc::ESRCH)) => Ok(false),
@@ -103,19 +105,38 @@ fn on_signal(signal: c_int, _: *mut c_void) -> bool {
     ours
 }
 
-// SAFETY: `here` is a thread-local.
-unsafe impl Reach for System {
-    fn here(&self) -> &Here {
-        here()
+/// The calling thread ends.
+unsafe fn thread_ends(_: *const ()) {
+    // Where thread-locals are keys of the system's too (OpenBSD, Android), perhaps after ours: then there is
+    // nothing to leave by. Their order is the system's: OpenBSD's is the last one first, which is
+    // ours; Android numbers threads and bears the name of one that has ended.
+    if HERE.try_with(|_| ()).is_ok() {
+        // SAFETY: called by the system as the thread ends, outside of all else.
+        unsafe { REGISTERED.thread_ends() };
+    }
+}
+
+// SAFETY: `HERE` is a thread-local, that of this type's only `AllThreads`. A name is a thread's number on
+// Linux, where one that has ended is told; elsewhere a handle, whose thread has left its seat before it ends:
+// `watch_end` sees to that. pthread_kill says ESRCH of threads that do not run.
+unsafe impl Reach for SystemReach {
+    fn here(&self) -> *const SeatLocal<Self> {
+        HERE.with(core::ptr::from_ref)
     }
     fn current(&self) -> usize {
         current()
     }
-    fn prepare(&self) -> Result<(), Errno> {
+    unsafe fn prepare(&self) -> Result<(), Errno> {
         prepare(&self.taken)
     }
-    fn interrupt(&self, name: usize) -> Result<bool, Errno> {
-        interrupt(name)
+    unsafe fn watch_end(&self) -> Result<(), Errno> {
+        static END: ThreadEnd = ThreadEnd::new();
+        // SAFETY: a static, and the same function each time, which needs no data.
+        unsafe { END.arm(core::ptr::null(), thread_ends) }
+    }
+    unsafe fn interrupt(&self, name: usize) -> Result<bool, Errno> {
+        // SAFETY: as the caller promises; a thread that has a seat has not ended.
+        unsafe { interrupt(name) }
     }
     fn abort(&self) {
         std::process::abort();
@@ -125,8 +146,8 @@ unsafe impl Reach for System {
     }
 }
 
-impl fmt::Debug for System {
+impl fmt::Debug for SystemReach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("System").finish_non_exhaustive()
+        f.debug_struct("SystemReach").finish_non_exhaustive()
     }
 }

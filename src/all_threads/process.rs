@@ -3,32 +3,29 @@
 //! Threads get seats in a table as they are found; a handler finds its thread's by its number. The
 //! table is mapped, not allocated, and grows; it is never given back.
 
-use core::cell::Cell;
 use core::fmt;
 use core::ptr;
 use core::time::Duration;
 
+use super::host::{Reach, SeatLocal, Wait};
 use super::posix::{LOOK, current, interrupt, prepare, wait};
 use super::seat::LIVE;
-use super::{AllThreads, Answer, Call, CallError, Here, Reach, Report, Seat, Seats, Wait};
+use super::{AllThreads, Call, CallError, Report, Seats};
 use crate::note::Deadline;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, Ordering::*};
 use crate::sys::{Errno, InChild, Tasks, map_zeroed};
 
+type Seat = super::Seat<ProcessReach>;
+
 /// Threads of the process are interrupted by the same signal as those that have joined.
-pub struct Process {
+pub struct ProcessReach {
     taken: AtomicBool,
     /// The C library was told about forks.
     watched: AtomicBool,
 }
 
 /// The threads that there are.
-///
-/// Who creates a thread while a call is under way has run the operation, and the new one inherits
-/// what the kernel keeps of it; or has not, and the new one is found by the next sweep. It is found as
-/// well if it has inherited: an operation that must not be run twice by a thread and its creator needs
-/// threads that have [joined](super::registered).
-pub struct Everyone {
+struct Everyone {
     chunks: [AtomicPtr<Seat>; CHUNKS],
     /// The directory that a call has open; NONE outside one.
     tasks: AtomicU32,
@@ -47,41 +44,35 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 const NONE: u32 = u32::MAX;
 
 std::thread_local! {
-    static HERE: Here = const { Here::new() };
-    /// The calling thread's seat when it was looked for last.
-    static FOUND: Cell<Option<&'static Seat>> = const { Cell::new(None) };
+    static HERE: SeatLocal<ProcessReach> = const { SeatLocal::new() };
+    /// The calling thread's seat when it was looked for last; its handlers look too.
+    static FOUND: AtomicPtr<Seat> = const { AtomicPtr::new(ptr::null_mut()) };
 }
 
-static PROCESS: AllThreads<Process> =
-    AllThreads::new(Process { taken: AtomicBool::new(false), watched: AtomicBool::new(false) });
+// SAFETY: the only one of its type, for nobody else makes a `ProcessReach`.
+static PROCESS: AllThreads<ProcessReach> = unsafe {
+    AllThreads::new(ProcessReach { taken: AtomicBool::new(false), watched: AtomicBool::new(false) })
+};
 static EVERYONE: Everyone = Everyone {
     chunks: [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS],
     tasks: AtomicU32::new(NONE),
     restless: AtomicBool::new(false),
 };
 
-/// A call on every thread of the process. As [`AllThreads::call`]; [`Seat::thread`] is a thread's
-/// number. The first call is not async-signal-safe. The child of a fork of the C library calls for
-/// itself.
+/// A call on every thread of the process, whoever made it. As [`AllThreads::call`]; `Seat::thread` is a
+/// thread's number. The first call is not async-signal-safe; a later one needs 6 KiB of stack. The child of a
+/// fork of the C library calls for itself.
+///
+/// Who creates a thread while a call is under way has run the operation, and the new one inherits what the
+/// kernel keeps of it; or has not, and the new one is found and runs it. It is found as well if it has
+/// inherited: an operation that must not be run twice by a thread and its creator needs threads that have
+/// [joined](super::registered).
 ///
 /// # Errors
 ///
 /// As there; [`CallError::System`] if /proc is not to be read, or there is no memory for the table.
-pub fn call_everyone(call: Call<'_>) -> Result<Answer<'_, Process, Everyone>, CallError> {
+pub fn call_everyone(call: Call<'_, ProcessReach>) -> Result<Report, CallError> {
     PROCESS.call(&EVERYONE, call)
-}
-
-/// The same for as long as it takes.
-///
-/// # Errors
-///
-/// As there.
-pub(super) fn complete(call: Call<'_>) -> Result<Report, CallError> {
-    call_everyone(call).map(|answer| match answer {
-        Answer::Complete(report) => report,
-        // There is no deadline.
-        Answer::Unfinished(unfinished) => unfinished.abandon(),
-    })
 }
 
 pub(super) fn on_signal() -> bool {
@@ -96,32 +87,33 @@ unsafe fn forked(_: *const ()) {
     EVERYONE.done();
 }
 
-fn here() -> &'static Here {
-    HERE.with(|here| {
-        // SAFETY: valid while the thread lives; `Here` is not handed to others.
-        unsafe { &*ptr::from_ref(here) }
-    })
-}
-
-// SAFETY: `here` is a thread-local.
-unsafe impl Reach for Process {
-    fn here(&self) -> &Here {
-        here()
+// SAFETY: `HERE` is a thread-local, that of this type's only `AllThreads`. A seat is found by the number of
+// the calling thread, which no other has while it lives. Linux tells whether a thread of a number is there.
+unsafe impl Reach for ProcessReach {
+    fn here(&self) -> *const SeatLocal<Self> {
+        HERE.with(ptr::from_ref)
     }
     fn seat(&self) -> Option<&'static Seat> {
         let me = current();
         let is = |seat: &&'static Seat| seat.thread() == Some(me);
         FOUND.with(|found| {
+            // ORDERING: Relaxed, here and below: the thread's own, and its handlers'; the table is for ever,
+            // and a thread reads what it has written.
+            // SAFETY: stored below, a seat of the table.
+            let known = unsafe { found.load(Relaxed).as_ref() };
             // Perhaps another thread's by now: in the child of a fork.
-            let seat = found.get().filter(is).or_else(|| EVERYONE.seats().find(is));
-            found.set(seat);
+            let seat = known.filter(is).or_else(|| EVERYONE.seats().find(is));
+            found.store(
+                seat.map_or(ptr::null_mut(), |seat| ptr::from_ref(seat).cast_mut()),
+                Relaxed,
+            );
             seat
         })
     }
     fn current(&self) -> usize {
         current()
     }
-    fn prepare(&self) -> Result<(), Errno> {
+    unsafe fn prepare(&self) -> Result<(), Errno> {
         static CHILD: InChild = InChild::new();
         // ORDERING: Relaxed: one thread swaps false; the system orders the rest by itself.
         if !self.watched.load(Relaxed) && !self.watched.swap(true, Relaxed) {
@@ -130,12 +122,14 @@ unsafe impl Reach for Process {
         }
         prepare(&self.taken)
     }
-    fn interrupt(&self, name: usize) -> Result<bool, Errno> {
-        interrupt(name)
+    unsafe fn interrupt(&self, name: usize) -> Result<bool, Errno> {
+        // SAFETY: as the caller promises; threads are numbered.
+        unsafe { interrupt(name) }
     }
-    fn interrupt_again(&self, name: usize) -> Result<bool, Errno> {
+    unsafe fn interrupt_again(&self, name: usize) -> Result<bool, Errno> {
         // The first thread's number stays, after its end, for as long as others are there.
-        if Tasks::is_ended_leader(name) { Ok(false) } else { interrupt(name) }
+        // SAFETY: as above.
+        if Tasks::is_ended_leader(name) { Ok(false) } else { unsafe { interrupt(name) } }
     }
     fn abort(&self) {
         std::process::abort();
@@ -201,7 +195,7 @@ impl Everyone {
     }
 }
 
-impl Seats for Everyone {
+impl Seats<ProcessReach> for Everyone {
     fn each(&self, look: &mut dyn FnMut(&Seat)) {
         self.seats().for_each(look);
     }
@@ -236,14 +230,8 @@ impl Seats for Everyone {
     }
 }
 
-impl fmt::Debug for Process {
+impl fmt::Debug for ProcessReach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Process").finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Everyone {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Everyone").finish_non_exhaustive()
+        f.debug_struct("ProcessReach").finish_non_exhaustive()
     }
 }

@@ -3,8 +3,10 @@
 //! States, transitions, invariants and edges are those of [`crate::all_threads`].
 
 use core::fmt;
+use core::marker::PhantomData;
 
-use super::{AllThreads, JoinError, Reach, Waker};
+use super::host::Reach;
+use super::{AllThreads, JoinError, WakeFn};
 use crate::sync::{AtomicU32, AtomicUsize, Ordering::*, model_const_fn};
 use crate::sys::{self, Errno};
 
@@ -18,7 +20,7 @@ pub(super) const ASKED: u32 = 1 << 2;
 pub(super) const RUNNING: u32 = 1 << 3;
 /// The caller is about to interrupt the thread, or to wake it: what `name` says must hold still.
 pub(super) const HELD: u32 = 1 << 4;
-/// `name` is a [`Waker`]'s address.
+/// `name` is a [`WakeFn`]'s address.
 pub(super) const COOPERATIVE: u32 = 1 << 5;
 /// The owner sleeps until HELD is gone.
 const WAITING: u32 = 1 << 6;
@@ -27,14 +29,15 @@ pub(super) const ROUND: u32 = 1 << 8;
 /// The last round that the thread has run, or inherited.
 pub(super) const EPOCH: u32 = !(ROUND - 1);
 
-/// A place for one thread: two words. It lives as long as calls may look at it.
-#[derive(Debug)]
-pub struct Seat {
+/// A place for one thread, of those that are reached by this [`Reach`]: two words.
+pub struct Seat<R> {
     word: AtomicU32,
     /// What the operation returned: a value, or an error number from -4095 to -1.
     result: AtomicU32,
     /// Who sits here, for [`Reach::interrupt`]; or how it is woken.
     name: AtomicUsize,
+    /// Seats of one type belong to one [`AllThreads`].
+    reach: PhantomData<fn() -> R>,
 }
 
 /// How a thread that was asked comes to hear of it.
@@ -48,23 +51,29 @@ pub(super) enum Call {
     Nothing,
 }
 
-impl Seat {
+impl<R> Seat<R> {
     model_const_fn! {
         /// Nobody's.
         pub const fn new() -> Self {
-            Self { word: AtomicU32::new(0), result: AtomicU32::new(0), name: AtomicUsize::new(0) }
+            Self {
+                word: AtomicU32::new(0),
+                result: AtomicU32::new(0),
+                name: AtomicUsize::new(0),
+                reach: PhantomData,
+            }
         }
     }
 
     // What the caller does.
 
-    /// Asks the thread to run this round, unless there is none or it has.
+    /// Asks the thread to run this round, unless there is none, it has, or it was asked by this sweep.
     pub(super) fn ask(&self, round: u32) -> Option<Call> {
         // ORDERING: Relaxed: a guess, confirmed below. One that is too old shows a thread that came
         // meanwhile, and that is asked in the next sweep if its creator was.
         let mut seen = self.word.load(Relaxed);
         loop {
-            if seen & LIVE == 0 || seen & EPOCH == round {
+            // ASKED or RUNNING: of this sweep, for before it nobody was (I1). Seats may tell of one twice.
+            if seen & LIVE == 0 || seen & EPOCH == round || seen & (ASKED | RUNNING) != 0 {
                 return None;
             }
             let held = if seen & BUSY == 0 { HELD } else { 0 };
@@ -194,17 +203,19 @@ impl Seat {
         // ORDERING: Relaxed: the thread's own while it is BUSY.
         (self.word.load(Relaxed) & EPOCH, self.result.load(Relaxed))
     }
+}
 
+impl<R: Reach> Seat<R> {
     /// Runs the operation if that is asked, and not under way or another's business. Async-signal-safe
     /// as far as the operation is. True if it was.
-    pub(super) fn poll<R: Reach>(&self, all: &AllThreads<R>) -> bool {
+    pub(super) fn poll(&self, all: &AllThreads<R>) -> bool {
         // ORDERING: Relaxed: a guess, confirmed by `run`.
         let seen = self.word.load(Relaxed);
         seen & (ASKED | BUSY | RUNNING) == ASKED && self.run(all, seen)
     }
 
     /// As `poll`, in the handler of the signal that asked: it sees it.
-    pub(super) fn poll_in_handler<R: Reach>(&self, all: &AllThreads<R>) -> bool {
+    pub(super) fn poll_in_handler(&self, all: &AllThreads<R>) -> bool {
         // ORDERING: Relaxed, but by a read-modify-write: it reads no older value than `ask` wrote
         // before it sent the signal. A load: all_threads blocked_in_syscall.
         let seen = self.word.fetch_or(0, Relaxed);
@@ -212,7 +223,7 @@ impl Seat {
     }
 
     /// From ASKED by RUNNING to neither.
-    fn run<R: Reach>(&self, all: &AllThreads<R>, mut seen: u32) -> bool {
+    fn run(&self, all: &AllThreads<R>, mut seen: u32) -> bool {
         while seen & ASKED != 0 {
             // ORDERING: Acquire: E1 from `ask`. Weakened: all_threads caller_in_handler.
             // Failure Relaxed: only tried again.
@@ -230,8 +241,8 @@ impl Seat {
 
     /// RUNNING. The caller that is waited for may not have been woken when RUNNING is gone: a handler
     /// that interrupts this must not wait for the turn.
-    fn finish<R: Reach>(&self, all: &AllThreads<R>, seen: u32) {
-        all.reach.here().engaged(|| {
+    fn finish(&self, all: &AllThreads<R>, seen: u32) {
+        all.engaged(|| {
             let (result, round) = all.perform();
             // ORDERING: Relaxed: E2 is carried by `acknowledge`.
             self.result.store(encode(result), Relaxed);
@@ -258,7 +269,7 @@ impl Seat {
     }
 
     /// BUSY no more, but these flags: after it has run what was asked meanwhile.
-    pub(super) fn settle<R: Reach>(&self, all: &AllThreads<R>, flags: u32) {
+    pub(super) fn settle(&self, all: &AllThreads<R>, flags: u32) {
         // ORDERING: Relaxed: a guess.
         let mut seen = self.word.load(Relaxed);
         loop {
@@ -277,9 +288,9 @@ impl Seat {
     }
 
     /// Gives up a seat that was reserved for a thread that will not come.
-    pub(super) fn vacate<R: Reach>(&self, all: &AllThreads<R>) {
+    pub(super) fn vacate(&self, all: &AllThreads<R>) {
         // As in `finish`.
-        all.reach.here().engaged(|| {
+        all.engaged(|| {
             // ORDERING: Release: to the next `reserve`, as there.
             if self.word.fetch_and(EPOCH, Release) & ASKED != 0 {
                 all.acknowledge();
@@ -306,7 +317,7 @@ impl Seat {
     }
 
     /// BUSY: how it is woken from now on.
-    pub(super) fn be_woken_by(&self, waker: &Waker<'_>) {
+    pub(super) fn be_woken_by(&self, waker: &WakeFn<'_>) {
         self.sit(core::ptr::from_ref(waker).expose_provenance());
     }
 
@@ -328,7 +339,7 @@ impl Seat {
     }
 }
 
-impl Default for Seat {
+impl<R> Default for Seat<R> {
     fn default() -> Self {
         Self::new()
     }
@@ -351,7 +362,13 @@ fn decode(bits: u32) -> Result<i32, Errno> {
     }
 }
 
-impl fmt::Display for Seat {
+impl<R> fmt::Debug for Seat<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Seat({self})")
+    }
+}
+
+impl<R> fmt::Display for Seat<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // ORDERING: Relaxed: a look.
         let seen = self.word.load(Relaxed);

@@ -1,13 +1,16 @@
 //! Operations on threads that do as they are told, one at a time: every state with every event against
 //! the tables in [`crate::all_threads`], and random histories against a plain reference.
 
+mod lies;
+
 use std::cell::{Cell, RefCell};
 
 use proptest::prelude::*;
 
+use crate::all_threads::host::{Reach, SeatLocal, Wait};
 use crate::all_threads::{
-    AllThreads, Answer, Birth, Call, CallError, Errno, Here, JoinError, Member, Mismatch, Reach,
-    Report, Seat, Wait, Waker,
+    AllThreads, Birth, Call, CallError, Errno, JoinError, Late, Member, Mismatch, Missing,
+    Operation, Report, WakeFn,
 };
 use crate::note::Deadline;
 use crate::sync::AtomicU32;
@@ -17,7 +20,7 @@ const THREADS: usize = 4;
 /// Which thread runs is the test's to say; a signal is handled at once, unless it is masked.
 #[derive(Debug, Default)]
 struct Told {
-    here: [Here; THREADS],
+    here: [SeatLocal<Self>; THREADS],
     now: Cell<usize>,
     masked: [Cell<bool>; THREADS],
     ended: [Cell<bool>; THREADS],
@@ -50,18 +53,20 @@ impl Told {
     }
 }
 
-// SAFETY: each thread has a `here` of its own.
+type Seat = crate::all_threads::Seat<Told>;
+
+// SAFETY: each thread has a `here` of its own, for ever. A thread that has ended runs nothing.
 unsafe impl Reach for Told {
-    fn here(&self) -> &Here {
-        &self.here[self.now.get()]
+    fn here(&self) -> *const SeatLocal<Self> {
+        &raw const self.here[self.now.get()]
     }
     fn current(&self) -> usize {
         self.now.get() + 1
     }
-    fn prepare(&self) -> Result<(), Errno> {
+    unsafe fn prepare(&self) -> Result<(), Errno> {
         Ok(())
     }
-    fn interrupt(&self, name: usize) -> Result<bool, Errno> {
+    unsafe fn interrupt(&self, name: usize) -> Result<bool, Errno> {
         let thread = name - 1;
         self.interrupted.set(self.interrupted.get() + 1);
         match () {
@@ -86,7 +91,9 @@ struct World {
 
 /// `static`s of one test.
 fn world() -> World {
-    let all: &'static AllThreads<Told> = Box::leak(Box::new(AllThreads::new(Told::default())));
+    // SAFETY: each test has seats and threads of its own.
+    let all = unsafe { AllThreads::new(Told::default()) };
+    let all: &'static AllThreads<Told> = Box::leak(Box::new(all));
     *all.reach().all.borrow_mut() = Some(all);
     World { all, seats: Box::leak(Box::default()) }
 }
@@ -108,14 +115,21 @@ impl World {
     }
     fn call(&self) -> Result<Report, CallError> {
         let run = || self.run();
-        match self.all.call(self.seats, Call::new(&run))? {
-            Answer::Complete(report) => Ok(report),
-            Answer::Unfinished(unfinished) => Ok(unfinished.abandon()),
-        }
+        self.all.call(self.seats, Call::new(operation(&run)))
     }
     fn leave(&self, thread: usize, member: Member<Told>) {
         self.told().as_thread(thread, || drop(member));
     }
+}
+
+fn operation<'a>(run: &'a (dyn Fn() -> Result<i32, Errno> + Sync + 'a)) -> Operation<'a> {
+    // SAFETY: there is one thread, that of the test, and there are no handlers.
+    unsafe { Operation::new(run) }
+}
+
+fn waker<'a>(wake: &'a (dyn Fn() + Sync + 'a)) -> WakeFn<'a> {
+    // SAFETY: as above.
+    unsafe { WakeFn::new(wake) }
 }
 
 fn report(others: u32, gone: u32, abandoned: u32) -> Result<Report, CallError> {
@@ -156,7 +170,7 @@ fn each_state_is_reached_once() {
     };
     let interrupted = told.interrupted.get();
     told.as_thread(1, || {
-        member.cooperate(&Waker::new(&wake), |member| {
+        member.cooperate(&waker(&wake), |member| {
             told.as_thread(0, || assert_eq!(world.call(), report(0, 0, 1)));
             assert!(!member.poll(), "it was abandoned");
         });
@@ -184,16 +198,15 @@ fn a_wait_looks_again() {
     told.wait.set(Some(Wait::Look));
     let run = || world.run();
     /// The thread ends once it was asked.
-    struct Late<'a>(&'a Told, &'a [Seat; THREADS]);
-    impl crate::all_threads::Seats for Late<'_> {
+    struct Ends<'a>(&'a Told, &'a [Seat; THREADS]);
+    impl crate::all_threads::Seats<Told> for Ends<'_> {
         fn each(&self, look: &mut dyn FnMut(&Seat)) {
             self.1.iter().for_each(look);
             self.0.ended[1].set(self.0.interrupted.get() > 0);
         }
     }
-    let seats = Late(told, world.seats);
-    let answer = world.all.call(&seats, Call::new(&run));
-    let Ok(Answer::Complete(done)) = answer else { panic!("it is gone") };
+    let seats = Ends(told, world.seats);
+    let done = world.all.call(&seats, Call::new(operation(&run))).unwrap();
     assert_eq!((done.others, done.gone, told.interrupted.get()), (0, 1, 2));
 }
 
@@ -201,7 +214,7 @@ fn a_wait_looks_again() {
 #[test]
 fn a_thread_joins_during_a_call() {
     struct Joins<'a>(&'a World, Cell<bool>);
-    impl crate::all_threads::Seats for Joins<'_> {
+    impl crate::all_threads::Seats<Told> for Joins<'_> {
         fn each(&self, look: &mut dyn FnMut(&Seat)) {
             self.0.seats.iter().for_each(look);
             if !self.1.replace(true) {
@@ -213,7 +226,7 @@ fn a_thread_joins_during_a_call() {
     let run = || world.run();
     let member = world.join(2, 1).unwrap();
     let seats = Joins(&world, Cell::new(false));
-    let Ok(Answer::Complete(done)) = world.all.call(&seats, Call::new(&run)) else { panic!() };
+    let done = world.all.call(&seats, Call::new(operation(&run))).unwrap();
     assert_eq!((done.others, world.ran()), (2, [1, 1, 1, 0]));
     world.leave(2, member);
 }
@@ -227,33 +240,48 @@ fn births() {
     assert_eq!(world.call(), report(1, 0, 0));
     // Not begun when it is asked: nobody interrupts it.
     told.wait.set(Some(Wait::TimedOut));
-    let birth = told.as_thread(1, || creator.create(&world.seats[1], |birth| birth)).unwrap();
-    let taken = told.as_thread(1, || creator.create(&world.seats[0], |_| ()));
+    let create = |seat: usize| {
+        // SAFETY: kept until the calls below have seen that it is not begun.
+        let birth = unsafe { creator.create(&world.seats[seat], |birth| birth) };
+        birth.map(|birth| RefCell::new(Some(birth)))
+    };
+    let birth = told.as_thread(1, || create(1)).unwrap();
+    let taken = told.as_thread(1, || create(0)).map(drop);
     assert_eq!(taken, Err(JoinError::SeatTaken));
     let run = || world.run();
-    let Ok(Answer::Unfinished(call)) = world.all.call(world.seats, Call::new(&run)) else {
-        panic!("it has not begun")
+    let deadline = Deadline::after(std::time::Duration::ZERO);
+    let begun = RefCell::new(None);
+    let late = |missing: &Missing<'_, Told>| {
+        let mut seats = Vec::new();
+        missing.each(&mut |seat| seats.push(std::ptr::from_ref(seat)));
+        assert_eq!(seats, [std::ptr::from_ref(&world.seats[1])]);
+        assert_eq!(missing.count(), 1);
+        assert_eq!(world.call(), Err(CallError::Engaged), "a call is under way");
+        *begun.borrow_mut() = birth.take().map(|birth| told.as_thread(2, || birth.begin()));
+        Late::Until(deadline)
     };
-    let mut missing = Vec::new();
-    call.not_reached(&mut |seat| missing.push(std::ptr::from_ref(seat)));
-    assert_eq!(missing, [std::ptr::from_ref(&world.seats[1])]);
-    assert_eq!(world.call(), Err(CallError::Engaged), "a call is unfinished");
-    let member = told.as_thread(2, || Birth::begin(birth));
-    let Answer::Complete(done) = call.finish(None) else { panic!("it has begun") };
-    assert_eq!((done.others, world.ran()), (2, [2, 2, 1, 0]));
-    world.leave(2, member);
+    let call = Call::new(operation(&run)).until(&deadline).when_late(&late);
+    let done = world.all.call(world.seats, call).unwrap();
+    assert_eq!((done.others, done.is_complete(), world.ran()), (2, true, [2, 2, 1, 0]));
+    world.leave(2, begun.take().unwrap().unwrap());
     // One that never comes.
-    let birth = told.as_thread(1, || creator.create(&world.seats[2], |birth| birth)).unwrap();
-    let Ok(Answer::Unfinished(call)) = world.all.call(world.seats, Call::new(&run)) else {
-        panic!("it has not begun")
+    let birth = told.as_thread(1, || create(2)).unwrap();
+    let late = |_: &Missing<'_, Told>| {
+        told.as_thread(1, || drop(birth.take()));
+        Late::Wait
     };
-    told.as_thread(1, || drop(birth));
-    let Answer::Complete(done) = call.finish(None) else { panic!("it will not come") };
+    let call = Call::new(operation(&run)).until(&deadline).when_late(&late);
+    let done = world.all.call(world.seats, call).unwrap();
     assert_eq!((done.others, world.ran()), (1, [3, 3, 1, 0]));
+    // On a thread that has a seat: the birth is given up, and nobody waits for it.
+    let birth: Option<Birth<Told>> = told.as_thread(1, || create(2)).unwrap().into_inner();
+    let refused = told.as_thread(1, || birth.unwrap().begin()).map(drop);
+    assert_eq!(refused, Err(JoinError::AlreadyJoined));
+    assert_eq!(world.call(), report(1, 0, 0));
     world.leave(1, creator);
 }
 
-/// What is nested leaves the thread reached as it was before; a call that is forgotten asks nobody.
+/// What is nested leaves the thread reached as it was before; a call that is abandoned asks nobody.
 #[test]
 fn nested_states() {
     struct Count(Cell<u32>);
@@ -270,30 +298,33 @@ fn nested_states() {
         woken.each_ref().map(|count| count.0.get())
     };
     told.as_thread(1, || {
-        member.cooperate(&Waker::new(&outer), |member| {
+        member.cooperate(&waker(&outer), |member| {
             assert_eq!(called(), [1, 0]);
-            member.create(&world.seats[1], drop).unwrap();
+            // SAFETY: dropped, here and below.
+            unsafe { member.create(&world.seats[1], drop) }.unwrap();
             assert_eq!(called(), [2, 0], "after a birth");
-            member.cooperate(&Waker::new(&inner), |_| assert_eq!(called(), [2, 1]));
+            member.cooperate(&waker(&inner), |_| assert_eq!(called(), [2, 1]));
             assert_eq!(called(), [3, 1], "after another sleep");
             // SAFETY: there is one thread, that of the test.
             unsafe { world.all.reset_after_fork(world.seats.iter()) };
             assert_eq!(called(), [4, 1], "in the child of a fork");
-            let inside = member.create(&world.seats[1], |birth| {
-                member.cooperate(&Waker::new(&inner), |_| drop(birth));
-                member.create(&world.seats[2], drop).unwrap();
+            let inside = |birth| {
+                member.cooperate(&waker(&inner), |_| drop(birth));
+                // SAFETY: as above.
+                unsafe { member.create(&world.seats[2], drop) }.unwrap();
                 called()
-            });
+            };
+            // SAFETY: as above.
+            let inside = unsafe { member.create(&world.seats[1], inside) };
             assert_eq!(inside, Ok([4, 1]), "busy");
         });
     });
     assert_eq!(told.interrupted.get(), 0);
-    let run = || world.run();
     told.masked[1].set(true);
-    std::mem::forget(world.all.call(world.seats, Call::new(&run)));
+    assert_eq!(world.call(), report(0, 0, 1));
     let ran = world.ran();
     told.unmask(1);
-    assert_eq!(world.ran(), ran, "what was forgotten may be gone");
+    assert_eq!(world.ran(), ran, "what it borrows may be gone");
     world.leave(1, member);
 }
 
@@ -303,7 +334,7 @@ fn errors_mismatches_and_reentrance() {
     let told = world.told();
     let members = [1, 2].map(|thread| world.join(thread, thread).unwrap());
     let fails = || Err(Errno(7));
-    let refused = world.all.call(world.seats, Call::new(&fails)).map(drop);
+    let refused = world.all.call(world.seats, Call::new(operation(&fails))).map(drop);
     assert_eq!((refused, told.interrupted.get()), (Err(CallError::First(Errno(7))), 0));
     // Each thread's result, the undoing of those that succeeded, and calls from inside.
     let differs = || {
@@ -316,8 +347,9 @@ fn errors_mismatches_and_reentrance() {
     let undo = || world.run();
     let heard = RefCell::new(Vec::new());
     let each = |seat: &Seat, result| heard.borrow_mut().push((seat.thread(), result));
-    let call = Call::new(&differs).on_mismatch(Mismatch::Undo(&undo)).each(&each);
-    let Ok(Answer::Complete(done)) = world.all.call(world.seats, call) else { panic!() };
+    let undo = Mismatch::Undo(operation(&undo));
+    let call = Call::new(operation(&differs)).on_mismatch(undo).each(&each);
+    let done = world.all.call(world.seats, call).unwrap();
     assert_eq!((done.others, done.mismatches), (2, 1));
     assert_eq!(world.ran(), [1, 1, 0, 0], "undone where it succeeded");
     assert_eq!(*heard.borrow(), [(Some(2), Ok(0)), (Some(3), Err(Errno(9)))]);
@@ -325,7 +357,7 @@ fn errors_mismatches_and_reentrance() {
     // Who hears of it, panics.
     let panics = |_: &Seat, _| panic!("in the account");
     let run = || world.run();
-    let call = || drop(world.all.call(world.seats, Call::new(&run).each(&panics)));
+    let call = || world.all.call(world.seats, Call::new(operation(&run)).each(&panics));
     assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)).is_err());
     assert_eq!(world.call(), report(2, 0, 0), "the turn was given up");
     for (at, member) in members.into_iter().enumerate() {
@@ -342,14 +374,22 @@ fn the_child_of_a_fork_begins_anew() {
     told.masked[1].set(true);
     told.wait.set(Some(Wait::TimedOut));
     let run = || world.run();
-    let Ok(call) = world.all.call(world.seats, Call::new(&run)) else { panic!() };
-    std::mem::forget(call);
-    // SAFETY: there is one thread, that of the test.
-    unsafe { world.all.reset_after_fork(world.seats.iter()) };
-    assert_eq!(world.call(), report(0, 0, 0));
-    let next = world.join(2, 1).unwrap();
-    assert_eq!(world.call(), report(1, 0, 0));
-    world.leave(2, next);
+    // Another thread's call is under way.
+    let deadline = Deadline::after(std::time::Duration::ZERO);
+    let forks = |_: &Missing<'_, Told>| {
+        told.as_thread(0, || {
+            // SAFETY: there is one thread, that of the test.
+            unsafe { world.all.reset_after_fork(world.seats.iter()) };
+            assert_eq!(world.call(), report(0, 0, 0));
+            let next = world.join(2, 1).unwrap();
+            assert_eq!(world.call(), report(1, 0, 0));
+            world.leave(2, next);
+        });
+        Late::Abandon
+    };
+    let call = Call::new(operation(&run)).until(&deadline).when_late(&forks);
+    let call = told.as_thread(3, || world.all.call(world.seats, call));
+    assert!(call.is_ok());
     drop(own);
 }
 
