@@ -21,7 +21,7 @@ use crate::sys::{self, Errno, Waited};
 ///   blank at first, valid for that long.
 /// - [`seat`](Self::seat), where it is not the one provided, returns a seat at which the calling thread
 ///   is, or none.
-/// - [`interrupt`](Self::interrupt) and [`interrupt_again`](Self::interrupt_again) say false of threads
+/// - [`interrupt`](Self::interrupt) says false, and [`has_ended`](Self::has_ended) true, of threads
 ///   that do not run any more, and of no others: nobody waits for the answer of such a thread, and what
 ///   the operation borrows goes.
 /// - `interrupt` bears the name of a thread that has ended; or
@@ -79,19 +79,15 @@ pub unsafe trait Reach: Sync + Sized + 'static {
     /// called by who holds that seat in place.
     unsafe fn interrupt(&self, name: usize) -> Result<bool, Errno>;
 
-    /// The same for one that has not answered for a while: which may have ended in a way that
-    /// `interrupt` does not tell.
-    ///
-    /// # Errors
-    ///
-    /// As for [`interrupt`](Self::interrupt).
+    /// Whether the thread has ended in a way that [`interrupt`](Self::interrupt) does not tell, or can
+    /// never hear of it: asked of one that has not answered for a while. Async-signal-safe.
     ///
     /// # Safety
     ///
     /// As for [`interrupt`](Self::interrupt).
-    unsafe fn interrupt_again(&self, name: usize) -> Result<bool, Errno> {
-        // SAFETY: as the caller promises.
-        unsafe { self.interrupt(name) }
+    unsafe fn has_ended(&self, name: usize) -> bool {
+        _ = name;
+        false
     }
 
     /// Ends the process, as threads differ that must not, or an operation unwinds where it must not.

@@ -244,18 +244,26 @@ impl<R: Reach, S: Seats<R> + ?Sized> Sweep<'_, R, S> {
 
     /// Interrupts once more those that have not answered, and does not wait for the dead.
     fn look(&mut self) {
-        let mut gone = 0;
+        let mut buried = 0;
+        // Somebody may have taken the handler out since they were asked.
+        // SAFETY: of this reach, during a call.
+        _ = unsafe { self.all.reach.prepare() };
         self.seats.each(&mut |seat| {
-            let Some(name) = seat.hold_awaited() else { return };
+            let Some((name, again)) = seat.hold_awaited() else { return };
+            let reach = &self.all.reach;
+            // One that is in the middle of it is not interrupted: its next signal would come when the call
+            // is over, and be taken for somebody else's.
             // SAFETY: the name is of a thread that is held in its seat.
-            if unsafe { self.all.reach.interrupt_again(name) } != Ok(false) {
+            let gone =
+                unsafe { reach.has_ended(name) || again && reach.interrupt(name) == Ok(false) };
+            if !gone {
                 seat.let_go();
             } else if seat.bury() {
-                gone += 1;
+                buried += 1;
                 self.all.acknowledge();
             }
         });
-        self.gone += gone;
+        self.gone += buried;
     }
 
     /// Takes back what nobody has begun, waits for what somebody has, and says how many will not run

@@ -7,20 +7,19 @@ use core::time::Duration;
 use super::host::{Reach, SeatLocal, Wait};
 use super::{AllThreads, Seat};
 use crate::note::Deadline;
-use crate::sync::{AtomicBool, AtomicU32, Ordering::*};
+use crate::sync::AtomicU32;
 use crate::sys::{self, Crossing, Errno, OsThread, ThreadEnd, Waited};
 
 /// Threads are interrupted by SIGURG, whose default is to be ignored, so that one under way when the
-/// process executes another program does nothing there. A handler that was there before is called for
-/// those that are nobody's here; the gate may use the same signal.
+/// process executes another program does nothing there. Signals of that number merge: where somebody else
+/// has a handler for it (Go has, and programs with urgent data), threads are interrupted by a real-time
+/// signal instead that nobody has, 57 to 59, on Linux. A handler that was there before ours is called for
+/// signals that are not ours. The gate may use the same signal.
 ///
 /// The one of the process is [`registered`]. A thread that has joined leaves its seat as it ends, if it has
 /// not done so: in the last of its life, by a thread-specific key (man 3 pthread_key_create), so that it is
 /// never named when it is gone.
-pub struct SystemReach {
-    /// Whether the handler is in place.
-    taken: AtomicBool,
-}
+pub struct SystemReach(());
 
 /// A place for one thread of this process, to join with.
 pub type ThreadSeat = Seat<SystemReach>;
@@ -37,8 +36,7 @@ std::thread_local! {
 }
 
 // SAFETY: the only one of its type, for nobody else makes a `SystemReach`.
-static REGISTERED: AllThreads<SystemReach> =
-    unsafe { AllThreads::new(SystemReach { taken: AtomicBool::new(false) }) };
+static REGISTERED: AllThreads<SystemReach> = unsafe { AllThreads::new(SystemReach(())) };
 
 /// Operations on the threads of this process that have joined.
 ///
@@ -76,7 +74,7 @@ pub(super) fn wait(
 ///
 /// As for [`Reach::interrupt`]; and that thread has not ended, unless threads are numbered (Linux).
 pub(super) unsafe fn interrupt(name: usize) -> Result<bool, Errno> {
-    match OsThread::of_number(name).send(sys::INTERRUPT) {
+    match OsThread::of_number(name).send(sys::chosen()) {
         Ok(()) => Ok(true),
         Err(Errno(libc::ESRCH)) => Ok(false),
         Err(errno) => Err(errno),
@@ -87,22 +85,16 @@ pub(super) fn current() -> usize {
     OsThread::current().number()
 }
 
-/// Puts the handler in place that all here share.
-pub(super) fn prepare(taken: &AtomicBool) -> Result<(), Errno> {
-    // ORDERING: Relaxed: sigaction orders the handler with what comes after it, and doing it twice does
-    // no harm.
-    if !taken.load(Relaxed) {
-        sys::interrupt_by(sys::INTERRUPT, Crossing::AllThreads, on_signal)?;
-        taken.store(true, Relaxed);
-    }
-    Ok(())
+/// Puts the handler in place that all here share, or sees that it is: others may have taken it out.
+pub(super) fn prepare() -> Result<(), Errno> {
+    sys::interrupt(Crossing::AllThreads, on_signal)
 }
 
-fn on_signal(signal: c_int, _: *mut c_void) -> bool {
-    let ours = signal == sys::INTERRUPT && REGISTERED.on_signal();
+/// Whatever the number: it may have been another one when the thread was asked.
+fn on_signal(_: c_int, _: *mut c_void) {
+    REGISTERED.on_signal();
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    let ours = super::process::on_signal() || ours;
-    ours
+    super::process::on_signal();
 }
 
 /// The calling thread ends.
@@ -127,7 +119,7 @@ unsafe impl Reach for SystemReach {
         current()
     }
     unsafe fn prepare(&self) -> Result<(), Errno> {
-        prepare(&self.taken)
+        prepare()
     }
     unsafe fn watch_end(&self) -> Result<(), Errno> {
         static END: ThreadEnd = ThreadEnd::new();
@@ -137,6 +129,10 @@ unsafe impl Reach for SystemReach {
     unsafe fn interrupt(&self, name: usize) -> Result<bool, Errno> {
         // SAFETY: as the caller promises; a thread that has a seat has not ended.
         unsafe { interrupt(name) }
+    }
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    unsafe fn has_ended(&self, name: usize) -> bool {
+        sys::Tasks::life(name) != sys::Life::Lives
     }
     fn abort(&self) {
         std::process::abort();

@@ -13,13 +13,12 @@ use super::seat::LIVE;
 use super::{AllThreads, Call, CallError, Report, Seats};
 use crate::note::Deadline;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, Ordering::*};
-use crate::sys::{Errno, InChild, Tasks, map_zeroed};
+use crate::sys::{Errno, InChild, Life, Tasks, map_zeroed};
 
 type Seat = super::Seat<ProcessReach>;
 
 /// Threads of the process are interrupted by the same signal as those that have joined.
 pub struct ProcessReach {
-    taken: AtomicBool,
     /// The C library was told about forks.
     watched: AtomicBool,
 }
@@ -50,9 +49,8 @@ std::thread_local! {
 }
 
 // SAFETY: the only one of its type, for nobody else makes a `ProcessReach`.
-static PROCESS: AllThreads<ProcessReach> = unsafe {
-    AllThreads::new(ProcessReach { taken: AtomicBool::new(false), watched: AtomicBool::new(false) })
-};
+static PROCESS: AllThreads<ProcessReach> =
+    unsafe { AllThreads::new(ProcessReach { watched: AtomicBool::new(false) }) };
 static EVERYONE: Everyone = Everyone {
     chunks: [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS],
     tasks: AtomicU32::new(NONE),
@@ -75,8 +73,10 @@ pub fn call_everyone(call: Call<'_, ProcessReach>) -> Result<Report, CallError> 
     PROCESS.call(&EVERYONE, call)
 }
 
-pub(super) fn on_signal() -> bool {
-    PROCESS.is_calling() && PROCESS.on_signal()
+pub(super) fn on_signal() {
+    if PROCESS.is_calling() {
+        PROCESS.on_signal();
+    }
 }
 
 /// In the child of a fork of the C library, by its only thread.
@@ -120,16 +120,14 @@ unsafe impl Reach for ProcessReach {
             // SAFETY: once; `forked` needs no data.
             unsafe { CHILD.register(ptr::null(), forked) };
         }
-        prepare(&self.taken)
+        prepare()
     }
     unsafe fn interrupt(&self, name: usize) -> Result<bool, Errno> {
         // SAFETY: as the caller promises; threads are numbered.
         unsafe { interrupt(name) }
     }
-    unsafe fn interrupt_again(&self, name: usize) -> Result<bool, Errno> {
-        // The first thread's number stays, after its end, for as long as others are there.
-        // SAFETY: as above.
-        if Tasks::is_ended_leader(name) { Ok(false) } else { unsafe { interrupt(name) } }
+    unsafe fn has_ended(&self, name: usize) -> bool {
+        Tasks::life(name) != Life::Lives
     }
     fn abort(&self) {
         std::process::abort();
@@ -203,7 +201,9 @@ impl Seats<ProcessReach> for Everyone {
     fn refresh(&self, strangers: u32) -> Result<(), Errno> {
         // Threads are told in the order in which they got their seats, but for those that ended.
         let mut ahead = self.seats();
+        let (me, mut here) = (current(), false);
         self.tasks()?.each(|thread| {
+            here |= thread == me;
             let is = |seat: &&Seat| seat.thread() == Some(thread);
             if ahead.by_ref().take(NEAR).any(|seat| is(&seat)) {
                 return Ok(());
@@ -211,13 +211,16 @@ impl Seats<ProcessReach> for Everyone {
             ahead = self.seats();
             match ahead.find(is) {
                 Some(_) => Ok(()),
-                None if Tasks::is_ended_leader(thread) => Ok(()),
+                // The kernel's own run no code of the process, and those that have ended none at all.
+                None if Tasks::life(thread) != Life::Lives => Ok(()),
                 None => {
                     ahead = self.seats();
                     self.seat(thread, strangers)
                 }
             }
-        })
+        })?;
+        // These are the numbers of another process, or of another namespace's view of this one.
+        if here { Ok(()) } else { Err(Errno(libc::ESRCH)) }
     }
 
     fn done(&self) {

@@ -120,9 +120,9 @@ impl<R> Seat<R> {
         self.word.fetch_and(EPOCH, Relaxed) & (ASKED | RUNNING) != 0
     }
 
-    /// Whom to interrupt again: a thread that has not answered, and is neither to be woken instead nor
-    /// about to look by itself. HELD, if there is one.
-    pub(super) fn hold_awaited(&self) -> Option<usize> {
+    /// Whom to look after: a thread that has not answered, and is neither to be woken instead nor about to
+    /// look by itself; and whether it has not even begun. HELD, if there is one.
+    pub(super) fn hold_awaited(&self) -> Option<(usize, bool)> {
         // ORDERING: Relaxed: a guess.
         let mut seen = self.word.load(Relaxed);
         loop {
@@ -132,7 +132,7 @@ impl<R> Seat<R> {
             // ORDERING: Acquire: E4 from `settle`, for the name. Failure Relaxed: a guess. By argument,
             // as in `ask`: nobody looks again in a model.
             match self.word.compare_exchange(seen, seen | HELD, Acquire, Relaxed) {
-                Ok(_) => return Some(self.name.load(Relaxed)),
+                Ok(_) => return Some((self.name.load(Relaxed), seen & ASKED != 0)),
                 Err(now) => seen = now,
             }
         }

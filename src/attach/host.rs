@@ -35,6 +35,7 @@ impl Slot {
 
 #[cfg(all(test, not(loom)))]
 impl Slot {
+    // ORDERING: Relaxed, here and below: tests of one thread.
     pub(crate) fn tokens(&self) -> u32 {
         self.word.load(Relaxed) / super::DEPTH
     }

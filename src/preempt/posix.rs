@@ -14,20 +14,19 @@ use crate::sys::{self, Class, Crossing, Deadline, Errno, OsThread, ThreadEnd, Wa
 /// Threads are stopped by a signal to each, and wait in its handler.
 ///
 /// The signal is SIGURG unless another is named: its default is to be ignored, so that one under way
-/// when the process executes another program does nothing there. It must not be used for anything
-/// else that minds handlers being interrupted. A handler that was there before is called for
-/// signals that are not ours, on threads that are not registered too. `errno` is as it was for the
-/// interrupted code, whatever the hook does.
+/// when the process executes another program does nothing there. Where somebody else has a handler for it
+/// it is, on Linux, a real-time signal that nobody has, 57 to 59: signals of SIGURG's number merge. A
+/// handler that was there before ours, or was put over it since, is called for signals that are not ours.
+/// `errno` is as it was for the interrupted code, whatever the hook does.
 ///
 /// A thread that masks the signal for longer than the patience is told as
 /// [`NotAnswering`](super::SuspendError::NotAnswering). It is one patience for all threads that are
 /// stopped together.
 pub struct SystemBackend {
-    signal: c_int,
+    /// By the one that all share, unless another was named.
+    signal: Option<c_int>,
     patience: Duration,
     hook: Hook,
-    /// Whether the handler is in place.
-    taken: AtomicBool,
 }
 
 /// The handle of a registered thread.
@@ -70,19 +69,18 @@ fn thread_ends(_: *const ()) {
 }
 
 impl SystemBackend {
-    /// By SIGURG, with a second's patience. `hook` runs in the handler on a thread that is to be
+    /// By SIGURG, or where that is taken another, with a second's patience. `hook` runs in the handler on a thread that is to be
     /// preempted.
     #[must_use]
     pub const fn new(hook: Hook) -> Self {
-        let (signal, patience) = (sys::INTERRUPT, Duration::from_secs(1));
-        Self { signal, patience, hook, taken: AtomicBool::new(false) }
+        Self { signal: None, patience: Duration::from_secs(1), hook }
     }
 
     /// By this signal. One that is not to be had is told by the first registration, as
     /// [`UnusableSignal`](RegisterError::UnusableSignal).
     #[must_use]
     pub const fn by_signal(mut self, signal: c_int) -> Self {
-        self.signal = signal;
+        self.signal = Some(signal);
         self
     }
 
@@ -94,20 +92,21 @@ impl SystemBackend {
         self
     }
 
-    /// Puts the handler in place, at the first registration.
+    /// Puts the handler in place, or sees that it is: others may have taken it out.
     fn take_signal(&self) -> Result<(), RegisterError> {
-        // ORDERING: Relaxed: sigaction orders the handler with what comes after it, and doing it twice
-        // does no harm.
-        if self.taken.load(Relaxed) {
-            return Ok(());
+        match self.signal.map(|signal| (signal, sys::classify(signal))) {
+            None | Some((_, Class::Standard | Class::RealTime)) => {}
+            Some((signal, _)) => return Err(RegisterError::UnusableSignal(signal)),
         }
-        if !matches!(sys::classify(self.signal), Class::Standard | Class::RealTime) {
-            return Err(RegisterError::UnusableSignal(self.signal));
+        self.ours().map(drop).map_err(RegisterError::System)
+    }
+
+    /// The signal, whose handler is in place.
+    fn ours(&self) -> Result<c_int, Errno> {
+        match self.signal {
+            Some(signal) => sys::interrupt_by(signal, Crossing::Gate, on_signal).map(|()| signal),
+            None => sys::interrupt(Crossing::Gate, on_signal).map(|()| sys::chosen()),
         }
-        sys::interrupt_by(self.signal, Crossing::Gate, on_signal).map_err(RegisterError::System)?;
-        // ORDERING: Relaxed: as above.
-        self.taken.store(true, Relaxed);
-        Ok(())
     }
 
     fn send(&self, handle: &SystemThread) -> Result<(), BackendError> {
@@ -115,20 +114,18 @@ impl SystemBackend {
         if handle.ended.load(Relaxed) {
             return Err(BackendError::Gone);
         }
-        handle.thread.send(self.signal).map_err(|errno| match errno {
+        let sent = self.ours().and_then(|signal| handle.thread.send(signal));
+        sent.map_err(|errno| match errno {
             Errno(libc::ESRCH) => BackendError::Gone,
             other => BackendError::Refused(other),
         })
     }
 }
 
-fn on_signal(signal: c_int, context: *mut c_void) -> bool {
-    match meet(signal, context) {
-        Some((Met::Preempt, backend)) => backend.hook.run(context.cast()),
-        Some((Met::Something, _)) => {}
-        Some((Met::Nothing, _)) | None => return false,
+fn on_signal(signal: c_int, context: *mut c_void) {
+    if let Some((Met::Preempt, backend)) = meet(signal, context) {
+        backend.hook.run(context.cast());
     }
-    true
 }
 
 /// `None` if the thread is not registered, or by another signal.
@@ -138,7 +135,7 @@ fn meet(signal: c_int, context: *mut c_void) -> Option<(Met, &'static SystemBack
     let gate = unsafe { (*here()).gate::<SystemBackend>() }?;
     // Its own thread's, which is registered as long as `here` says so.
     let backend = gate.handle()?.backend;
-    if backend.signal != signal {
+    if backend.signal.is_some_and(|own| own != signal) {
         return None;
     }
     // SAFETY: in the handler of the thread, which `interrupt_by` installs with all signals masked; the

@@ -76,6 +76,8 @@ cfg_if::cfg_if! {
             if #[cfg(feature = "std")] {
                 mod altstack;
                 mod origin;
+                #[cfg(any(target_os = "linux", target_os = "android"))]
+                mod own;
                 mod previous;
                 mod process;
                 mod stop;
@@ -83,12 +85,14 @@ cfg_if::cfg_if! {
                 #[cfg(any(target_os = "linux", target_os = "android"))]
                 mod tasks;
                 #[cfg(any(target_os = "linux", target_os = "android"))]
-                pub(crate) use tasks::{Tasks, map_zeroed, raw_syscall};
+                pub(crate) use tasks::{Life, Tasks, map_zeroed, raw_syscall};
                 mod unix;
                 pub(crate) use altstack::{Altstack, Entered};
                 #[cfg(test)]
                 pub(crate) use altstack::needed;
-                pub(crate) use stop::{Crossing, INTERRUPT, OsThread, interrupt_by};
+                pub(crate) use stop::{
+                    Crossing, INTERRUPT, OTHERS, OsThread, chosen, interrupt, interrupt_by,
+                };
                 pub(crate) use thread_end::{InChild, ThreadEnd};
                 pub(crate) use process::{AllBlocked, at_fork, die_by, thread_id};
                 pub(crate) use unix::{install, is_ignored, restore, set_default, set_ignored};

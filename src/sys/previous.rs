@@ -195,7 +195,7 @@ impl Place {
 
 /// What is known of one signal's dispositions before and beside ours.
 ///
-/// One writer at a time; handlers read. A reader that finds the same even count before and after has
+/// Handlers read, and seldom write. A reader that finds the same even count before and after has
 /// what was written together (until 2^26 writes come between).
 pub(super) struct Record {
     state: AtomicU32,
@@ -256,14 +256,19 @@ impl Record {
         known.then_some(Recorded { base, over: (state & OVER != 0).then_some(over) })
     }
 
-    /// By one writer at a time.
+    /// By one writer at a time: nothing if another is in the middle of it, who saw what this one saw, or a
+    /// frame that this handler has interrupted.
     fn write(&self, clear: u32, set: u32, body: impl FnOnce()) {
-        // ORDERING: Relaxed: no other writer.
-        let before = self.state.load(Relaxed);
-        // ORDERING: AcqRel keeps what `body` writes behind it, Release keeps it in front of the end.
-        self.state.swap(before.wrapping_add(WRITE) | WRITING, AcqRel);
+        // ORDERING: Relaxed: a guess, confirmed by the exchange.
+        let before = self.state.load(Relaxed) & !WRITING;
+        let begun = before.wrapping_add(WRITE) | WRITING;
+        // ORDERING: AcqRel keeps what `body` writes behind it, Release keeps it in front of the end. Failure
+        // Relaxed: nothing is written.
+        if self.state.compare_exchange(before, begun, AcqRel, Relaxed).is_err() {
+            return;
+        }
         body();
-        let flags = before & (WRITE - 1) & !(clear | WRITING) | set;
+        let flags = before & (WRITE - 1) & !clear | set;
         let count = before.wrapping_add(WRITE) & !(WRITE - 1);
         self.state.store(count | flags, Release);
     }
@@ -302,5 +307,59 @@ impl Record {
             // ORDERING: Relaxed, both: one word; flags and mask mean nothing beside SIG_DFL.
             _ = self.base.action.compare_exchange(from, to, Relaxed, Relaxed);
         }
+    }
+}
+
+/// Which of our handlers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// That of subscribed signals.
+    Subscriptions = 1,
+    /// That of the signals by which threads are interrupted.
+    Interrupts = 2,
+}
+
+/// Which handler that was put over one of ours the calling thread has been calling, and from which frame.
+pub(super) struct Chaining {
+    /// Whose, and the signal; 0 for none.
+    what: AtomicU32,
+    /// An address in that frame.
+    frame: AtomicUsize,
+}
+
+std::thread_local! {
+    static CHAINING: Chaining =
+        const { Chaining { what: AtomicU32::new(0), frame: AtomicUsize::new(0) } };
+}
+
+// ORDERING: Relaxed everywhere here: the thread's own, and its handlers'.
+impl Chaining {
+    const fn name(whose: Whose, signal: c_int) -> u32 {
+        (signal as u32) << 2 | whose as u32
+    }
+
+    /// Whether what `around` runs has called this handler. One that left `around` by a jump is told from
+    /// it by where the signal came: above the frame, and this handler below it.
+    pub(super) fn is_calling(whose: Whose, signal: c_int, context: *mut c_void) -> bool {
+        let here = (&raw const context).addr();
+        CHAINING.with(|calling| {
+            let frame = calling.frame.load(Relaxed);
+            calling.what.load(Relaxed) == Self::name(whose, signal)
+                && here < frame
+                && (context.is_null() || context.addr() > frame)
+        })
+    }
+
+    #[inline(never)]
+    pub(super) fn around(whose: Whose, signal: c_int, body: impl FnOnce()) {
+        // ORDERING: Relaxed: as above.
+        CHAINING.with(|calling| {
+            let before = (calling.what.load(Relaxed), calling.frame.load(Relaxed));
+            calling.frame.store((&raw const before).addr(), Relaxed);
+            calling.what.store(Self::name(whose, signal), Relaxed);
+            body();
+            calling.what.store(before.0, Relaxed);
+            calling.frame.store(before.1, Relaxed);
+        });
     }
 }

@@ -112,7 +112,9 @@ impl AllBlocked {
 
     /// All but those by which threads are interrupted.
     pub(crate) fn but_interrupts() -> Self {
-        Self::but(&[super::INTERRUPT])
+        let mut open = [super::INTERRUPT; 1 + super::OTHERS.len()];
+        open[1..].copy_from_slice(&super::OTHERS);
+        Self::but(&open)
     }
 
     fn but(open: &[c_int]) -> Self {

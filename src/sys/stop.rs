@@ -4,11 +4,11 @@ use core::ffi::{c_int, c_void};
 use core::mem::zeroed;
 use core::ptr;
 
-use super::previous::{Disposition, Record, Recorded};
+use super::previous::{Chaining, Disposition, Record, Recorded, Whose};
 use super::process::all_but_faults;
 use super::unix::{change, query};
 use super::{Errno, SIGNALS, errno};
-use crate::sync::{AtomicPtr, Ordering::*};
+use crate::sync::{AtomicPtr, AtomicU32, Ordering::*};
 
 /// Names a thread for as long as it is known not to have ended; on Linux and Android also when it
 /// has, then as one that is gone.
@@ -48,22 +48,16 @@ impl OsThread {
         Self(number as _)
     }
 
-    /// Sends the thread a signal; ESRCH if there is no such thread any more. Async-signal-safe; keeps
-    /// errno.
+    /// Sends the thread a signal of ours; ESRCH if there is no such thread any more. Async-signal-safe;
+    /// keeps errno.
     pub(crate) fn send(self, signal: c_int) -> Result<(), Errno> {
         cfg_if::cfg_if! {
             if #[cfg(any(target_os = "linux", target_os = "android"))] {
-                errno::kept(|| {
-                    // SAFETY: no memory is passed.
-                    let done = unsafe {
-                        libc::syscall(libc::SYS_tgkill, libc::getpid(), self.0, signal)
-                    };
-                    if done == 0 { Ok(()) } else { Err(Errno(errno::get())) }
-                })
+                errno::kept(|| super::own::send(self.0, signal))
             } else {
                 // SAFETY: the thread has not ended: who keeps an `OsThread` sees to it. The gate's is marked
                 // at its thread's end, under the claim without which it is not used
-                // (`preempt::host::GateLocal::thread_ends`).
+                // (`preempt::host::GateLocal::thread_ends`); the seats' is left before.
                 match unsafe { libc::pthread_kill(self.0, signal) } {
                     0 => Ok(()),
                     errno => Err(Errno(errno)),
@@ -73,13 +67,65 @@ impl OsThread {
     }
 }
 
-/// By which threads are interrupted unless they say otherwise: its default is to be ignored, so that one
-/// under way when the process executes another program does nothing there.
+/// By which threads are interrupted unless they say otherwise, as long as nobody else has a handler for it:
+/// its default is to be ignored, so that one under way when the process executes another program does
+/// nothing there.
 pub(crate) const INTERRUPT: c_int = libc::SIGURG;
 
-/// What a crossing does in the handler of its signal, told what was interrupted: whether the signal was
-/// its own. Several may be by one signal, as one that is pending already takes in the next.
-pub(crate) type Entry = fn(c_int, *mut c_void) -> bool;
+/// The signals by one of which threads are interrupted where somebody has a handler for SIGURG (Go, a
+/// program with urgent data): signals of that number merge, and so one of theirs could be lost in one of
+/// ours, whoever is told. Real-time ones do not merge. Few, as the receiver's thread leaves them open; not
+/// the last ones, which others take. One that is under way when the process executes another program
+/// ends that program.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) const OTHERS: [c_int; 3] = [59, 58, 57];
+/// Elsewhere none is told from another's of the same number.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) const OTHERS: [c_int; 0] = [];
+
+/// Which of them it is now.
+static CHOSEN: AtomicU32 = AtomicU32::new(INTERRUPT as u32);
+
+/// The signal by which threads are interrupted now. Async-signal-safe.
+pub(crate) fn chosen() -> c_int {
+    // ORDERING: Relaxed: whichever it is, its handler was put in place before it was chosen.
+    CHOSEN.load(Relaxed) as c_int
+}
+
+/// Has the entry called for that signal, having looked whether it is to be another one from now on. To
+/// be called before each use. Async-signal-safe.
+pub(crate) fn interrupt(crossing: Crossing, entry: Entry) -> Result<(), Errno> {
+    let all = || [chosen(), INTERRUPT].into_iter().chain(OTHERS);
+    // Where everybody has company, it is shared.
+    let signal = all().find(|signal| is_alone(*signal)).unwrap_or(INTERRUPT);
+    interrupt_by(signal, crossing, entry)?;
+    if signal != chosen() {
+        // Whoever uses the old one meanwhile has a handler for it still.
+        // ORDERING: Relaxed: as in `chosen`.
+        CHOSEN.store(signal as u32, Relaxed);
+    }
+    Ok(())
+}
+
+/// Whether nobody else has a handler for the signal.
+fn is_alone(signal: c_int) -> bool {
+    let Ok(now) = query(signal) else { return false };
+    match now.sa_sigaction {
+        // Somebody wants to be rid of it, who may count on that.
+        libc::SIG_IGN => signal == INTERRUPT,
+        libc::SIG_DFL => true,
+        action if action == on_signal as *const () as usize => {
+            let before = usize::try_from(signal).ok().and_then(|at| BEFORE.get(at));
+            let before = before.and_then(Record::read);
+            before.is_some_and(|it| it.over.is_none() && !it.base.is_function())
+        }
+        _ => false,
+    }
+}
+
+/// What a crossing does in the handler of its signal, told what was interrupted. Several may be by one
+/// signal, as one that is pending already takes in the next.
+pub(crate) type Entry = fn(c_int, *mut c_void);
 
 /// Whose entry it is.
 #[derive(Debug, Clone, Copy)]
@@ -93,8 +139,9 @@ static ENTRIES: [AtomicPtr<c_void>; 2] = [const { AtomicPtr::new(ptr::null_mut()
 /// What our handler was put over, for each signal.
 static BEFORE: [Record; SIGNALS] = [const { Record::new() }; SIGNALS];
 
-/// Has the entry called for the signal, on the alternate stack, all others masked that may wait. Looks
-/// each time: somebody may have put another disposition in its place, and then ours is put over that.
+/// Has the entry called for the signal, on the alternate stack, all others masked that may wait. To be
+/// called before each use of the signal: somebody may have put another disposition in its place since,
+/// and then ours is put over that. Async-signal-safe.
 pub(crate) fn interrupt_by(signal: c_int, crossing: Crossing, entry: Entry) -> Result<(), Errno> {
     let before = usize::try_from(signal).ok().and_then(|at| BEFORE.get(at));
     let before = before.ok_or(Errno(libc::EINVAL))?;
@@ -115,10 +162,14 @@ pub(crate) fn interrupt_by(signal: c_int, crossing: Crossing, entry: Entry) -> R
     unsafe { change(signal, &new) }.map(drop)
 }
 
-/// Leaves errno as it was for the interrupted code. Standard signals merge: one that was ours may have
-/// been another's too, so whoever had the signal before us is told of each.
+/// Leaves errno as it was for the interrupted code. Whoever had the signal before us is told of those that
+/// are not known to be ours: also of ours that comes late, when nothing is asked any more, it is not.
 extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     errno::kept(|| {
+        let before = usize::try_from(signal).ok().and_then(|at| BEFORE.get(at));
+        let Some(before) = before else { return };
+        let again =
+            before.has_over() && Chaining::is_calling(Whose::Interrupts, signal, context);
         for place in &ENTRIES {
             // ORDERING: Relaxed: see `interrupt_by`.
             let entry = place.load(Relaxed);
@@ -128,17 +179,43 @@ extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut
                 entry(signal, context);
             }
         }
-        chain(signal, info, context);
+        if !is_own(info) {
+            chain(before, again, (signal, info, context));
+        }
     });
 }
 
-fn chain(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    let before = usize::try_from(signal).ok().and_then(|at| BEFORE.get(at));
-    if let Some(Recorded { base, over }) = before.and_then(Record::read) {
-        let last = over.unwrap_or(base);
-        if last.is_function() {
-            // SAFETY: a function; `interrupt_by` recorded it as the system told it.
-            unsafe { last.call(signal, info, context) };
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn is_own(info: *const libc::siginfo_t) -> bool {
+    // SAFETY: the kernel's, or what another handler passed on of it.
+    unsafe { super::own::is(info) }
+}
+
+/// Nothing says so here.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn is_own(_: *const libc::siginfo_t) -> bool {
+    false
+}
+
+/// To whoever had the signal before us; to who put a handler over ours, if somebody did, unless that is
+/// who calls.
+fn chain(
+    record: &Record,
+    again: bool,
+    (signal, info, context): (c_int, *mut libc::siginfo_t, *mut c_void),
+) {
+    match record.read() {
+        Some(Recorded { over: Some(over), .. }) if !again => {
+            // SAFETY: `put_over` records functions there, as the system told them.
+            Chaining::around(Whose::Interrupts, signal, || unsafe {
+                over.call(signal, info, context);
+            });
         }
+        Some(Recorded { base, .. }) if base.is_function() => {
+            record.used(&base);
+            // SAFETY: a function; `interrupt_by` recorded it as the system told it.
+            unsafe { base.call(signal, info, context) };
+        }
+        _ => {}
     }
 }

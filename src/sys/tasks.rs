@@ -99,12 +99,64 @@ impl Tasks {
         }
     }
 
-    /// Whether this is the process's first thread, and has ended while others go on: signals are
-    /// accepted for it and never handled.
-    pub(crate) fn is_ended_leader(thread: usize) -> bool {
-        // SAFETY: no preconditions.
-        thread == unsafe { libc::getpid() } as usize && leader_state() == Some(b'Z')
+    /// Whether the thread of this number can ever handle a signal; what the system does not tell counts as
+    /// yes.
+    pub(crate) fn life(thread: usize) -> Life {
+        let mut stat = [0_u8; 512];
+        match errno::kept(|| read_stat(thread, &mut stat)) {
+            Ok(read) => stat.get(..read).and_then(life_in).unwrap_or(Life::Lives),
+            Err(Errno(libc::ENOENT | libc::ESRCH)) => Life::Ended,
+            Err(_) => Life::Lives,
+        }
     }
+}
+
+/// What there is of a thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    Lives,
+    /// It is there for somebody to wait for: the first thread while others go on, one that is traced.
+    Ended,
+    /// A worker of the kernel's (io_uring): it runs none of the process's code.
+    Kernels,
+}
+
+/// linux/sched.h: PF_IO_WORKER, PF_USER_WORKER.
+const WORKER: u64 = 0x10 | 0x4000;
+
+/// man 5 proc, /proc/pid/stat: the state is the first field after the name, the flags the seventh.
+fn life_in(stat: &[u8]) -> Option<Life> {
+    let name_ends = stat.iter().rposition(|byte| *byte == b')')?;
+    let mut fields = stat.get(name_ends + 2..)?.split(|byte| *byte == b' ');
+    let state = fields.next()?;
+    let flags = fields.nth(5)?;
+    let digit = |sum: u64, digit: &u8| sum.wrapping_mul(10) + u64::from(digit.wrapping_sub(b'0'));
+    Some(match state {
+        b"Z" | b"X" | b"x" => Life::Ended,
+        _ if flags.iter().fold(0, digit) & WORKER != 0 => Life::Kernels,
+        _ => Life::Lives,
+    })
+}
+
+/// /proc/self/task/THREAD/stat.
+fn read_stat(thread: usize, stat: &mut [u8]) -> Result<usize, Errno> {
+    let mut path = *b"/proc/self/task/\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    let digits = (thread.max(1).ilog10() + 1) as usize;
+    let mut rest = thread;
+    let at = path.len() - 28;
+    for place in path.get_mut(at..at + digits).unwrap_or_default().iter_mut().rev() {
+        *place = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    path.get_mut(at + digits..at + digits + 5).ok_or(Errno(libc::EINVAL))?.copy_from_slice(b"/stat");
+    let flags = libc::O_RDONLY | libc::O_CLOEXEC;
+    // SAFETY: the path ends with a zero, for it is longer than the longest number and the name after it.
+    let file = check(unsafe { libc::open(path.as_ptr().cast(), flags) }.into())? as i32;
+    // SAFETY: the buffer is borrowed, and of this length.
+    let read = check(unsafe { libc::read(file, stat.as_mut_ptr().cast(), stat.len()) } as i64);
+    // SAFETY: opened above, used no more.
+    unsafe { libc::close(file) };
+    read.map(|read| read as usize)
 }
 
 /// The first entry and the others.
@@ -120,21 +172,6 @@ fn number(name: &[u8]) -> Option<usize> {
         digit.is_ascii_digit().then(|| sum * 10 + usize::from(digit - b'0'))
     };
     name.iter().try_fold(0, digit)
-}
-
-/// The letter after the last parenthesis of /proc/thread-self/../stat.
-fn leader_state() -> Option<u8> {
-    let mut stat = [0_u8; 512];
-    // SAFETY: the path is a C string, the buffer a local of this length.
-    let read = unsafe {
-        let file = libc::open(c"/proc/self/stat".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
-        let read = libc::read(file, stat.as_mut_ptr().cast(), stat.len());
-        libc::close(file);
-        read
-    };
-    let stat = stat.get(..usize::try_from(read).ok()?)?;
-    let end = stat.iter().rposition(|byte| *byte == b')')?;
-    stat.get(end + 2).copied()
 }
 
 /// man 2 syscall. Async-signal-safe; keeps errno.

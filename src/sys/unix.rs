@@ -6,10 +6,10 @@ use core::mem::zeroed;
 use core::ptr;
 
 use super::origin::origin;
-use super::previous::{ALONE, Disposition, Record, Recorded};
+use super::previous::{ALONE, Chaining, Disposition, Record, Recorded, Whose};
 use super::process::{acts_by_default, all_but_faults, raise_here};
 use super::{Entry, Errno, Restored, SIGNALS, Verdict, errno};
-use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Mutex, Ordering::*};
+use crate::sync::{AtomicPtr, AtomicU32, Mutex, Ordering::*};
 
 static RECORDS: [Record; SIGNALS] = [const { Record::new() }; SIGNALS];
 
@@ -161,7 +161,7 @@ extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c
         let entry = ENTRY.load(Relaxed);
         let Some(record) = record(signal).filter(|_| !entry.is_null()) else { return };
         let delivery = Delivered { signal, info, context, record };
-        if record.has_over() && Chaining::is_calling(signal, context) {
+        if record.has_over() && Chaining::is_calling(Whose::Subscriptions, signal, context) {
             return delivery.call_base();
         }
         // SAFETY: only `install` stores there, and it stores an `Entry`.
@@ -193,7 +193,7 @@ impl Delivered {
             Some(Recorded { over: Some(over), .. }) => {
                 let Self { signal, info, context, .. } = *self;
                 // SAFETY: `put_over` records functions there, as the system told them.
-                Chaining::around(signal, || unsafe { over.call(signal, info, context) });
+                Chaining::around(Whose::Subscriptions, signal, || unsafe { over.call(signal, info, context) });
             }
             Some(_) => self.call_base(),
             None => {}
@@ -236,13 +236,6 @@ impl Delivered {
     }
 }
 
-/// Which signal's handler over ours the calling thread has been calling, and from which frame.
-struct Chaining {
-    signal: AtomicU32,
-    /// An address in that frame; 0 for none.
-    frame: AtomicUsize,
-}
-
 /// The signal that the calling thread was sent again last, and what the record's state was then.
 struct Sent {
     signal: AtomicU32,
@@ -250,36 +243,10 @@ struct Sent {
 }
 
 std::thread_local! {
-    static CHAINING: Chaining =
-        const { Chaining { signal: AtomicU32::new(0), frame: AtomicUsize::new(0) } };
     static SENT: Sent = const { Sent { signal: AtomicU32::new(0), state: AtomicU32::new(0) } };
 }
 
-// ORDERING: Relaxed everywhere in the two: the thread's own, and its handlers'.
-impl Chaining {
-    /// Whether what `around` runs has called this handler. One that left `around` by a jump is told from
-    /// it by where the signal came: above the frame, and this handler below it.
-    fn is_calling(signal: c_int, context: *mut c_void) -> bool {
-        let here = (&raw const context).addr();
-        CHAINING.with(|calling| {
-            let (own, frame) = (calling.signal.load(Relaxed), calling.frame.load(Relaxed));
-            own == signal as u32 && here < frame && (context.is_null() || context.addr() > frame)
-        })
-    }
-
-    #[inline(never)]
-    fn around(signal: c_int, body: impl FnOnce()) {
-        CHAINING.with(|calling| {
-            let before = (calling.signal.load(Relaxed), calling.frame.load(Relaxed));
-            calling.signal.store(signal as u32, Relaxed);
-            calling.frame.store((&raw const before).addr(), Relaxed);
-            body();
-            calling.frame.store(before.1, Relaxed);
-            calling.signal.store(before.0, Relaxed);
-        });
-    }
-}
-
+// ORDERING: Relaxed everywhere here: the thread's own, and its handlers'.
 impl Sent {
     /// It came back to our handler, which is not in force: whoever is calls ours.
     fn is_back(signal: c_int, state: u32) -> bool {
@@ -290,6 +257,7 @@ impl Sent {
 
     /// At most once for each time that ours was taken out: a handler that the system chose before that.
     fn note(signal: c_int, state: u32) {
+        // ORDERING: Relaxed: as above.
         SENT.with(|sent| {
             sent.state.store(state, Relaxed);
             sent.signal.store(signal as u32, Relaxed);
