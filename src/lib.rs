@@ -27,6 +27,8 @@ pub mod sigqueue;
 )]
 pub(crate) mod sys;
 
+pub use sys::Errno;
+
 #[cfg(all(loom, any(test, feature = "loom")))]
 pub mod model;
 

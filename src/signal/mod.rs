@@ -43,16 +43,28 @@
 
 mod error;
 pub(crate) mod hub;
+pub(crate) mod mailbox;
+mod panic;
 mod recv;
 pub(crate) mod set;
 mod sink;
 pub(crate) mod table;
+mod wakes;
+
+use core::time::Duration;
 
 pub use crate::sigqueue::Origin;
-pub use crate::sys::Errno;
 pub use error::{RecvError, SignalError, StopError};
 pub use hub::Stopped;
-pub use table::{Counts, Delivery};
+pub use panic::Panic;
+pub use table::{Delivery, SignalCounts};
+
+/// How long [`Subscription::stop`] and [`SinkHandle::stop`] wait for a call of their own sink that
+/// does not return.
+pub const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The most deliveries that a mailbox may hold; see [`Builder::capacity`].
+pub const MAX_CAPACITY: usize = 1 << 20;
 
 #[cfg(not(all(loom, any(test, feature = "loom"))))]
 pub(crate) mod global;
@@ -64,5 +76,5 @@ pub use {
     global::{
         counts, die_by, ignore, is_ignored, overflow, reset, run_receiver, shutdown, subscribe,
     },
-    subscription::{Builder, Iter, STOP_PATIENCE, SinkHandle, Stopper, Subscription},
+    subscription::{Builder, Iter, SinkHandle, Stopper, Subscription},
 };

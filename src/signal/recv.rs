@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::hub::{Hub, Kernel};
-use super::table::{Delivery, Key, Mailbox, RECEIVER, Table, Waiting};
+use super::mailbox::{Key, Mailbox, Waiting};
+use super::sink::drop_outside;
+use super::table::{Delivery, RECEIVER, Table};
 use super::{RecvError, SignalError};
 use crate::note::{Deadline, Park, Waited};
 use crate::sigqueue::{Receiver, ReceiverRefused, Wakeup};
@@ -52,15 +54,20 @@ impl<K: Kernel> Hub<K> {
     /// between finds the waker: the receiver delivers it.
     pub(crate) fn poll(&self, key: Key, waker: &Waker) -> Option<Result<Delivery, RecvError>> {
         self.deliver_all(Some(key));
-        // Wakers are the user's code: cloned and dropped outside the lock.
+        // Wakers are the user's code: cloned and dropped outside the lock. One that panics when it is
+        // cloned does so here, in its own task, and nothing has changed.
         let mut waker = Some(waker.clone());
-        self.locked(|table, _| {
+        let done = self.locked(|table, _| {
             let done = pop(table, key, Waiting::No);
-            if let (None, Some(mailbox)) = (&done, table.mailboxes.get_mut(&key)) {
+            if let (None, Some(mailbox)) = (&done, table.mailboxes.get_mut(key)) {
                 core::mem::swap(&mut mailbox.waker, &mut waker);
             }
             done
-        })
+        });
+        if let Some(panic) = drop_outside(waker) {
+            self.keep_panic(key, panic);
+        }
+        done
     }
 
     /// In the receiver's part. `None`: the part had to be given back.
@@ -101,9 +108,9 @@ impl<K: Kernel> Hub<K> {
             return;
         }
         self.locked(|table, wakes| {
-            let follower = |(_, mailbox): &(&Key, &mut Mailbox)| mailbox.waiting == Waiting::Asleep;
+            let follower = |(_, mailbox): &(Key, &mut Mailbox)| mailbox.waiting == Waiting::Asleep;
             if let Some((key, mailbox)) = table.mailboxes.iter_mut().find(follower) {
-                wakes.mailbox(*key, mailbox, None);
+                wakes.mailbox(key, mailbox, None);
             }
         });
     }
@@ -117,7 +124,7 @@ impl<K: Kernel> Hub<K> {
         if done.is_some() {
             return done;
         }
-        let note = self.locked(|table, _| Some(Arc::clone(&table.mailboxes.get(&key)?.note)));
+        let note = self.locked(|table, _| Some(Arc::clone(&table.mailboxes.get(key)?.note)));
         let Some(note) = note else { return Some(Err(RecvError::Stopped)) };
         let waited = note.sleep(deadline);
         note.clear();
@@ -152,7 +159,7 @@ impl<K: Kernel> Hub<K> {
 
 fn pop(table: &mut Table, key: Key, waiting: Waiting) -> Option<Result<Delivery, RecvError>> {
     let closed = table.closed;
-    let Some(mailbox) = table.mailboxes.get_mut(&key) else {
+    let Some(mailbox) = table.mailboxes.get_mut(key) else {
         return Some(Err(RecvError::Stopped));
     };
     mailbox.waiting = Waiting::No;
