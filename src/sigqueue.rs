@@ -101,7 +101,7 @@
 
 use crate::note::{Note, Park};
 use crate::records::{LANE, Pool};
-use crate::sync::{AtomicU32, AtomicU64, MODEL, Ordering::*, filled, model_const_fn};
+use crate::sync::{AtomicU32, AtomicU64, MODEL, Ordering::*, Slots, model_const_fn};
 use crate::sys;
 
 mod batch;
@@ -113,7 +113,7 @@ pub use receiver::{Event, Receiver, ReceiverRefused, Wakeup};
 pub use wish::{NoSuchSignal, Quiet};
 
 /// One more than the highest signal number of the system.
-pub const SIGNALS: usize = if MODEL { 4 } else { sys::SIGNALS };
+pub const SIGNALS: usize = sys::SIGNALS;
 
 const STANDARD_WORDS: usize = 1;
 const REALTIME_WORDS: usize = if MODEL { 1 } else { 2 };
@@ -142,6 +142,7 @@ pub(crate) const GUEST: u32 = 1 << 5;
 
 /// Where a signal came from, as far as the system says; zeros where it does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Origin {
     /// `si_code`: how the signal was made (man 2 sigaction).
     pub code: i32,
@@ -156,11 +157,18 @@ pub struct Origin {
 impl Origin {
     /// An origin that nobody told.
     pub const UNKNOWN: Self = Self { code: 0, pid: 0, uid: 0, value: 0 };
+
+    /// What a handler reads from its `siginfo_t`: `si_code`, `si_pid`, `si_uid`, and `si_value` or
+    /// `si_status`.
+    pub const fn new(code: i32, pid: i32, uid: u32, value: usize) -> Self {
+        Self { code, pid, uid, value }
+    }
 }
 
 /// What became of a signal given to [`SignalQueue::send`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "a signal that was not accepted still wants its default action"]
+#[non_exhaustive]
 pub enum Sent {
     /// It will be received, with its origin unless the records had run out.
     Accepted,
@@ -198,7 +206,7 @@ pub struct SignalQueue<N = Note> {
     /// How the primary sleeps, how a guest sleeps.
     notes: [N; 2],
     standard: Pool<STANDARD_WORDS>,
-    slots: [AtomicU64; SIGNALS],
+    slots: Slots<SIGNALS>,
     realtime: Pool<REALTIME_WORDS>,
     overflow: AtomicU64,
 }
@@ -223,7 +231,7 @@ impl<N> SignalQueue<N> {
         /// An empty queue whose primary and guest sleep on the given notes, both clear.
         pub const fn with_notes(notes: [N; 2]) -> Self {
             Self {
-                slots: filled!(AtomicU64::new(0); SIGNALS),
+                slots: Slots::new(),
                 state: AtomicU32::new(0),
                 notes,
                 standard: Pool::new(),
@@ -368,7 +376,7 @@ impl<N: Park> SignalQueue<N> {
 
 /// Whether signals of this number are queued rather than coalesced.
 pub fn is_realtime(signal: i32) -> bool {
-    signal >= if MODEL { 3 } else { sys::REALTIME_MIN }
+    signal >= sys::REALTIME_MIN
 }
 
 fn is_pending(slot: u64) -> bool {

@@ -81,7 +81,7 @@ impl<K: Kernel> Hub<K> {
             if let Some(done) = self.pop_or(key, Waiting::Leading) {
                 break Some(done);
             }
-            let wakeup = receiver.wait(deadline);
+            let wakeup = receiver.await_work(deadline);
             if matches!(wakeup, Wakeup::Work { signals: true, .. }) {
                 self.deliver_all(Some(key));
             }
@@ -142,7 +142,7 @@ impl<K: Kernel> Hub<K> {
             ReceiverRefused::Taken | ReceiverRefused::Busy => SignalError::ReceiverTaken,
         })?;
         loop {
-            let wakeup = receiver.wait(None);
+            let wakeup = receiver.await_work(None);
             self.deliver_all(Some(RECEIVER));
             self.run_sinks();
             if self.generation() != generation {
