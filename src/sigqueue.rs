@@ -1,5 +1,38 @@
 //! The signal queue: handlers send, one receiver at a time receives.
 //!
+//! For runtimes and programs that install their own handlers and want what those learn in a thread:
+//! without a pipe, a lock or an allocation, and with origins. Whoever wants signals and no handlers
+//! uses `portcullis::signal`, which stands on this.
+//!
+//! ```no_run
+//! # #[cfg(unix)] {
+//! use portcullis::sigqueue::{Event, Origin, SignalQueue};
+//!
+//! static QUEUE: SignalQueue = SignalQueue::new();
+//!
+//! extern "C" fn handler(signal: i32) {
+//!     let _ = QUEUE.send(signal, Origin::UNKNOWN); // async-signal-safe
+//! }
+//!
+//! QUEUE.enable(libc::SIGUSR1)?; // before the handler is in place
+//! // SAFETY: the handler does what handlers may.
+//! unsafe { libc::signal(libc::SIGUSR1, handler as *const () as usize) };
+//!
+//! let mut receiver = QUEUE.receiver()?;
+//! while let Event::Signal(batch) = receiver.recv(None, || {}) {
+//!     println!("signal {}, merged {}", batch.signal(), batch.coalesced());
+//! }
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`SignalQueue::send`] is for handlers; [`Receiver`] for the thread that receives;
+//! [`enable`](SignalQueue::enable), [`disable`](SignalQueue::disable) and
+//! [`wait_quiet`](SignalQueue::wait_quiet) for whoever changes dispositions. Runtimes that park
+//! their threads themselves, lend the part of receiver ([`SignalQueue::borrow`]), fork
+//! ([`SignalQueue::reset_after_fork`]) or stop the world ([`SignalQueue::fixup`]) find the protocol
+//! below.
+//!
 //! # Contexts
 //!
 //! | caller | may call | may not |
@@ -18,7 +51,7 @@
 //! | WANTED | `send` accepts |
 //! | IGNORED | not wanted, and to be ignored rather than defaulted |
 //! | BARE | accepted once or more with no record to hold the origin |
-//! | ACTIVE | a [`Batch`] of this signal is being worked on |
+//! | ACTIVE | a [`Batch`] of this signal is being worked on: of a receiver's, one is alive at a time |
 //! | CHAIN | the newest of the accepted records, each linked to the one before it |
 //! | COALESCED | sends that were merged into a pending one since the last take |
 //!
@@ -92,7 +125,8 @@
 //! Origins are kept for [`STANDARD_RECORDS`] standard signals at once and [`REALTIME_CAPACITY`]
 //! real-time ones. Past that a signal is still received, once, without its origin; for real-time
 //! signals the merged ones are counted by [`SignalQueue::overflow`]. A guest that never drops its
-//! [`Receiver`] keeps the primary asleep.
+//! [`Receiver`] keeps the primary asleep. A [`Batch`] that is forgotten keeps its records, and ACTIVE
+//! until the signal is received again.
 //!
 //! # Prior art
 //!

@@ -33,6 +33,7 @@ impl<const N: usize> Slots<N> {
     pub(crate) fn get(&self, number: usize) -> Option<&AtomicU64> {
         #[cfg(all(loom, feature = "loom", not(test)))]
         if number < N && self.slots.made(number).is_none() {
+            // ORDERING: Relaxed: a step, for loom to order against the look in `from`.
             self.made.fetch_add(1, super::Ordering::Relaxed);
         }
         self.slots.get(number, || AtomicU64::new(0))
@@ -43,6 +44,7 @@ impl<const N: usize> Slots<N> {
     #[cfg_attr(all(loom, feature = "loom"), track_caller)]
     pub(crate) fn from(&self, first: usize) -> impl Iterator<Item = (usize, &AtomicU64)> {
         #[cfg(all(loom, feature = "loom", not(test)))]
+        // ORDERING: Relaxed: as in `get`; the words themselves pass things on.
         self.made.load(super::Ordering::Relaxed);
         (first..N).filter_map(|number| Some((number, self.slots.made(number)?)))
     }
