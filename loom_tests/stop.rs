@@ -439,7 +439,7 @@ fn sink_against_leader() {
             thread::spawn("subscriber", move || theirs.hub.recv(key, None).unwrap_err());
         let hub = Arc::downgrade(&process.hub);
         let sink = Box::new(move |_: &_| hub.upgrade().unwrap().shut_down());
-        process.hub.subscribe(SignalSet::new([1]).unwrap(), 1, Some(sink)).unwrap().0;
+        process.hub.subscribe(SignalSet::new([1]).unwrap(), 1, Some(sink)).unwrap();
         process.sim.raise(1);
         let end = subscriber.join();
         assert!(matches!(end, RecvError::ShutDown | RecvError::Stopped));

@@ -56,8 +56,9 @@ pub(crate) struct Pool<const WORDS: usize> {
     records: [Lates<UnsafeCell<Record>, LANE>; WORDS],
 }
 
-// SAFETY: a record is reached by its owner alone (I1), and ownership passes along E1 and along the
-// slot's own edges.
+// SAFETY: a record is reached by its owner alone (I1): the bitmap gives it to one `take`, the queue's
+// slot to whoever takes the chain, and only the queue calls what is here. Ownership passes along E1
+// and along the slot's own edges.
 unsafe impl<const WORDS: usize> Sync for Pool<WORDS> {}
 
 impl<const WORDS: usize> Pool<WORDS> {
@@ -98,7 +99,7 @@ impl<const WORDS: usize> Pool<WORDS> {
 
     /// Reads a record; for its owner.
     pub(crate) fn read(&self, name: u16) -> Record {
-        // SAFETY: the caller owns the record (I1).
+        // SAFETY: the caller, which is the queue, owns the record (I1): it took it here or from a slot.
         self.cell(name).map_or(BLANK, |cell| cell.with(|record| unsafe { *record }))
     }
 
@@ -147,7 +148,7 @@ impl<const WORDS: usize> Pool<WORDS> {
 
     fn write(&self, name: u16, record: Record) {
         if let Some(cell) = self.cell(name) {
-            // SAFETY: the caller owns the record (I1).
+            // SAFETY: the caller, which is the queue, owns the record (I1): it took it here or from a slot.
             cell.with_mut(|place| unsafe { *place = record });
         }
     }

@@ -38,6 +38,10 @@ macro_rules! filled {
 }
 pub(crate) use filled;
 
+/// A word that no model sees: for what changes only while one thread is there, as in the child of a
+/// fork, so that there is nothing to explore.
+pub(crate) use core::sync::atomic::AtomicU32 as UnmodelledU32;
+
 mod late;
 pub(crate) use late::{Lates, Slots, lates};
 

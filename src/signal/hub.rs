@@ -55,7 +55,7 @@ use super::table::{SignalCounts, Table};
 use super::wakes::Wakes;
 use crate::sigqueue::{Origin, SIGNALS, Sent, SignalQueue};
 use crate::sync::{
-    AtomicBool, AtomicU32, AtomicUsize, Mutex, MutexGuard, Ordering::*, model_const_fn,
+    AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering::*, UnmodelledU32, model_const_fn,
 };
 use crate::sys::{Errno, Restored};
 use std::sync::Arc;
@@ -110,7 +110,7 @@ pub(crate) struct Hub<K> {
     /// Some subscription was dropped by a handler that could not have the lock.
     any_abandoned: AtomicBool,
     /// How many forks lie between this process and the first.
-    generation: AtomicU32,
+    generation: UnmodelledU32,
 }
 
 impl<K: Kernel> Hub<K> {
@@ -122,7 +122,7 @@ impl<K: Kernel> Hub<K> {
                 table: Mutex::new(Table::new()),
                 sinks: AtomicUsize::new(0),
                 any_abandoned: AtomicBool::new(false),
-                generation: AtomicU32::new(0),
+                generation: UnmodelledU32::new(0),
             }
         }
     }
@@ -199,8 +199,10 @@ impl<K: Kernel> Hub<K> {
         table.mailboxes.iter_mut().for_each(|(_, mailbox)| mailbox.forked(survivor));
         // ORDERING: Relaxed: as in `generation`.
         self.generation.fetch_add(1, Relaxed);
-        // SAFETY: the caller's promise. Batches live under the lock; a receiver that the forking
-        // thread has, if it forked in a sink, is given up unused: see `run_receiver`.
+        // SAFETY: the caller's promise: no other thread, no handler. `locked` holds the lock over
+        // every batch, so none is alive. A receiver that the forking thread has, if it forked in a
+        // sink or a waker, is forgotten by `run_receiver` or `recv_leading`, which look at the
+        // generation after both.
         unsafe { self.queue.reset_after_fork() };
     }
 

@@ -77,6 +77,7 @@ impl<K: Kernel> Hub<K> {
         mut receiver: Receiver<'_>,
         deadline: Option<&Deadline>,
     ) -> Option<Result<Delivery, RecvError>> {
+        let generation = self.generation();
         let done = loop {
             if let Some(done) = self.pop_or(key, Waiting::Leading) {
                 break Some(done);
@@ -84,6 +85,9 @@ impl<K: Kernel> Hub<K> {
             let wakeup = receiver.await_work(deadline);
             if matches!(wakeup, Wakeup::Work { signals: true, .. }) {
                 self.deliver_all(Some(key));
+                if self.generation() != generation {
+                    break None;
+                }
             }
             if wakeup == Wakeup::TimedOut {
                 break self.pop_or(key, Waiting::No).or(Some(Err(RecvError::TimedOut)));
@@ -93,6 +97,11 @@ impl<K: Kernel> Hub<K> {
                 break None;
             }
         };
+        if self.generation() != generation {
+            // A waker forked, and this is the child: the part is no longer this thread's.
+            core::mem::forget(receiver);
+            return done;
+        }
         drop(receiver);
         self.pass_on();
         done
@@ -146,7 +155,7 @@ impl<K: Kernel> Hub<K> {
             self.deliver_all(Some(RECEIVER));
             self.run_sinks();
             if self.generation() != generation {
-                // A sink forked, and this is the child: the part is no longer this thread's.
+                // A sink or a waker forked, and this is the child: the part is no longer this thread's.
                 core::mem::forget(receiver);
                 return Ok(());
             }

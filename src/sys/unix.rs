@@ -32,7 +32,8 @@ static RECORDS: [Record; SIGNALS] =
 /// The masks of those dispositions; only read and written under the caller's lock, unlike the
 /// rest, which handlers read.
 struct Masks(core::cell::UnsafeCell<[MaybeUninit<libc::sigset_t>; SIGNALS]>);
-// SAFETY: `install` and `restore` are called under the hub's lock.
+// SAFETY: `install`, `restore`, `set_default` and `set_ignored` alone reach it, and the hub alone
+// calls those, under its lock.
 unsafe impl Sync for Masks {}
 static MASKS: Masks = Masks(core::cell::UnsafeCell::new([MaybeUninit::uninit(); SIGNALS]));
 
