@@ -23,7 +23,7 @@ fn guest_against_send() {
                 return;
             };
             loop {
-                let wakeup = receiver.wait(None);
+                let wakeup = receiver.await_work(None);
                 let taken = theirs.queue.take(1).unwrap().count();
                 if taken == 1 {
                     assert_eq!(theirs.payloads[0].get(), 7);
@@ -38,7 +38,7 @@ fn guest_against_send() {
         if let Ok(mut guest) = fixture.queue.borrow() {
             let deadline = Deadline::after(core::time::Duration::ZERO);
             kernel.expire_deadlines();
-            let _ = guest.wait(Some(&deadline));
+            let _ = guest.await_work(Some(&deadline));
             if fixture.queue.take(1).unwrap().count() == 1 {
                 assert_eq!(fixture.payloads[0].get(), 7);
                 fixture.queue.close();
@@ -78,7 +78,7 @@ fn part_is_handed_over() {
         let theirs = Arc::clone(&fixture);
         let primary = thread::spawn("primary", move || {
             let mut receiver = theirs.queue.receiver().unwrap();
-            assert!(matches!(receiver.wait(None), Wakeup::Work { fixup: true, .. }));
+            assert!(matches!(receiver.await_work(None), Wakeup::Work { fixup: true, .. }));
             theirs.payloads[0].set(1);
         });
         let theirs = Arc::clone(&fixture);
@@ -104,7 +104,7 @@ fn guest_against_new_primary() {
             let Ok(mut receiver) = theirs.queue.receiver() else {
                 return;
             };
-            while receiver.wait(None) != Wakeup::Closed {}
+            while receiver.await_work(None) != Wakeup::Closed {}
         });
         let sender = sender(&fixture, 0, 1);
         assert_eq!(receive(&mut guest, 1), [(1, 1)]);

@@ -198,7 +198,7 @@ fn fixup_against_send() {
         let mut receiver = fixture.queue.receiver().unwrap();
         let (mut fixups, mut signals) = (0, 0);
         while fixups + signals < 2 {
-            let Wakeup::Work { signals: any, fixup } = receiver.wait(None) else { panic!() };
+            let Wakeup::Work { signals: any, fixup } = receiver.await_work(None) else { panic!() };
             if fixup {
                 assert_eq!(fixture.payloads[1].get(), 7);
                 fixups += 1;
@@ -236,7 +236,9 @@ fn fixup_with_signal_on_initiator() {
         initiator.join();
         let sent = fixture.queue.next_pending(1).is_some();
         let mut receiver = fixture.queue.receiver().unwrap();
-        let Wakeup::Work { signals, fixup: true } = receiver.wait(None) else { panic!("no fixup") };
+        let Wakeup::Work { signals, fixup: true } = receiver.await_work(None) else {
+            panic!("no fixup")
+        };
         assert_eq!(fixture.payloads[1].get(), 9);
         assert_eq!(signals, sent);
         drop(receiver);

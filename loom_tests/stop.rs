@@ -9,8 +9,8 @@ use crate::model::{Disposition, Handler, Kernel as Sim, Outcome, SigSet, thread}
 use crate::note::Deadline;
 use crate::signal::RecvError;
 use crate::signal::hub::{Hub, Kernel};
+use crate::signal::mailbox::Key;
 use crate::signal::set::SignalSet;
-use crate::signal::table::Key;
 use crate::sigqueue::{Origin, Sent};
 use crate::sys::{Errno, Restored};
 
@@ -74,7 +74,7 @@ fn process(signals: u32) -> Process {
 
 impl Process {
     fn subscribe(&self, signal: i32) -> Key {
-        self.hub.subscribe(SignalSet::new([signal]).unwrap(), 2, None).unwrap()
+        self.hub.subscribe(SignalSet::new([signal]).unwrap(), 2, None).unwrap().0
     }
 
     /// A thread on which the signal lands while others work.
@@ -90,7 +90,7 @@ impl Process {
     }
 
     fn in_mailbox(&self, key: Key) -> u64 {
-        self.hub.locked(|table, _| table.mailboxes[&key].items.len() as u64)
+        self.hub.locked(|table, _| table.mailboxes.get(key).unwrap().items.len() as u64)
     }
 
     /// Delivered to the subscription, received or not.
@@ -303,7 +303,7 @@ fn stop_under_storm() {
 fn full_subscriber_counts() {
     Model::new("stop::full_subscriber_counts").actors(2).check(|| {
         let process = process(3);
-        let small = process.hub.subscribe(SignalSet::new([1]).unwrap(), 1, None).unwrap();
+        let small = process.hub.subscribe(SignalSet::new([1]).unwrap(), 1, None).unwrap().0;
         let theirs = process.clone();
         let raiser = thread::spawn("raiser", move || {
             for _ in 0..2 {
@@ -317,7 +317,7 @@ fn full_subscriber_counts() {
         assert_eq!(counts.received + counts.coalesced, 2);
         assert_eq!(process.in_mailbox(small), 1);
         assert_eq!(counts.dropped, counts.received - 1, "received, and neither kept nor counted");
-        let dropped = process.hub.locked(|table, _| table.mailboxes[&small].dropped);
+        let dropped = process.hub.locked(|table, _| table.mailboxes.get(small).unwrap().dropped);
         assert_eq!(dropped, counts.dropped);
         process.assert_idle();
     });
@@ -403,7 +403,7 @@ fn sink_against_stop() {
         let called = Arc::new(Mutex::new(0));
         let calls = Arc::clone(&called);
         let sink = Box::new(move |_: &_| *calls.lock().unwrap() += 1);
-        let key = process.hub.subscribe(SignalSet::new([1]).unwrap(), 2, Some(sink)).unwrap();
+        let key = process.hub.subscribe(SignalSet::new([1]).unwrap(), 2, Some(sink)).unwrap().0;
         let raiser = process.raiser(1);
         let theirs = process.clone();
         let receiver = thread::spawn("receiver", move || {

@@ -1,5 +1,26 @@
 //! One-shot event: one thread sleeps, anybody wakes it, a signal handler included.
 //!
+//! For whoever has one thread wait for another or for a handler, and can use neither a condition
+//! variable (whose notify is not async-signal-safe) nor a pipe. A [`Note`] is four bytes.
+//!
+//! ```
+//! # #[cfg(not(loom))] {
+//! use portcullis::note::{Deadline, Note, Park, Waited};
+//! use std::time::Duration;
+//!
+//! static DONE: Note = Note::new();
+//!
+//! let worker = std::thread::spawn(|| DONE.wake()); // or a signal handler
+//! assert_eq!(DONE.sleep(None), Waited::Woken);
+//! DONE.clear();
+//! let soon = Deadline::after(Duration::from_millis(1));
+//! assert_eq!(DONE.sleep(Some(&soon)), Waited::TimedOut);
+//! # worker.join().unwrap();
+//! # }
+//! ```
+//!
+//! [`Park`] is for runtimes that bring their own way to sleep.
+//!
 //! # Contexts
 //!
 //! | caller | may call | may not |
@@ -55,15 +76,52 @@ const ASLEEP: u32 = 2;
 
 /// What a protocol needs to put a thread to sleep and to have it woken.
 ///
-/// [`Note`] is the one of this crate. A runtime with its own parking offers it by this trait; the
-/// contract is [`Note`]'s: `wake` is async-signal-safe, a wake-up before the sleep ends the sleep,
-/// sleeps may end early, and [`E1`, `E2`](self) hold.
-pub trait Park {
-    /// Sleeps until woken or until the deadline has passed. One thread at a time.
+/// [`Note`] is the one of this crate, and enough for most. A runtime whose threads sleep in a
+/// scheduler of its own offers that by this trait; [`Deadline::left`] tells for how long.
+///
+/// ```
+/// # #[cfg(all(feature = "std", not(loom)))] {
+/// use portcullis::note::{Deadline, Note, Park, Waited};
+/// use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+///
+/// /// Notes that count the sleeps, for a monitor.
+/// struct Counted(Note, AtomicUsize);
+///
+/// // SAFETY: the count is touched by the sleeper alone; the rest is the note's.
+/// unsafe impl Park for Counted {
+///     fn sleep(&self, deadline: Option<&Deadline>) -> Waited {
+///         self.1.fetch_add(1, Relaxed);
+///         self.0.sleep(deadline)
+///     }
+///     fn wake(&self) {
+///         self.0.wake();
+///     }
+///     fn clear(&self) {
+///         self.0.clear();
+///     }
+/// }
+/// # }
+/// ```
+///
+/// # Safety
+///
+/// `wake` is called in signal handlers, on any thread, nested in anything:
+/// - it is async-signal-safe (man 7 signal-safety): it allocates nothing, takes no lock that the
+///   code it interrupts may hold, keeps errno, and does not unwind.
+///
+/// Protocols pass memory on through it, so [`E1` and `E2`](self) hold:
+/// - what happened before a `wake` is seen after the `sleep` that it ends, and after the `clear`
+///   that wipes it out;
+/// - a `wake` that no `clear` follows ends the present or the next `sleep`.
+pub unsafe trait Park {
+    /// Sleeps until woken or until the deadline has passed, or for no reason: callers look again.
+    ///
+    /// One thread at a time: of two that sleep at once one may sleep on for ever.
     fn sleep(&self, deadline: Option<&Deadline>) -> Waited;
     /// Ends the present or next sleep. Async-signal-safe.
     fn wake(&self);
-    /// Forgets a wake-up. The sleeper alone calls it.
+    /// Forgets a wake-up. The sleeper alone calls it: by another it may take the sleeper's, which
+    /// then sleeps on.
     fn clear(&self);
 }
 
@@ -88,7 +146,9 @@ impl Default for Note {
     }
 }
 
-impl Park for Note {
+// SAFETY: `wake` is one atomic operation and one async-signal-safe call of the system, which keeps
+// errno; the orderings below give E1 and E2, as the models named there check.
+unsafe impl Park for Note {
     /// Blocks, so it is not for signal handlers.
     fn sleep(&self, deadline: Option<&Deadline>) -> Waited {
         // ORDERING: success Relaxed, nothing is passed on by falling asleep. Failure Acquire: E1

@@ -30,7 +30,9 @@
 //! A bitmap instead of a free list: nothing is linked, so there is no ABA.
 
 use crate::sigqueue::Origin;
-use crate::sync::{AtomicWord, MODEL, Ordering::*, UnsafeCell, Word, filled, model_const_fn};
+use crate::sync::{
+    AtomicWord, Lates, MODEL, Ordering::*, UnsafeCell, Word, filled, lates, model_const_fn,
+};
 
 /// Records to a word of the bitmap; a model needs few, so that it can run out.
 pub(crate) const LANE: usize = if MODEL { 2 } else { Word::BITS as usize };
@@ -51,11 +53,12 @@ pub(crate) struct Record {
 #[repr(C)]
 pub(crate) struct Pool<const WORDS: usize> {
     free: [AtomicWord; WORDS],
-    records: [[UnsafeCell<Record>; LANE]; WORDS],
+    records: [Lates<UnsafeCell<Record>, LANE>; WORDS],
 }
 
-// SAFETY: a record is reached by its owner alone (I1), and ownership passes along E1 and along the
-// slot's own edges.
+// SAFETY: a record is reached by its owner alone (I1): the bitmap gives it to one `take`, the queue's
+// slot to whoever takes the chain, and only the queue calls what is here. Ownership passes along E1
+// and along the slot's own edges.
 unsafe impl<const WORDS: usize> Sync for Pool<WORDS> {}
 
 impl<const WORDS: usize> Pool<WORDS> {
@@ -64,7 +67,7 @@ impl<const WORDS: usize> Pool<WORDS> {
         pub(crate) const fn new() -> Self {
             Self {
                 free: filled!(AtomicWord::new(ALL_FREE); WORDS),
-                records: filled!(filled!(UnsafeCell::new(BLANK); LANE); WORDS),
+                records: filled!(lates!(UnsafeCell::new(BLANK); LANE); WORDS),
             }
         }
     }
@@ -96,7 +99,7 @@ impl<const WORDS: usize> Pool<WORDS> {
 
     /// Reads a record; for its owner.
     pub(crate) fn read(&self, name: u16) -> Record {
-        // SAFETY: the caller owns the record (I1).
+        // SAFETY: the caller, which is the queue, owns the record (I1): it took it here or from a slot.
         self.cell(name).map_or(BLANK, |cell| cell.with(|record| unsafe { *record }))
     }
 
@@ -109,11 +112,15 @@ impl<const WORDS: usize> Pool<WORDS> {
         }
     }
 
-    /// Frees every record but those that `keep` names. Only while no other thread uses the pool.
-    pub(crate) fn keep_only(&self, keep: impl Fn(u16) -> bool) {
-        for (word, free) in self.free.iter().enumerate() {
-            let kept = (0..LANE).filter(|bit| keep((word * LANE + bit) as u16 + 1));
-            let kept = kept.fold(0, |mask, bit| mask | 1 << bit);
+    /// Frees every record but those of these names. Only while no other thread uses the pool.
+    pub(crate) fn keep_only(&self, names: impl Iterator<Item = u16>) {
+        let mut kept = [0; WORDS];
+        for at in names.map(|name| usize::from(name).wrapping_sub(1)) {
+            if let Some(word) = kept.get_mut(at / LANE) {
+                *word |= 1 << (at % LANE);
+            }
+        }
+        for (free, kept) in self.free.iter().zip(kept) {
             // ORDERING: Relaxed: no other thread is there.
             free.store(ALL_FREE & !kept, Relaxed);
         }
@@ -141,14 +148,14 @@ impl<const WORDS: usize> Pool<WORDS> {
 
     fn write(&self, name: u16, record: Record) {
         if let Some(cell) = self.cell(name) {
-            // SAFETY: the caller owns the record (I1).
+            // SAFETY: the caller, which is the queue, owns the record (I1): it took it here or from a slot.
             cell.with_mut(|place| unsafe { *place = record });
         }
     }
 
     fn cell(&self, name: u16) -> Option<&UnsafeCell<Record>> {
         let at = usize::from(name).wrapping_sub(1);
-        self.records.get(at / LANE)?.get(at % LANE)
+        self.records.get(at / LANE)?.get(at % LANE, || UnsafeCell::new(BLANK))
     }
 }
 

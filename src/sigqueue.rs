@@ -1,5 +1,38 @@
 //! The signal queue: handlers send, one receiver at a time receives.
 //!
+//! For runtimes and programs that install their own handlers and want what those learn in a thread:
+//! without a pipe, a lock or an allocation, and with origins. Whoever wants signals and no handlers
+//! uses `portcullis::signal`, which stands on this.
+//!
+//! ```no_run
+//! # #[cfg(unix)] {
+//! use portcullis::sigqueue::{Event, Origin, SignalQueue};
+//!
+//! static QUEUE: SignalQueue = SignalQueue::new();
+//!
+//! extern "C" fn handler(signal: i32) {
+//!     let _ = QUEUE.send(signal, Origin::UNKNOWN); // async-signal-safe
+//! }
+//!
+//! QUEUE.enable(libc::SIGUSR1)?; // before the handler is in place
+//! // SAFETY: the handler does what handlers may.
+//! unsafe { libc::signal(libc::SIGUSR1, handler as *const () as usize) };
+//!
+//! let mut receiver = QUEUE.receiver()?;
+//! while let Event::Signal(batch) = receiver.recv(None, || {}) {
+//!     println!("signal {}, merged {}", batch.signal(), batch.coalesced());
+//! }
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`SignalQueue::send`] is for handlers; [`Receiver`] for the thread that receives;
+//! [`enable`](SignalQueue::enable), [`disable`](SignalQueue::disable) and
+//! [`wait_quiet`](SignalQueue::wait_quiet) for whoever changes dispositions. Runtimes that park
+//! their threads themselves, lend the part of receiver ([`SignalQueue::borrow`]), fork
+//! ([`SignalQueue::reset_after_fork`]) or stop the world ([`SignalQueue::fixup`]) find the protocol
+//! below.
+//!
 //! # Contexts
 //!
 //! | caller | may call | may not |
@@ -18,7 +51,7 @@
 //! | WANTED | `send` accepts |
 //! | IGNORED | not wanted, and to be ignored rather than defaulted |
 //! | BARE | accepted once or more with no record to hold the origin |
-//! | ACTIVE | a [`Batch`] of this signal is being worked on |
+//! | ACTIVE | a [`Batch`] of this signal is being worked on: of a receiver's, one is alive at a time |
 //! | CHAIN | the newest of the accepted records, each linked to the one before it |
 //! | COALESCED | sends that were merged into a pending one since the last take, as far as it counts |
 //!
@@ -93,7 +126,8 @@
 //! real-time ones. Past that a signal is still received, once, without its origin; for real-time
 //! signals the merged ones are counted by [`SignalQueue::overflow`]. COALESCED stays at its largest
 //! number, 2^32 - 1, or 65,535 where the processor exchanges no more than 32 bits. A guest that
-//! never drops its [`Receiver`] keeps the primary asleep.
+//! never drops its [`Receiver`] keeps the primary asleep. A [`Batch`] that is forgotten keeps its
+//! records, and ACTIVE until the signal is received again.
 //!
 //! # Prior art
 //!
@@ -102,7 +136,7 @@
 
 use crate::note::{Note, Park};
 use crate::records::{LANE, Pool};
-use crate::sync::{AtomicU32, AtomicWord, MODEL, Ordering::*, Word, filled, model_const_fn};
+use crate::sync::{AtomicU32, AtomicWord, MODEL, Ordering::*, Slots, Word, model_const_fn};
 use crate::sys;
 
 mod batch;
@@ -118,7 +152,7 @@ use slot::{
 pub use wish::{NoSuchSignal, Quiet};
 
 /// One more than the highest signal number of the system.
-pub const SIGNALS: usize = if MODEL { 4 } else { sys::SIGNALS };
+pub const SIGNALS: usize = sys::SIGNALS;
 
 const STANDARD_WORDS: usize = if MODEL { 1 } else { 64 / LANE };
 const REALTIME_WORDS: usize = if MODEL { 1 } else { 128 / LANE };
@@ -140,6 +174,7 @@ pub(crate) const GUEST: u32 = 1 << 5;
 
 /// Where a signal came from, as far as the system says; zeros where it does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Origin {
     /// `si_code`: how the signal was made (man 2 sigaction).
     pub code: i32,
@@ -154,11 +189,18 @@ pub struct Origin {
 impl Origin {
     /// An origin that nobody told.
     pub const UNKNOWN: Self = Self { code: 0, pid: 0, uid: 0, value: 0 };
+
+    /// What a handler reads from its `siginfo_t`: `si_code`, `si_pid`, `si_uid`, and `si_value` or
+    /// `si_status`.
+    pub const fn new(code: i32, pid: i32, uid: u32, value: usize) -> Self {
+        Self { code, pid, uid, value }
+    }
 }
 
 /// What became of a signal given to [`SignalQueue::send`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "a signal that was not accepted still wants its default action"]
+#[non_exhaustive]
 pub enum Sent {
     /// It will be received, with its origin unless the records had run out.
     Accepted,
@@ -196,7 +238,7 @@ pub struct SignalQueue<N = Note> {
     /// How the primary sleeps, how a guest sleeps.
     notes: [N; 2],
     standard: Pool<STANDARD_WORDS>,
-    slots: [AtomicWord; SIGNALS],
+    slots: Slots<SIGNALS>,
     realtime: Pool<REALTIME_WORDS>,
     overflow: AtomicWord,
 }
@@ -221,7 +263,7 @@ impl<N> SignalQueue<N> {
         /// An empty queue whose primary and guest sleep on the given notes, both clear.
         pub const fn with_notes(notes: [N; 2]) -> Self {
             Self {
-                slots: filled!(AtomicWord::new(0); SIGNALS),
+                slots: Slots::new(),
                 state: AtomicU32::new(0),
                 notes,
                 standard: Pool::new(),
@@ -368,5 +410,5 @@ impl<N: Park> SignalQueue<N> {
 
 /// Whether signals of this number are queued rather than coalesced.
 pub fn is_realtime(signal: i32) -> bool {
-    signal >= if MODEL { 3 } else { sys::REALTIME_MIN }
+    signal >= sys::REALTIME_MIN
 }

@@ -58,6 +58,9 @@ cfg_if::cfg_if! {
     }
 }
 
+mod late;
+pub(crate) use late::{Lates, Slots, lates};
+
 #[cfg(not(all(loom, any(test, feature = "loom"))))]
 pub(crate) use core::sync::atomic::Ordering;
 pub(crate) use imp::*;
@@ -104,7 +107,7 @@ mod imp {
         AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, compiler_fence, fence,
     };
 
-    /// True in a model: size constants shrink, nothing else changes.
+    /// True in a model of this crate: size constants shrink, nothing else changes.
     pub(crate) const MODEL: bool = false;
 
     /// `core::cell::UnsafeCell` behind loom's closure interface.
@@ -174,7 +177,9 @@ mod imp {
 
     pub(crate) use core::sync::atomic::compiler_fence;
 
-    pub(crate) const MODEL: bool = true;
+    /// True in this crate's own models. Whoever models code of theirs over this crate (feature
+    /// `loom`) has everything in its real size.
+    pub(crate) const MODEL: bool = cfg!(test);
 
     macro_rules! atomic {
         ($name:ident, $t:ty) => {

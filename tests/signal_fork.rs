@@ -5,7 +5,9 @@
 
 mod common;
 
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -134,5 +136,53 @@ fn a_fork_while_a_sink_is_called() {
         assert_eq!(wait_for(child), Ended::Exited(0));
         drop(release);
         sink.stop().unwrap();
+    });
+}
+
+/// Forks when it is woken.
+struct Forks(AtomicI32);
+
+impl Wake for Forks {
+    fn wake(self: Arc<Self>) {
+        // SAFETY: the child goes on with what it inherited, as the test wants it, and leaves.
+        self.0.store(unsafe { libc::fork() }, Relaxed);
+    }
+}
+
+/// A waker that forks on the thread that has the receiver's part: the child's goes on without it.
+#[test]
+fn a_waker_that_forks() {
+    isolated("a_waker_that_forks", || {
+        let mut polled = signal::subscribe([SIGUSR1]).unwrap();
+        let mut leads = signal::subscribe([SIGUSR1]).unwrap();
+        let task = Arc::new(Forks(AtomicI32::new(-1)));
+        let waker = Waker::from(Arc::clone(&task));
+        assert!(polled.poll_recv(&mut Context::from_waker(&waker)).is_pending());
+        let own = std::process::id();
+        thread::scope(|scope| {
+            masked_thread(scope, || {
+                thread::sleep(SETTLE);
+                kill_self(SIGUSR1);
+            });
+            let received = leads.recv_timeout(SOON);
+            if std::process::id() != own {
+                alarm(10);
+                // The signal was in the mailbox before the fork; and the child has a life of its own.
+                let before = received.is_ok();
+                kill_self(SIGUSR1);
+                let after = leads.recv_timeout(SOON).is_ok() && leads.stop().is_ok();
+                // SAFETY: no preconditions.
+                unsafe { libc::_exit(if before && after { 0 } else { 1 }) };
+            }
+            assert_eq!(received.unwrap().signal, SIGUSR1);
+        });
+        let start = Instant::now();
+        while task.0.load(Relaxed) == -1 {
+            assert!(start.elapsed() < SOON, "woken");
+            thread::yield_now();
+        }
+        assert_eq!(wait_for(task.0.load(Relaxed)), Ended::Exited(0));
+        kill_self(SIGUSR1);
+        assert_eq!(leads.recv_timeout(SOON).unwrap().signal, SIGUSR1);
     });
 }

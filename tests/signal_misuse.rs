@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use common::*;
 use libc::{SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH};
 use portcullis::signal::{
-    self, Builder, RecvError, STOP_PATIENCE, SignalError, SinkHandle, StopError, Stopped,
+    self, Builder, MAX_CAPACITY, RecvError, STOP_PATIENCE, SignalError, SinkHandle, StopError,
+    Stopped,
 };
 
 fn bad() -> Vec<(i32, SignalError)> {
@@ -57,6 +58,14 @@ fn bad_numbers() {
         let none = Builder::new().capacity(0);
         assert_eq!(none.subscribe([SIGUSR1]).err(), Some(SignalError::NoCapacity));
         assert_eq!(none.sink([SIGUSR1], |_| {}).err(), Some(SignalError::NoCapacity));
+        for large in [MAX_CAPACITY + 1, usize::MAX / 64, usize::MAX] {
+            let (builder, error) =
+                (Builder::new().capacity(large), SignalError::CapacityTooLarge(large));
+            assert_eq!(builder.subscribe([SIGUSR1]).err(), Some(error));
+            assert_eq!(builder.sink([SIGUSR1], |_| {}).err(), Some(error));
+        }
+        let largest = Builder::new().capacity(MAX_CAPACITY).subscribe([SIGUSR1]).unwrap();
+        largest.stop().unwrap();
         assert_eq!(all_dispositions(), before);
         // And all is well for a good one, named twice.
         let mut good = signal::subscribe([SIGUSR1, SIGUSR1]).unwrap();
@@ -124,7 +133,9 @@ fn a_sink_that_panics() {
         }
         let Err(error) = sink.stop() else { panic!("the panic is handed out") };
         assert!(error.to_string().contains("as the test wants it"), "{error}");
-        let StopError::SinkPanicked(payload) = error else { panic!("{error:?}") };
+        let StopError::SinkPanicked(panic) = error else { panic!("{error:?}") };
+        assert_eq!(panic.message(), "as the test wants it");
+        let payload = panic.into_payload();
         assert_eq!(payload.downcast_ref::<&str>(), Some(&"as the test wants it"));
         assert_eq!(calls.load(Relaxed), 1);
         assert_eq!(sink.dropped(), 2);

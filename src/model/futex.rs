@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 /// Why `wait` returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Waited {
     /// Woken, or the word differed: look again.
     Woken,
@@ -28,6 +29,24 @@ impl Deadline {
         let mut inner = run.borrow();
         inner.deadlines.push(false);
         Self(inner.deadlines.len() - 1)
+    }
+
+    /// Zero once it has passed; `None` until then, as how far away it is nobody knows.
+    #[track_caller]
+    pub fn left(&self) -> Option<Duration> {
+        self.has_passed().then_some(Duration::ZERO)
+    }
+
+    /// Whether it is over. A step of the program: it may pass before it, or after it.
+    #[track_caller]
+    pub fn has_passed(&self) -> bool {
+        let at = Location::caller();
+        let run = Run::expect();
+        deliver::step(&run, at);
+        if let Some(words) = run.words() {
+            touch(&words.clock);
+        }
+        expired(&run, Some(self))
     }
 }
 

@@ -82,6 +82,12 @@
 //! has come. [`Kernel::prompt`] gives up flight, where that is sound, for a fraction of the
 //! executions. The kernel is one of loom's five threads: it leaves four.
 //!
+//! A [`SignalQueue`](crate::sigqueue::SignalQueue) has the 64 signals of Linux, 35 and above
+//! real-time, and all its records; each comes to be when it is first touched, so what a program does
+//! not use it does not pay for. Enable a signal before the threads start: a number that is first
+//! touched while another thread looks for pending ones may be left out of that look.
+//! `examples/model_a_handler.rs` explores such a program.
+//!
 //! # Limits
 //!
 //! - Up to six interruptions of an execution have a flight; later ones land at the next step.

@@ -1,8 +1,11 @@
 //! What can go wrong with subscriptions, as small typed errors.
 
-use core::any::Any;
+use core::error::Error;
 use core::fmt;
+use std::io::{self, ErrorKind};
 
+use super::panic::Panic;
+use super::{MAX_CAPACITY, STOP_PATIENCE};
 use crate::sigqueue::SIGNALS;
 use crate::sys::Errno;
 
@@ -22,6 +25,14 @@ pub enum SignalError {
     NoSignals,
     /// A capacity of zero can hold nothing.
     NoCapacity,
+    /// More than [`MAX_CAPACITY`](crate::signal::MAX_CAPACITY).
+    CapacityTooLarge(usize),
+    /// The memory for a mailbox of that capacity could not be had.
+    NoMemory,
+    /// The signal's default action does not end a process, so nothing can die by it.
+    NotFatal(i32),
+    /// The process has outlived it: the system protects it, as Linux does process 1 of a namespace.
+    Survived(i32),
     /// [`shutdown`](crate::signal::shutdown) was called.
     ShutDown,
     /// A receiver runs already, on the crate's thread or a lent one.
@@ -56,6 +67,22 @@ impl fmt::Display for SignalError {
             ),
             Self::NoSignals => f.write_str("the set of signals is empty: name at least one"),
             Self::NoCapacity => f.write_str("a capacity of 0 can hold nothing: use 1 or more"),
+            Self::CapacityTooLarge(capacity) => {
+                write!(f, "a capacity of {capacity} is too large: use at most {MAX_CAPACITY}")
+            }
+            Self::NoMemory => {
+                f.write_str("no memory for the mailbox: use a smaller capacity, or free some")
+            }
+            Self::NotFatal(signal) => write!(
+                f,
+                "the default action of signal {signal} does not end a process: \
+                 use one that does, such as SIGTERM"
+            ),
+            Self::Survived(signal) => write!(
+                f,
+                "the process outlived signal {signal}, as process 1 of a namespace does: \
+                 exit instead"
+            ),
             Self::ShutDown => f.write_str("signals were shut down in this process"),
             Self::ReceiverTaken => f.write_str(
                 "a receiver runs already: lend the thread before the first subscription",
@@ -71,10 +98,33 @@ impl fmt::Display for SignalError {
     }
 }
 
-impl core::error::Error for SignalError {}
+impl Error for SignalError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::System { errno, .. } => Some(errno),
+            _ => None,
+        }
+    }
+}
+
+impl From<SignalError> for io::Error {
+    fn from(error: SignalError) -> Self {
+        let kind = match error {
+            SignalError::ShutDown => ErrorKind::BrokenPipe,
+            SignalError::ReceiverTaken => ErrorKind::ResourceBusy,
+            SignalError::NoMemory => ErrorKind::OutOfMemory,
+            SignalError::NoThread => ErrorKind::WouldBlock,
+            SignalError::Survived(_) => ErrorKind::Other,
+            SignalError::System { errno, .. } => Self::from(errno).kind(),
+            _ => ErrorKind::InvalidInput,
+        };
+        Self::new(kind, error)
+    }
+}
 
 /// Why nothing was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RecvError {
     /// The deadline passed.
     TimedOut,
@@ -94,39 +144,57 @@ impl fmt::Display for RecvError {
     }
 }
 
-impl core::error::Error for RecvError {}
+impl Error for RecvError {}
 
-/// Why stopping a sink did not end as it should. Its signals are given up all the same.
+impl From<RecvError> for io::Error {
+    fn from(error: RecvError) -> Self {
+        let kind = match error {
+            RecvError::TimedOut => ErrorKind::TimedOut,
+            RecvError::Stopped | RecvError::ShutDown => ErrorKind::BrokenPipe,
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// Why stopping a subscription or a sink did not end as it should. Its signals are given up all the
+/// same.
+#[derive(Debug)]
+#[non_exhaustive]
 pub enum StopError {
     /// A call of the sink has not returned within
     /// [`STOP_PATIENCE`](crate::signal::STOP_PATIENCE). It is the last.
     SinkBusy,
-    /// The sink panicked, and was not called again; this is what it panicked with.
-    SinkPanicked(Box<dyn Any + Send>),
-}
-
-impl fmt::Debug for StopError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::SinkBusy => "SinkBusy",
-            Self::SinkPanicked(_) => "SinkPanicked(..)",
-        })
-    }
+    /// The sink panicked, when it was called or dropped, and was not called again.
+    SinkPanicked(Panic),
+    /// A waker that the subscription was polled with panicked, when it was woken or dropped. Its
+    /// task may not have been woken; other tasks, and the receiver, were not disturbed.
+    WakerPanicked(Panic),
 }
 
 impl fmt::Display for StopError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::SinkBusy => {
-                f.write_str("the sink is still running: it was not waited for longer")
-            }
-            Self::SinkPanicked(payload) => {
-                let text = payload.downcast_ref::<&str>().copied();
-                let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-                write!(f, "the sink panicked: {}", text.unwrap_or("(no text)"))
+            Self::SinkBusy => write!(
+                f,
+                "the sink is still running after {STOP_PATIENCE:?}: have it return sooner, \
+                 or stop it again"
+            ),
+            Self::SinkPanicked(panic) => write!(f, "the sink panicked: {panic}"),
+            Self::WakerPanicked(panic) => {
+                write!(f, "a waker of the subscription panicked: {panic}")
             }
         }
     }
 }
 
-impl core::error::Error for StopError {}
+impl Error for StopError {}
+
+impl From<StopError> for io::Error {
+    fn from(error: StopError) -> Self {
+        let kind = match error {
+            StopError::SinkBusy => ErrorKind::TimedOut,
+            StopError::SinkPanicked(_) | StopError::WakerPanicked(_) => ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}

@@ -1,14 +1,13 @@
 //! The one hub of the process, its handler, its receiver thread and its fork.
 
-use std::cell::RefCell;
 use std::thread;
 
 use super::hub::{Hub, Kernel};
 use super::set::{SignalSet, check};
-use super::table::Counts;
+use super::table::{SignalCounts, Table};
 use super::{Builder, SignalError, Subscription};
 use crate::sigqueue::{Origin, Sent};
-use crate::sync::{AtomicU32, MutexGuard, Ordering::*};
+use crate::sync::{AtomicU32, MutexGuard, Ordering::*, UnsafeCell};
 use crate::sys::{self, AllBlocked, Errno, RawOrigin, Restored, Verdict};
 
 /// The real system, whose handlers feed [`HUB`].
@@ -73,7 +72,8 @@ pub(super) fn ensure_receiver() -> Result<(), SignalError> {
     started.map(drop).map_err(|_| SignalError::NoThread)
 }
 
-/// Lends the calling thread to be the receiver. Returns when [`shutdown`] is called.
+/// Lends the calling thread to be the receiver. Returns when [`shutdown`] is called, and not before:
+/// what sinks and wakers panic with on it is caught, and kept for whoever stops them.
 ///
 /// Call it before the first subscription, or [`shutdown`] never having been called, from a thread
 /// whose mask is as the program wants it: signals that the thread masks are taken by others.
@@ -93,10 +93,27 @@ pub fn run_receiver() -> Result<(), SignalError> {
     HUB.run_receiver()
 }
 
-thread_local! {
-    /// What the forking thread holds from before the fork until after it, on both sides.
-    static FORKING: RefCell<Option<(MutexGuard<'static, super::table::Table>, AllBlocked)>> =
-        const { RefCell::new(None) };
+/// What the forking thread holds from before the fork until after it, on both sides. Not in a
+/// thread-local: a thread may fork when those are gone already.
+struct Forking(UnsafeCell<Option<(MutexGuard<'static, Table>, AllBlocked)>>);
+
+// SAFETY: the cell is reached by the thread that holds the hub's lock and no other: `before_fork`
+// fills it once it has the lock, and `take` empties it before it gives the lock back.
+unsafe impl Sync for Forking {}
+
+static FORKING: Forking = Forking(UnsafeCell::new(None));
+
+impl Forking {
+    fn put(&self, held: (MutexGuard<'static, Table>, AllBlocked)) {
+        // SAFETY: the caller holds the lock, in what it hands in.
+        self.0.with_mut(|place| unsafe { *place = Some(held) });
+    }
+
+    fn take(&self) -> Option<(MutexGuard<'static, Table>, AllBlocked)> {
+        // SAFETY: the C library calls this in the thread that forked, after `before_fork` in it,
+        // and that thread has held the lock since.
+        self.0.with_mut(|place| unsafe { (*place).take() })
+    }
 }
 
 fn hook_fork() {
@@ -109,16 +126,15 @@ fn hook_fork() {
 /// No signal is half accepted and no subscription half made when the child is copied.
 fn before_fork() {
     let blocked = AllBlocked::new();
-    let guard = HUB.lock();
-    FORKING.with(|forking| forking.replace(Some((guard, blocked))));
+    FORKING.put((HUB.lock(), blocked));
 }
 
 fn after_fork() {
-    drop(FORKING.with(RefCell::take));
+    drop(FORKING.take());
 }
 
 fn in_child() {
-    let mut held = FORKING.with(RefCell::take);
+    let mut held = FORKING.take();
     if let Some((table, _)) = &mut held {
         // SAFETY: only the forking thread lives on in the child, and it masks all signals.
         unsafe { HUB.in_child(table, sys::thread_id()) };
@@ -179,11 +195,16 @@ pub fn is_ignored(signal: i32) -> Result<bool, SignalError> {
 /// a shell then sees 128 + `signal`. No destructor runs.
 ///
 /// # Errors
-/// It returns only if that did not end the process: a [`SignalError`] about the number, or the
-/// signal's default action is not to terminate.
+/// It returns only if that did not end the process: a [`SignalError`] about the number,
+/// [`SignalError::NotFatal`] if the signal's default action does not end processes,
+/// [`SignalError::Survived`] if the system protects this one.
 pub fn die_by(signal: i32) -> SignalError {
     match check(signal) {
-        Ok(signal) => SignalError::System { signal, errno: sys::die_by(signal) },
+        Ok(signal) if !sys::ends_process(signal) => SignalError::NotFatal(signal),
+        Ok(signal) => match sys::die_by(signal) {
+            Errno(0) => SignalError::Survived(signal),
+            errno => SignalError::System { signal, errno },
+        },
         Err(error) => error,
     }
 }
@@ -192,7 +213,7 @@ pub fn die_by(signal: i32) -> SignalError {
 ///
 /// # Errors
 /// A [`SignalError`] about the number.
-pub fn counts(signal: i32) -> Result<Counts, SignalError> {
+pub fn counts(signal: i32) -> Result<SignalCounts, SignalError> {
     check(signal).map(|signal| HUB.counts(signal))
 }
 

@@ -3,8 +3,10 @@
 //! # Contexts
 //!
 //! [`Hub::on_signal`] runs in handlers and reaches the queue alone. Everything else runs in
-//! ordinary threads and takes the one lock for a bounded time; no code of the user, no sleep and
-//! no wake-up happens under it.
+//! ordinary threads and takes the one lock for a bounded time. Under it nothing sleeps or is woken,
+//! nothing is allocated or freed and no code of the user runs, be it a waker, a sink, a drop of
+//! either, or a global allocator: none of them can find the lock held or the table half-changed.
+//! What a user's waker or sink panics with is caught outside the lock and kept for its owner.
 //!
 //! # States of one signal
 //!
@@ -47,13 +49,16 @@
 //! Go `os/signal`: the list of the stopping and the wait until idle are what I1 and I3 replace.
 
 use super::SignalError;
+use super::mailbox::{Key, Mailbox, Mailboxes, Sink};
 use super::set::SignalSet;
-use super::table::{Counts, Key, Mailbox, Sink, Table, Wakes};
-use crate::sigqueue::{Origin, Sent, SignalQueue};
+use super::table::{SignalCounts, Table};
+use super::wakes::Wakes;
+use crate::sigqueue::{Origin, SIGNALS, Sent, SignalQueue};
 use crate::sync::{
-    AtomicBool, AtomicU32, AtomicUsize, Mutex, MutexGuard, Ordering::*, model_const_fn,
+    AtomicBool, AtomicUsize, ForkCount, Mutex, MutexGuard, Ordering::*, model_const_fn,
 };
 use crate::sys::{Errno, Restored};
+use std::sync::Arc;
 
 /// What the hub asks of the system. The calls are made under the hub's lock.
 pub(crate) trait Kernel {
@@ -69,12 +74,31 @@ pub(crate) trait Kernel {
 
 /// What `stop` left behind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stopped {
     /// Signals whose disposition was changed by somebody else since the first subscription, and
     /// which were therefore left as they are.
     pub foreign: Vec<i32>,
     /// Signals whose disposition the system refused to restore.
     pub refused: Vec<(i32, Errno)>,
+}
+
+/// The same while it is being found out, under the lock, where nothing is allocated.
+pub(crate) struct Leavings {
+    foreign: SignalSet,
+    refused: [Option<Errno>; SIGNALS],
+}
+
+impl Leavings {
+    fn none() -> Self {
+        Self { foreign: SignalSet::EMPTY, refused: [None; SIGNALS] }
+    }
+
+    fn into_stopped(self) -> Stopped {
+        let refused = self.refused.into_iter().zip(0..);
+        let refused = refused.filter_map(|(errno, signal)| Some((signal, errno?)));
+        Stopped { foreign: self.foreign.iter().collect(), refused: refused.collect() }
+    }
 }
 
 pub(crate) struct Hub<K> {
@@ -86,7 +110,7 @@ pub(crate) struct Hub<K> {
     /// Some subscription was dropped by a handler that could not have the lock.
     any_abandoned: AtomicBool,
     /// How many forks lie between this process and the first.
-    generation: AtomicU32,
+    generation: ForkCount,
 }
 
 impl<K: Kernel> Hub<K> {
@@ -98,7 +122,7 @@ impl<K: Kernel> Hub<K> {
                 table: Mutex::new(Table::new()),
                 sinks: AtomicUsize::new(0),
                 any_abandoned: AtomicBool::new(false),
-                generation: AtomicU32::new(0),
+                generation: ForkCount::new(),
             }
         }
     }
@@ -114,14 +138,26 @@ impl<K: Kernel> Hub<K> {
         let mut table = self.table.lock();
         let result = f(&mut table, &mut wakes);
         drop(table);
-        if wakes.fire() {
-            self.queue.fixup();
-        }
+        self.fire(wakes);
         // ORDERING: Relaxed: a hint, confirmed by `sweep`.
         if self.any_abandoned.load(Relaxed) {
             self.sweep();
         }
         result
+    }
+
+    /// Wakes everybody who is to be. A thread first, then a task: that runs the user's code.
+    fn fire(&self, mut wakes: Wakes) {
+        loop {
+            let rest = wakes.threads();
+            if wakes.owner {
+                self.queue.fixup();
+            }
+            wakes.tasks(|key, panic| self.keep_panic(key, panic));
+            let Some(from) = rest else { return };
+            wakes = Wakes::default();
+            self.table.lock().fetch_due(from, &mut wakes);
+        }
     }
 
     /// The lock alone, for the fork.
@@ -151,8 +187,7 @@ impl<K: Kernel> Hub<K> {
 
     /// Which process this is, of a line of forks.
     pub(crate) fn generation(&self) -> u32 {
-        // ORDERING: Relaxed: it changes only while one thread is there.
-        self.generation.load(Relaxed)
+        self.generation.get()
     }
 
     /// In the child of a fork, with the lock held since before it and all signals masked.
@@ -160,11 +195,12 @@ impl<K: Kernel> Hub<K> {
     /// # Safety
     /// No other thread is there, and no signal arrives.
     pub(crate) unsafe fn in_child(&self, table: &mut Table, survivor: usize) {
-        table.mailboxes.values_mut().for_each(|mailbox| mailbox.forked(survivor));
-        // ORDERING: Relaxed: as in `generation`.
-        self.generation.fetch_add(1, Relaxed);
-        // SAFETY: the caller's promise. Batches live under the lock; a receiver that the forking
-        // thread has, if it forked in a sink, is given up unused: see `run_receiver`.
+        table.mailboxes.iter_mut().for_each(|(_, mailbox)| mailbox.forked(survivor));
+        self.generation.add();
+        // SAFETY: the caller's promise: no other thread, no handler. `locked` holds the lock over
+        // every batch, so none is alive. A receiver that the forking thread has, if it forked in a
+        // sink or a waker, is forgotten by `run_receiver` or `recv_leading`, which look at the
+        // generation after both.
         unsafe { self.queue.reset_after_fork() };
     }
 
@@ -173,41 +209,60 @@ impl<K: Kernel> Hub<K> {
         if !self.any_abandoned.swap(false, Acquire) {
             return;
         }
-        let keys: Vec<Key> = self.locked(|table, _| {
-            // ORDERING: Relaxed: the swap above has ordered it.
-            let left = table.mailboxes.iter().filter(|(_, m)| m.abandoned.load(Relaxed));
-            left.map(|(key, _)| *key).collect()
-        });
-        for key in keys {
+        // ORDERING: Relaxed: the swap above has ordered it.
+        let left = |(_, mailbox): &(Key, &Mailbox)| mailbox.abandoned.load(Relaxed);
+        while let Some(key) = self.locked(|table, _| Some(table.mailboxes.iter().find(left)?.0)) {
             self.give_up(key);
             self.forget(key);
         }
     }
 
+    /// Makes a subscription, and the mark by which its handle may be left behind.
     pub(crate) fn subscribe(
         &self,
         signals: SignalSet,
         capacity: usize,
         sink: Option<Sink>,
+    ) -> Result<(Key, Arc<AtomicBool>), SignalError> {
+        let mailbox = Mailbox::new(signals, capacity, sink)?;
+        let abandoned = Arc::clone(&mailbox.abandoned);
+        // Refused, it stays here, and what the sink holds is dropped outside the lock.
+        let mut mailbox = Some(mailbox);
+        loop {
+            let added = self.locked(|table, wakes| match table.mailboxes.full() {
+                _ if table.closed => Err(SignalError::ShutDown),
+                Some(len) => Ok(Err(len)),
+                None => self.add(table, &mut mailbox, wakes).map(Ok),
+            });
+            match added? {
+                Ok(key) => return Ok((key, abandoned)),
+                Err(len) => {
+                    let mut room = Mailboxes::with_room(len)?;
+                    self.locked(|table, _| table.mailboxes.grow_into(&mut room));
+                }
+            }
+        }
+    }
+
+    /// All or nothing. There is room for the mailbox.
+    fn add(
+        &self,
+        table: &mut Table,
+        mailbox: &mut Option<Box<Mailbox>>,
+        wakes: &mut Wakes,
     ) -> Result<Key, SignalError> {
-        let has_sink = sink.is_some();
-        self.locked(|table, wakes| {
-            if table.closed {
-                return Err(SignalError::ShutDown);
-            }
-            self.install_all(table, signals)?;
-            let key = table.next_key;
-            table.next_key += 1;
-            signals.iter().for_each(|s| table.entries[s as usize].subscribers.push(key));
-            table.mailboxes.insert(key, Mailbox::new(signals, capacity, sink));
-            // A guest now has to let the primary have its part back.
-            wakes.owner = has_sink;
-            if has_sink {
-                // ORDERING: Relaxed: a hint to guests; the fixup has them look again (E2).
-                self.sinks.fetch_add(1, Relaxed);
-            }
-            Ok(key)
-        })
+        let signals = mailbox.as_ref().map_or(SignalSet::EMPTY, |mailbox| mailbox.signals);
+        self.install_all(table, signals)?;
+        let Some(mailbox) = mailbox.take() else { return Err(SignalError::NoSignals) };
+        let has_sink = mailbox.has_sink();
+        let key = table.list(mailbox);
+        // A guest now has to let the primary have its part back.
+        wakes.owner = has_sink;
+        if has_sink {
+            // ORDERING: Relaxed: a hint to guests; the fixup has them look again (E2).
+            self.sinks.fetch_add(1, Relaxed);
+        }
+        Ok(key)
     }
 
     fn install_all(&self, table: &mut Table, signals: SignalSet) -> Result<(), SignalError> {
@@ -231,12 +286,20 @@ impl<K: Kernel> Hub<K> {
     fn uninstall_unused(&self, table: &mut Table, signals: SignalSet) {
         for signal in signals.iter() {
             let entry = &mut table.entries[signal as usize];
-            if entry.installed && entry.subscribers.is_empty() {
-                let _ = self.kernel.restore(signal);
-                let _ = self.queue.disable(signal);
+            if entry.installed && entry.subscribers == 0 {
+                let _ = self.uninstall(signal);
                 entry.installed = false;
             }
         }
+    }
+
+    /// Has the system act as before, then the queue no longer want the signal (I2). Where ours had
+    /// to stay in place the signal is ignored: to raise it again would bring it here again.
+    fn uninstall(&self, signal: i32) -> Result<Restored, Errno> {
+        let restored = self.kernel.restore(signal);
+        let _ =
+            if restored.is_ok() { self.queue.disable(signal) } else { self.queue.ignore(signal) };
+        restored
     }
 
     /// Takes what is pending of one signal to its subscribers (I1).
@@ -257,33 +320,32 @@ impl<K: Kernel> Hub<K> {
 
     /// Gives up the subscription's signals. What was accepted before is in its mailbox then.
     pub(crate) fn give_up(&self, key: Key) -> Stopped {
-        self.locked(|table, wakes| self.give_up_locked(table, key, wakes))
+        let mut leavings = Leavings::none();
+        self.locked(|table, wakes| self.give_up_locked(table, key, wakes, &mut leavings));
+        leavings.into_stopped()
     }
 
-    fn give_up_locked(&self, table: &mut Table, key: Key, wakes: &mut Wakes) -> Stopped {
-        let mut stopped = Stopped::default();
-        let Some(mailbox) = table.mailboxes.get(&key) else {
-            return stopped;
-        };
+    fn give_up_locked(
+        &self,
+        table: &mut Table,
+        key: Key,
+        wakes: &mut Wakes,
+        leavings: &mut Leavings,
+    ) {
+        let Some(mailbox) = table.mailboxes.get(key) else { return };
         for signal in mailbox.signals.iter() {
             let entry = &mut table.entries[signal as usize];
-            if entry.subscribers.len() == 1 {
-                match self.kernel.restore(signal) {
+            if entry.subscribers == 1 {
+                match self.uninstall(signal) {
                     Ok(Restored::Previous) => {}
-                    Ok(_) => stopped.foreign.push(signal),
-                    Err(errno) => stopped.refused.push((signal, errno)),
+                    Ok(Restored::Foreign) => leavings.foreign.insert(signal),
+                    Err(errno) => leavings.refused[signal as usize] = Some(errno),
                 }
-                // Where ours had to stay in place the signal is ignored: to raise it again would
-                // bring it here again (I2).
-                let refused = stopped.refused.last().is_some_and(|(last, _)| *last == signal);
-                let _ =
-                    if refused { self.queue.ignore(signal) } else { self.queue.disable(signal) };
                 entry.installed = false;
             }
             self.deliver(table, signal, None, wakes);
             table.unsubscribe(signal, key, wakes);
         }
-        stopped
     }
 
     /// Gives a signal its default action, or has it ignored, and strikes all its subscribers.
@@ -297,11 +359,8 @@ impl<K: Kernel> Hub<K> {
             done.map_err(|errno| SignalError::System { signal, errno })?;
             let _ = if ignored { self.queue.ignore(signal) } else { self.queue.disable(signal) };
             self.deliver(table, signal, None, wakes);
-            let entry = &mut table.entries[signal as usize];
-            entry.installed = false;
-            for key in core::mem::take(&mut entry.subscribers) {
-                table.unsubscribe(signal, key, wakes);
-            }
+            table.entries[signal as usize].installed = false;
+            table.unsubscribe_all(signal, wakes);
             Ok(())
         })
     }
@@ -309,14 +368,17 @@ impl<K: Kernel> Hub<K> {
     /// Restores every disposition and ends all receiving.
     pub(crate) fn shut_down(&self) {
         self.locked(|table, wakes| {
-            let keys: Vec<Key> = table.mailboxes.keys().copied().collect();
-            keys.iter().for_each(|key| drop(self.give_up_locked(table, *key, wakes)));
+            let mut at = 0;
+            while let Some(key) = table.mailboxes.key_at(at) {
+                self.give_up_locked(table, key, wakes, &mut Leavings::none());
+                at += 1;
+            }
             table.closed = true;
         });
         self.queue.close();
     }
 
-    pub(crate) fn counts(&self, signal: i32) -> Counts {
+    pub(crate) fn counts(&self, signal: i32) -> SignalCounts {
         self.locked(|table, _| table.entries[signal as usize].counts)
     }
 }

@@ -1,5 +1,9 @@
 //! Signals for programs: subscribe, receive, stop; reset and ignore.
 //!
+//! For any program that wants to hear of SIGINT, SIGTERM, SIGHUP or others in a thread, a task or a
+//! function, and to be rid of them again for certain. Nothing runs in a handler but this crate; no
+//! code of yours needs to be async-signal-safe.
+//!
 //! ```no_run
 //! use portcullis::signal;
 //!
@@ -13,6 +17,14 @@
 //! hangups.stop()?; // SIGHUP and SIGTERM do what they did before.
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! | wanted | use |
+//! |---|---|
+//! | signals in a thread | [`subscribe`], then [`Subscription::recv`], `recv_timeout`, `try_recv`, or a `for` loop |
+//! | signals in a task | [`Subscription::recv_async`], or [`Subscription::poll_recv`] for a `Stream` |
+//! | a function called for each | [`Builder::sink`], and [`SinkHandle::detach`] for the life of the process |
+//! | the default action, or none | [`reset`], [`ignore`] |
+//! | to end as if by the signal | [`die_by`] |
 //!
 //! # What is promised
 //!
@@ -35,6 +47,16 @@
 //! the others and the subscribers asleep, but no `stop`, no `try_recv` and no other signal's
 //! disposition.
 //!
+//! # Your code
+//!
+//! Sinks, wakers and what they hold run and are dropped on whichever thread has something for them,
+//! never under a lock of this crate and never in a handler. Their panics end there: the thread goes
+//! on, others are served, and `stop` tells the owner ([`StopError::SinkPanicked`],
+//! [`StopError::WakerPanicked`]). A sink or waker that blocks holds up its thread, and whoever else
+//! was to be woken by it; so does a handle that is dropped while its sink runs elsewhere, for
+//! [`STOP_PATIENCE`]. A handle that is forgotten (`mem::forget`) leaves its subscription in place for
+//! the life of the process.
+//!
 //! Nothing here but the handler itself is async-signal-safe. In the child of a fork the
 //! subscriptions live on, empty of nothing and sharing nothing with the parent; a new receiver
 //! thread is started when they are next used.
@@ -43,16 +65,28 @@
 
 mod error;
 pub(crate) mod hub;
+pub(crate) mod mailbox;
+mod panic;
 mod recv;
 pub(crate) mod set;
 mod sink;
 pub(crate) mod table;
+mod wakes;
+
+use core::time::Duration;
 
 pub use crate::sigqueue::Origin;
-pub use crate::sys::Errno;
 pub use error::{RecvError, SignalError, StopError};
 pub use hub::Stopped;
-pub use table::{Counts, Delivery};
+pub use panic::Panic;
+pub use table::{Delivery, SignalCounts};
+
+/// How long [`Subscription::stop`] and [`SinkHandle::stop`] wait for a call of their own sink that
+/// does not return.
+pub const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The most deliveries that a mailbox may hold; see [`Builder::capacity`].
+pub const MAX_CAPACITY: usize = 1 << 20;
 
 #[cfg(not(all(loom, any(test, feature = "loom"))))]
 pub(crate) mod global;
@@ -64,5 +98,5 @@ pub use {
     global::{
         counts, die_by, ignore, is_ignored, overflow, reset, run_receiver, shutdown, subscribe,
     },
-    subscription::{Builder, Iter, STOP_PATIENCE, SinkHandle, Stopper, Subscription},
+    subscription::{Builder, Iter, SinkHandle, Stopper, Subscription},
 };

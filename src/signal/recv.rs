@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::hub::{Hub, Kernel};
-use super::table::{Delivery, Key, Mailbox, RECEIVER, Table, Waiting};
+use super::mailbox::{Key, Mailbox, Waiting};
+use super::sink::drop_outside;
+use super::table::{Delivery, RECEIVER, Table};
 use super::{RecvError, SignalError};
 use crate::note::{Deadline, Park, Waited};
 use crate::sigqueue::{Receiver, ReceiverRefused, Wakeup};
@@ -52,15 +54,20 @@ impl<K: Kernel> Hub<K> {
     /// between finds the waker: the receiver delivers it.
     pub(crate) fn poll(&self, key: Key, waker: &Waker) -> Option<Result<Delivery, RecvError>> {
         self.deliver_all(Some(key));
-        // Wakers are the user's code: cloned and dropped outside the lock.
+        // Wakers are the user's code: cloned and dropped outside the lock. One that panics when it is
+        // cloned does so here, in its own task, and nothing has changed.
         let mut waker = Some(waker.clone());
-        self.locked(|table, _| {
+        let done = self.locked(|table, _| {
             let done = pop(table, key, Waiting::No);
-            if let (None, Some(mailbox)) = (&done, table.mailboxes.get_mut(&key)) {
+            if let (None, Some(mailbox)) = (&done, table.mailboxes.get_mut(key)) {
                 core::mem::swap(&mut mailbox.waker, &mut waker);
             }
             done
-        })
+        });
+        if let Some(panic) = drop_outside(waker) {
+            self.keep_panic(key, panic);
+        }
+        done
     }
 
     /// In the receiver's part. `None`: the part had to be given back.
@@ -70,13 +77,17 @@ impl<K: Kernel> Hub<K> {
         mut receiver: Receiver<'_>,
         deadline: Option<&Deadline>,
     ) -> Option<Result<Delivery, RecvError>> {
+        let generation = self.generation();
         let done = loop {
             if let Some(done) = self.pop_or(key, Waiting::Leading) {
                 break Some(done);
             }
-            let wakeup = receiver.wait(deadline);
+            let wakeup = receiver.await_work(deadline);
             if matches!(wakeup, Wakeup::Work { signals: true, .. }) {
                 self.deliver_all(Some(key));
+                if self.generation() != generation {
+                    break None;
+                }
             }
             if wakeup == Wakeup::TimedOut {
                 break self.pop_or(key, Waiting::No).or(Some(Err(RecvError::TimedOut)));
@@ -86,6 +97,11 @@ impl<K: Kernel> Hub<K> {
                 break None;
             }
         };
+        if self.generation() != generation {
+            // A waker forked, and this is the child: the part is no longer this thread's.
+            core::mem::forget(receiver);
+            return done;
+        }
         drop(receiver);
         self.pass_on();
         done
@@ -101,9 +117,9 @@ impl<K: Kernel> Hub<K> {
             return;
         }
         self.locked(|table, wakes| {
-            let follower = |(_, mailbox): &(&Key, &mut Mailbox)| mailbox.waiting == Waiting::Asleep;
+            let follower = |(_, mailbox): &(Key, &mut Mailbox)| mailbox.waiting == Waiting::Asleep;
             if let Some((key, mailbox)) = table.mailboxes.iter_mut().find(follower) {
-                wakes.mailbox(*key, mailbox, None);
+                wakes.mailbox(key, mailbox, None);
             }
         });
     }
@@ -117,7 +133,7 @@ impl<K: Kernel> Hub<K> {
         if done.is_some() {
             return done;
         }
-        let note = self.locked(|table, _| Some(Arc::clone(&table.mailboxes.get(&key)?.note)));
+        let note = self.locked(|table, _| Some(Arc::clone(&table.mailboxes.get(key)?.note)));
         let Some(note) = note else { return Some(Err(RecvError::Stopped)) };
         let waited = note.sleep(deadline);
         note.clear();
@@ -135,11 +151,11 @@ impl<K: Kernel> Hub<K> {
             ReceiverRefused::Taken | ReceiverRefused::Busy => SignalError::ReceiverTaken,
         })?;
         loop {
-            let wakeup = receiver.wait(None);
+            let wakeup = receiver.await_work(None);
             self.deliver_all(Some(RECEIVER));
             self.run_sinks();
             if self.generation() != generation {
-                // A sink forked, and this is the child: the part is no longer this thread's.
+                // A sink or a waker forked, and this is the child: the part is no longer this thread's.
                 core::mem::forget(receiver);
                 return Ok(());
             }
@@ -152,7 +168,7 @@ impl<K: Kernel> Hub<K> {
 
 fn pop(table: &mut Table, key: Key, waiting: Waiting) -> Option<Result<Delivery, RecvError>> {
     let closed = table.closed;
-    let Some(mailbox) = table.mailboxes.get_mut(&key) else {
+    let Some(mailbox) = table.mailboxes.get_mut(key) else {
         return Some(Err(RecvError::Stopped));
     };
     mailbox.waiting = Waiting::No;

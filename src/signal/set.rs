@@ -11,6 +11,8 @@ const WORDS: usize = SIGNALS.div_ceil(64);
 pub(crate) struct SignalSet([u64; WORDS]);
 
 impl SignalSet {
+    pub(crate) const EMPTY: Self = Self([0; WORDS]);
+
     /// Checks every signal first.
     pub(crate) fn new(signals: impl IntoIterator<Item = i32>) -> Result<Self, SignalError> {
         let mut set = Self::default();
@@ -20,7 +22,7 @@ impl SignalSet {
         if set.is_empty() { Err(SignalError::NoSignals) } else { Ok(set) }
     }
 
-    fn insert(&mut self, signal: i32) {
+    pub(crate) fn insert(&mut self, signal: i32) {
         self.0[signal as usize / 64] |= 1 << (signal % 64);
     }
 
@@ -28,7 +30,6 @@ impl SignalSet {
         self.0[signal as usize / 64] &= !(1 << (signal % 64));
     }
 
-    #[cfg(all(test, unix, not(loom)))]
     pub(crate) fn contains(&self, signal: i32) -> bool {
         self.0[signal as usize / 64] >> (signal % 64) & 1 != 0
     }

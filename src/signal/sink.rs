@@ -1,11 +1,12 @@
 //! Calling sinks, and stopping them. Invariants are those of [`super::hub`].
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::StopError;
 use super::hub::{Hub, Kernel, Stopped};
-use super::table::{Delivery, Key, Mailbox, Sink, SinkState, Table, Wakes};
+use super::mailbox::{Key, Mailbox, Sink, SinkState, Stopping};
+use super::panic::{Panic, caught};
+use super::table::{Delivery, Table};
 use crate::note::{Deadline, Note, Park, Waited};
 use crate::sync::Ordering::*;
 use crate::sys;
@@ -35,27 +36,37 @@ impl<K: Kernel> Hub<K> {
     /// Calls one sink until its mailbox is empty.
     fn run_sink(&self, key: Key) -> Turn {
         loop {
-            match self.locked(|table, _| table.mailboxes.get_mut(&key).map_or(Turn::Done, turn)) {
+            match self.locked(|table, _| table.mailboxes.get_mut(key).map_or(Turn::Done, turn)) {
                 Turn::Call(sink, delivery) => self.call_sink(key, sink, delivery),
                 other => return other,
             }
         }
     }
 
+    /// The sink's panic ends here. Its captures are dropped before anybody sees it as gone.
     fn call_sink(&self, key: Key, mut sink: Sink, delivery: Delivery) {
-        let outcome = catch_unwind(AssertUnwindSafe(|| sink(&delivery)));
-        let after = match outcome {
-            Ok(()) => SinkState::Idle(sink),
-            Err(payload) => SinkState::Panicked(payload),
+        let (after, panicked) = match caught(|| sink(&delivery)) {
+            Ok(()) => (SinkState::Idle(sink), None),
+            Err(panic) => {
+                drop_outside(sink);
+                (SinkState::Gone, Some(panic))
+            }
         };
-        // What is left over is dropped here, outside the lock: it is the user's.
-        let left = self.locked(|table, wakes| {
-            let Some(mailbox) = table.mailboxes.get_mut(&key) else { return Some(after) };
-            called(key, mailbox, after, wakes);
+        let mut after = Some((after, panicked));
+        self.locked(|table, wakes| {
+            let Some(mailbox) = table.mailboxes.get_mut(key) else { return };
+            let Some((sink, panicked)) = after.take() else { return };
+            mailbox.sink = sink;
+            if panicked.is_some() {
+                // A sink panics once: nothing is replaced here.
+                mailbox.panicked = panicked;
+                mailbox.drop_rest();
+            }
+            wakes.mailbox(key, mailbox, None);
             table.still_ready(key);
-            None
         });
-        drop(left);
+        // The subscription was dropped meanwhile: nobody is left to be told.
+        drop_outside(after);
     }
 
     /// Gives up the signals of a subscription and, if it has a sink, sees its last call end.
@@ -68,29 +79,54 @@ impl<K: Kernel> Hub<K> {
             match self.run_sink(key) {
                 Turn::Busy => self.await_sink(key, patience)?,
                 Turn::Nested => {
-                    self.locked(|table, _| table.mailboxes.get_mut(&key).map(drop_rest));
+                    self.locked(|table, _| table.mailboxes.get_mut(key).map(Mailbox::drop_rest));
                     return Ok(stopped);
                 }
                 Turn::Call(..) | Turn::Done => break,
             }
         }
+        self.end(key)?;
+        Ok(stopped)
+    }
+
+    /// The sink is not called again, and dropped; what panicked is told, once.
+    fn end(&self, key: Key) -> Result<(), StopError> {
         let left = self.locked(|table, _| {
-            let mailbox = table.mailboxes.get_mut(&key)?;
+            let mailbox = table.mailboxes.get_mut(key)?;
             let gone = if mailbox.has_sink() { SinkState::Gone } else { SinkState::None };
-            Some(core::mem::replace(&mut mailbox.sink, gone))
+            let sink = core::mem::replace(&mut mailbox.sink, gone);
+            Some((sink, mailbox.panicked.take()))
         });
         match left {
-            Some(SinkState::Panicked(payload)) => Err(StopError::SinkPanicked(payload)),
-            _ => Ok(stopped),
+            None => Ok(()),
+            Some((SinkState::None, panicked)) => panicked.map_or(Ok(()), waker_panicked),
+            Some((sink, panicked)) => match (panicked, drop_outside(sink)) {
+                (Some(panic), _) | (None, Some(panic)) => Err(StopError::SinkPanicked(panic)),
+                (None, None) => Ok(()),
+            },
         }
+    }
+
+    /// Keeps what a waker of the subscription panicked with for its owner, the first alone.
+    pub(crate) fn keep_panic(&self, key: Key, panic: Panic) {
+        let mut panic = Some(panic);
+        self.locked(|table, _| match table.mailboxes.get_mut(key) {
+            Some(mailbox) if mailbox.panicked.is_none() => mailbox.panicked = panic.take(),
+            _ => {}
+        });
     }
 
     /// Sleeps until the call of the sink that is under way has returned.
     fn await_sink(&self, key: Key, patience: &Deadline) -> Result<(), StopError> {
         let note = Arc::new(Note::new());
-        let busy = self.locked(|table, _| match table.mailboxes.get_mut(&key) {
+        let mut link = Some(Box::new(Stopping { note: Arc::clone(&note), before: None }));
+        let busy = self.locked(|table, _| match table.mailboxes.get_mut(key) {
             Some(mailbox) if matches!(mailbox.sink, SinkState::Running(_)) => {
-                mailbox.stopping.push(Arc::clone(&note));
+                let before = mailbox.stopping.take();
+                if let Some(link) = &mut link {
+                    link.before = before;
+                }
+                mailbox.stopping = link.take();
                 true
             }
             _ => false,
@@ -98,18 +134,30 @@ impl<K: Kernel> Hub<K> {
         if !busy || note.sleep(Some(patience)) == Waited::Woken {
             return Ok(());
         }
-        self.locked(|table, _| table.mailboxes.get_mut(&key).map(drop_rest));
+        self.locked(|table, _| table.mailboxes.get_mut(key).map(Mailbox::drop_rest));
         Err(StopError::SinkBusy)
     }
 
     /// Takes the subscription off the table.
     pub(crate) fn forget(&self, key: Key) {
-        let mailbox = self.locked(|table, _| table.mailboxes.remove(&key));
-        if mailbox.is_some_and(|mailbox| mailbox.has_sink()) {
+        let Some(mailbox) = self.locked(|table, _| table.strike(key)) else { return };
+        if mailbox.has_sink() {
             // ORDERING: Relaxed: a hint, see `lead`.
             self.sinks.fetch_sub(1, Relaxed);
         }
+        let Mailbox { waker, sink, .. } = *mailbox;
+        drop_outside(waker);
+        drop_outside(sink);
     }
+}
+
+fn waker_panicked(panic: Panic) -> Result<(), StopError> {
+    Err(StopError::WakerPanicked(panic))
+}
+
+/// Drops what is the user's, outside the lock; what that panicked with, if it did.
+pub(super) fn drop_outside<T>(users: T) -> Option<Panic> {
+    caught(|| drop(users)).err()
 }
 
 fn turn(mailbox: &mut Mailbox) -> Turn {
@@ -138,21 +186,5 @@ fn turn(mailbox: &mut Mailbox) -> Turn {
 /// The next sink that has something to do, and its turn.
 fn next_turn(table: &mut Table) -> Option<(Key, Turn)> {
     let key = table.next_ready()?;
-    Some((key, table.mailboxes.get_mut(&key).map_or(Turn::Done, turn)))
-}
-
-/// After a call.
-fn called(key: Key, mailbox: &mut Mailbox, after: SinkState, wakes: &mut Wakes) {
-    let panicked = matches!(after, SinkState::Panicked(_));
-    mailbox.sink = after;
-    if panicked {
-        drop_rest(mailbox);
-    }
-    wakes.mailbox(key, mailbox, None);
-}
-
-/// Nobody will be called with what is left.
-fn drop_rest(mailbox: &mut Mailbox) {
-    mailbox.dropped += mailbox.items.len() as u64;
-    mailbox.items.clear();
+    Some((key, table.mailboxes.get_mut(key).map_or(Turn::Done, turn)))
 }

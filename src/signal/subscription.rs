@@ -5,25 +5,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::global::{HUB, ensure_receiver};
+use super::mailbox::{Key, Sink};
 use super::set::SignalSet;
-use super::table::{Delivery, Key, Sink};
-use super::{RecvError, SignalError, StopError, Stopped};
+use super::table::Delivery;
+use super::{RecvError, STOP_PATIENCE, SignalError, StopError, Stopped};
 use crate::note::Deadline;
 use crate::sync::AtomicBool;
-
-/// How long [`Subscription::stop`] and [`SinkHandle::stop`] wait for a call of their own sink that
-/// does not return.
-pub const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 const DEFAULT_CAPACITY: usize = 64;
 
 /// How to subscribe.
+///
+/// [`subscribe`](Self::subscribe) for signals that a thread or a task receives,
+/// [`sink`](Self::sink) for a function that is called with each.
 ///
 /// ```
 /// let busy = portcullis::signal::Builder::new().capacity(1024).subscribe([10])?;
 /// # Ok::<(), portcullis::signal::SignalError>(())
 /// ```
 #[derive(Debug, Clone, Copy)]
+#[must_use = "nothing is subscribed to until `subscribe` or `sink` is called"]
 pub struct Builder {
     capacity: usize,
 }
@@ -40,9 +41,8 @@ impl Builder {
         Self { capacity: DEFAULT_CAPACITY }
     }
 
-    /// How many deliveries the mailbox holds; more are counted as dropped. All of it is allocated
-    /// at once.
-    #[must_use]
+    /// How many deliveries the mailbox holds, 1 to [`MAX_CAPACITY`](super::MAX_CAPACITY); more are
+    /// counted as dropped. All of it is allocated at once, when the subscription is made.
     pub const fn capacity(mut self, deliveries: usize) -> Self {
         self.capacity = deliveries;
         self
@@ -61,11 +61,23 @@ impl Builder {
 
     /// Has `sink` called for each signal of the set, on the receiver's thread.
     ///
-    /// It should return soon. If it panics it is not called again, the panic is handed out by
-    /// [`SinkHandle::stop`], and signals go on. It may subscribe, and may stop itself.
+    /// The sink lives as long as its handle, or as the process once that is
+    /// [detached](SinkHandle::detach). It should return soon. If it panics it is not called again,
+    /// the panic is handed out by [`SinkHandle::stop`], and signals go on. It may subscribe, and
+    /// may stop itself.
     ///
     /// # Errors
-    /// A [`SignalError`]; nothing has changed then.
+    /// A [`SignalError`]; nothing has changed then, and the sink is dropped here.
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// use portcullis::signal::Builder;
+    ///
+    /// let window = Builder::new().sink([libc::SIGWINCH], |_| println!("resized"))?;
+    /// window.detach(); // for the life of the process
+    /// # }
+    /// # Ok::<(), portcullis::signal::SignalError>(())
+    /// ```
     pub fn sink(
         self,
         signals: impl IntoIterator<Item = i32>,
@@ -81,17 +93,11 @@ impl Builder {
         sink: Option<Sink>,
     ) -> Result<(Key, Arc<AtomicBool>), SignalError> {
         let signals = SignalSet::new(signals)?;
-        if self.capacity == 0 {
-            return Err(SignalError::NoCapacity);
-        }
         if HUB.lock().closed {
             return Err(SignalError::ShutDown);
         }
         ensure_receiver()?;
-        let key = HUB.subscribe(signals, self.capacity, sink)?;
-        let table = HUB.lock();
-        let mailbox = table.mailboxes.get(&key).ok_or(SignalError::ShutDown)?;
-        Ok((key, Arc::clone(&mailbox.abandoned)))
+        HUB.subscribe(signals, self.capacity, sink)
     }
 }
 
@@ -100,13 +106,15 @@ impl Builder {
 /// Dropped in a signal handler that interrupted a call of this module, it is stopped when that
 /// call ends. It frees memory, though, which the allocator may not survive in a handler.
 #[derive(Debug)]
+#[must_use = "a subscription that is dropped is stopped at once"]
 pub struct Subscription {
     key: Key,
     abandoned: Arc<AtomicBool>,
 }
 
 impl Subscription {
-    /// Waits for the next signal.
+    /// Waits for the next signal: without bound, until one arrives, or the subscription is stopped
+    /// by its [`stopper`](Self::stopper), or its signals are reset or ignored.
     ///
     /// # Errors
     /// [`RecvError::Stopped`] once the mailbox is empty and no signal is left,
@@ -168,9 +176,11 @@ impl Subscription {
 
     /// Gives up the signals. What was accepted before can still be received, by
     /// [`try_recv`](Self::try_recv). A second stop changes nothing, and returns after the first.
+    /// It waits for nobody.
     ///
     /// # Errors
-    /// None at present: a subscription without a sink waits for nobody.
+    /// [`StopError::WakerPanicked`] if a waker that it was polled with has panicked; the signals are
+    /// given up all the same. It is told once.
     pub fn stop(&self) -> Result<Stopped, StopError> {
         stop(self.key)
     }
@@ -197,6 +207,7 @@ impl<'a> IntoIterator for &'a mut Subscription {
 
 /// Blocks for each signal in turn.
 #[derive(Debug)]
+#[must_use = "iterators are lazy and receive nothing unless consumed"]
 pub struct Iter<'a> {
     subscription: &'a mut Subscription,
 }
@@ -210,6 +221,7 @@ impl Iterator for Iter<'_> {
 
 /// A sink that is being called. Dropping it stops it.
 #[derive(Debug)]
+#[must_use = "a sink whose handle is dropped is stopped at once: keep it, or call `detach`"]
 pub struct SinkHandle {
     key: Key,
     abandoned: Arc<AtomicBool>,
@@ -217,13 +229,22 @@ pub struct SinkHandle {
 
 impl SinkHandle {
     /// Gives up the signals and waits for the sink's last call. What was accepted before it is
-    /// called with here, on this thread, if the receiver has not got to it. Called by the sink
-    /// itself it waits for nothing, and what was still to come is counted as dropped.
+    /// called with here, on this thread, if the receiver has not got to it: such a call is waited
+    /// for without bound, one on another thread for
+    /// [`STOP_PATIENCE`](super::STOP_PATIENCE). Called by the sink itself it waits for nothing, and
+    /// what was still to come is counted as dropped. What the sink holds is dropped here too.
     ///
     /// # Errors
     /// [`StopError`]; the signals are given up all the same.
     pub fn stop(&self) -> Result<Stopped, StopError> {
         stop(self.key)
+    }
+
+    /// Leaves the sink in place for the life of the process, or until [`shutdown`](super::shutdown),
+    /// [`reset`](super::reset) or [`ignore`](super::ignore) takes its signals.
+    pub fn detach(self) {
+        // A sink whose handle is never dropped is never stopped.
+        core::mem::forget(self);
     }
 
     /// How many deliveries found the mailbox full, or the sink gone.
@@ -245,6 +266,7 @@ impl Drop for SinkHandle {
 
 /// Stops a subscription from elsewhere. Outliving the subscription it does nothing.
 #[derive(Debug, Clone)]
+#[must_use = "it stops nothing until `stop` is called"]
 pub struct Stopper {
     key: Key,
 }
@@ -269,10 +291,11 @@ fn leave(key: Key, abandoned: &AtomicBool) {
         // In a handler that interrupted the holder of the lock, who will see to it.
         return HUB.abandon(abandoned);
     }
+    // Nobody is left to be told of a panic, and none leaves a drop.
     let _ = stop(key);
     HUB.forget(key);
 }
 
 fn dropped(key: Key) -> u64 {
-    HUB.lock().mailboxes.get(&key).map_or(0, |mailbox| mailbox.dropped)
+    HUB.lock().mailboxes.get(key).map_or(0, |mailbox| mailbox.dropped)
 }

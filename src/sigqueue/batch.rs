@@ -10,7 +10,11 @@ use crate::sync::{Ordering::*, Word};
 
 /// Everything of one signal that was accepted up to one moment: an iterator over the origins, the
 /// oldest first. Standard signals yield one, real-time ones as many as were queued.
+///
+/// Dropping it gives its records back. One that is forgotten (`mem::forget`) keeps those it has not
+/// yielded, for good: later origins find fewer, and signals go on without.
 #[derive(Debug)]
+#[must_use = "what was taken from the queue is in it, and gone once it is dropped"]
 pub struct Batch<'q, N: Park = Note> {
     queue: &'q SignalQueue<N>,
     signal: i32,

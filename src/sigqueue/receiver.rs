@@ -15,6 +15,7 @@ use crate::sys::{Deadline, Waited};
 
 /// Why [`SignalQueue::receiver`] or [`SignalQueue::borrow`] answered no.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ReceiverRefused {
     /// The queue has a primary receiver already; it can have one.
     Taken,
@@ -36,8 +37,19 @@ impl fmt::Display for ReceiverRefused {
 
 impl core::error::Error for ReceiverRefused {}
 
-/// What [`Receiver::wait`] ended with; any of the first two may hold together.
+#[cfg(feature = "std")]
+impl From<ReceiverRefused> for std::io::Error {
+    fn from(error: ReceiverRefused) -> Self {
+        use std::io::ErrorKind;
+        let closed = error == ReceiverRefused::Closed;
+        Self::new(if closed { ErrorKind::BrokenPipe } else { ErrorKind::ResourceBusy }, error)
+    }
+}
+
+/// What [`Receiver::wait`] ended with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+#[must_use = "what was announced is announced once"]
 pub enum Wakeup {
     /// There is something to do.
     Work {
@@ -54,6 +66,8 @@ pub enum Wakeup {
 
 /// What [`Receiver::recv`] ended with.
 #[derive(Debug)]
+#[non_exhaustive]
+#[must_use = "what was taken from the queue is in it, and gone once it is dropped"]
 pub enum Event<'q, N: Park> {
     /// What was accepted of one signal.
     Signal(Batch<'q, N>),
@@ -114,8 +128,8 @@ impl<N: Park> SignalQueue<N> {
     /// The lowest pending signal not below `from`, if any. A look, which `take` confirms.
     pub(crate) fn next_pending(&self, from: usize) -> Option<i32> {
         // ORDERING: Relaxed: E2 has made every announced slot visible.
-        let pending = |at: &usize| self.slots.get(*at).is_some_and(|s| is_pending(s.load(Relaxed)));
-        (from..SIGNALS).find(pending).map(|at| at as i32)
+        let mut pending = self.slots.from(from).filter(|(_, slot)| is_pending(slot.load(Relaxed)));
+        pending.next().map(|(at, _)| at as i32)
     }
 
     /// Takes everything accepted of `signal` so far; the batch is empty if that is nothing.
@@ -153,17 +167,9 @@ impl<N: Park> SignalQueue<N> {
     /// No other thread uses the queue, no handler sends to it meanwhile, and no [`Receiver`] or
     /// [`Batch`] of this queue is used afterwards.
     pub unsafe fn reset_after_fork(&self) {
-        let linked = |realtime, name| {
-            (1..SIGNALS as i32).any(|signal| {
-                // ORDERING: Relaxed: no other thread is there.
-                let slot = self.slots[signal as usize].load(Relaxed);
-                is_realtime(signal) == realtime
-                    && self.chain_names(signal, chain(slot)).any(|linked| linked == name)
-            })
-        };
-        self.standard.keep_only(|name| linked(false, name));
-        self.realtime.keep_only(|name| linked(true, name));
-        for slot in &self.slots {
+        self.standard.keep_only(self.linked(false));
+        self.realtime.keep_only(self.linked(true));
+        for (_, slot) in self.slots.from(1) {
             // ORDERING: Relaxed: no other thread is there.
             slot.fetch_and(!ACTIVE, Relaxed);
         }
@@ -171,6 +177,13 @@ impl<N: Park> SignalQueue<N> {
         // ORDERING: Relaxed: no other thread is there.
         let closed = self.state.load(Relaxed) & CLOSED;
         self.state.store(closed | SENDING, Relaxed);
+    }
+
+    /// The records of pending signals of one kind. Only while no other thread uses the queue.
+    fn linked(&self, realtime: bool) -> impl Iterator<Item = u16> {
+        let slots = self.slots.from(1).filter(move |(at, _)| is_realtime(*at as i32) == realtime);
+        // ORDERING: Relaxed: no other thread is there.
+        slots.flat_map(|(at, slot)| self.chain_names(at as i32, chain(slot.load(Relaxed))))
     }
 
     #[cfg(all(test, not(loom)))]
@@ -190,7 +203,7 @@ impl<N: Park> SignalQueue<N> {
         N: Park,
     {
         let mut copy = SignalQueue::new();
-        for (slot, theirs) in self.slots.iter().zip(&copy.slots) {
+        for ((_, slot), (_, theirs)) in self.slots.from(0).zip(copy.slots.from(0)) {
             // ORDERING: Acquire, for the records of the chain; by read-modify-writes, as a copy has
             // the newest values.
             theirs.swap(slot.fetch_or(0, Acquire), Relaxed);
@@ -198,9 +211,11 @@ impl<N: Park> SignalQueue<N> {
         // ORDERING: Relaxed: the owner's bits are forgotten in the child.
         copy.state.swap(self.state.fetch_or(0, Relaxed), Relaxed);
         let chained = |realtime, name| {
-            (1..SIGNALS as i32).filter(|signal| is_realtime(*signal) == realtime).any(|signal| {
-                let newest = chain(copy.slots[signal as usize].fetch_or(0, Relaxed));
-                self.chain_names(signal, newest).any(|linked| linked == name)
+            let kind = |(at, _): &(usize, _)| is_realtime(*at as i32) == realtime;
+            copy.slots.from(1).filter(kind).any(|(at, slot)| {
+                // ORDERING: Relaxed: the copy is this thread's.
+                let newest = chain(slot.fetch_or(0, Relaxed));
+                self.chain_names(at as i32, newest).any(|linked| linked == name)
             })
         };
         let standard = self.standard.copied(|name| chained(false, name));
@@ -225,7 +240,12 @@ impl<N: Park> SignalQueue<N> {
 }
 
 /// The part of receiver: of the primary, or borrowed. Dropping it gives the part back.
+///
+/// It may move to another thread. One that is forgotten (`mem::forget`) keeps the part: no other
+/// receiver is made then, a forgotten guest leaves the primary asleep until the queue is closed,
+/// and signals wait in the queue, where [`SignalQueue::take`] still gets them.
 #[derive(Debug)]
+#[must_use = "dropping it gives the part back"]
 pub struct Receiver<'q, N: Park = Note> {
     queue: &'q SignalQueue<N>,
     /// PRIMARY or GUEST.
@@ -235,11 +255,13 @@ pub struct Receiver<'q, N: Park = Note> {
 }
 
 impl<'q, N: Park> Receiver<'q, N> {
-    /// Receives the next signal, the lowest number first. `fixup` runs pending work when asked to.
+    /// Receives the next signal, the lowest number first. `fixup` runs pending work when asked to;
+    /// if it panics no signal is lost.
     ///
     /// Blocks until there is something, the deadline passes, or the queue is closed; for one that
-    /// was closed, first what was accepted before.
-    pub fn recv(&mut self, deadline: Option<&Deadline>, mut fixup: impl FnMut()) -> Event<'q, N> {
+    /// was closed, first what was accepted before. The batch is to be dropped before the next call,
+    /// so that ACTIVE stands for this one alone.
+    pub fn recv(&mut self, deadline: Option<&Deadline>, mut fixup: impl FnMut()) -> Event<'_, N> {
         loop {
             if let Some(signal) = self.queue.next_pending(self.scan) {
                 self.scan = signal as usize;
@@ -249,12 +271,13 @@ impl<'q, N: Park> Receiver<'q, N> {
                 }
             }
             self.scan = SIGNALS;
-            match self.wait(deadline) {
+            match self.await_work(deadline) {
                 Wakeup::Work { signals, fixup: wanted } => {
+                    // First: the user's code may panic.
+                    self.scan = if signals { 1 } else { SIGNALS };
                     if wanted {
                         fixup();
                     }
-                    self.scan = if signals { 1 } else { SIGNALS };
                 }
                 Wakeup::TimedOut => return Event::TimedOut,
                 Wakeup::Closed if self.queue.next_pending(1).is_some() => self.scan = 1,
@@ -263,8 +286,18 @@ impl<'q, N: Park> Receiver<'q, N> {
         }
     }
 
-    /// Waits until there is something to do. The caller then looks at every slot.
+    /// Waits until there is something to do. What is pending then is got by [`recv`](Self::recv),
+    /// which does not block while there is anything, or by [`SignalQueue::take`].
     pub fn wait(&mut self, deadline: Option<&Deadline>) -> Wakeup {
+        let wakeup = self.await_work(deadline);
+        if matches!(wakeup, Wakeup::Work { signals: true, .. }) {
+            self.scan = 1;
+        }
+        wakeup
+    }
+
+    /// The same for a caller that then looks at every slot itself.
+    pub(crate) fn await_work(&mut self, deadline: Option<&Deadline>) -> Wakeup {
         // ORDERING: Relaxed: a guess, confirmed by the compare-exchanges below.
         let mut seen = self.queue.state.load(Relaxed);
         loop {

@@ -20,9 +20,17 @@ impl fmt::Display for NoSuchSignal {
 
 impl core::error::Error for NoSuchSignal {}
 
+#[cfg(feature = "std")]
+impl From<NoSuchSignal> for std::io::Error {
+    fn from(error: NoSuchSignal) -> Self {
+        Self::new(std::io::ErrorKind::InvalidInput, error)
+    }
+}
+
 /// What [`SignalQueue::wait_quiet`] ended with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use]
+#[must_use = "the signal need not be quiet yet"]
+#[non_exhaustive]
 pub enum Quiet {
     /// Everything accepted before was taken, and each [`Batch`](super::Batch) of it dropped.
     Quiet,
@@ -90,7 +98,12 @@ impl<N: Park> SignalQueue<N> {
     /// For use after [`disable`](Self::disable) or [`ignore`](Self::ignore): then other signals
     /// cannot delay it (I3), and a signal already quiet is answered at once. `pause` is called
     /// between looks; it yields as the runtime does, and answers `false` to give up, which is how
-    /// a caller bounds the wait for a receiver that took the signal and does not come back.
+    /// a caller bounds the wait for a receiver that took the signal and does not come back. A batch
+    /// that was forgotten (`mem::forget`) is such a one: the signal is not quiet until a receiver
+    /// has taken it again. If `pause` panics nothing has changed.
+    ///
+    /// # Errors
+    /// [`NoSuchSignal`].
     pub fn wait_quiet(
         &self,
         signal: i32,

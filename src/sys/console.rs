@@ -192,6 +192,11 @@ pub(crate) fn classify(signal: i32) -> Class {
     }
 }
 
+/// Whether its event ends the process by default.
+pub(crate) fn ends_process(signal: i32) -> bool {
+    state(signal).is_ok()
+}
+
 /// Ends the process: with the code of a Ctrl-C for SIGINT and SIGBREAK, with 143 for SIGTERM.
 pub(crate) fn die_by(signal: i32) -> Errno {
     match signal {

@@ -54,8 +54,8 @@ impl Deadline {
         }
     }
 
-    /// Whether it is over.
-    pub(crate) fn has_passed(&self) -> bool {
+    /// Whether it is over. Async-signal-safe.
+    pub fn has_passed(&self) -> bool {
         self.left() == Some(Duration::ZERO)
     }
 
@@ -72,8 +72,8 @@ impl Deadline {
         self.0.as_ref().map(|at| (at.tv_sec as i64, nanos(at)))
     }
 
-    /// What is left until then, zero if it has passed; `None` is for ever.
-    pub(super) fn left(&self) -> Option<Duration> {
+    /// What is left until then, zero if it has passed; `None` is for ever. Async-signal-safe.
+    pub fn left(&self) -> Option<Duration> {
         let until = self.0?;
         let now = now();
         let (mut seconds, mut nanos) = (until.tv_sec - now.tv_sec, nanos(&until) - nanos(&now));

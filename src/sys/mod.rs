@@ -27,8 +27,8 @@
 //!   is no longer ours.
 //! - `set_default`, `set_ignored`: whatever is in force; remembered as such.
 //! - `is_ignored`: asks the kernel.
-//! - `die_by(signal)`: ends the process by the signal, masked or not; returns only if its default
-//!   action is not to end it.
+//! - `ends_process(signal)`: whether its default action does. `die_by(signal)`: ends the process by
+//!   it, masked or not; returns only if it goes on, with 0 if the system gave no reason.
 //! - `AllBlocked`: masks every signal in this thread until dropped, `but_interrupts` all but the one by
 //!   which threads are interrupted; no effect where there are none.
 //! - `at_fork(prepare, parent, child)`: called around each fork, in the forking thread.
@@ -56,7 +56,8 @@
     )
 )]
 
-use core::fmt;
+mod error;
+pub use error::Errno;
 
 #[cfg(all(test, not(loom)))]
 mod tests;
@@ -94,7 +95,7 @@ cfg_if::cfg_if! {
                     Crossing, INTERRUPT, OTHERS, OsThread, chosen, interrupt, interrupt_by,
                 };
                 pub(crate) use thread_end::{InChild, ThreadEnd};
-                pub(crate) use process::{AllBlocked, at_fork, die_by, thread_id};
+                pub(crate) use process::{AllBlocked, at_fork, die_by, ends_process, thread_id};
                 pub(crate) use unix::{install, is_ignored, restore, set_default, set_ignored};
             }
         }
@@ -153,24 +154,13 @@ pub(crate) use membarrier::{barrier, prepare_barrier};
 /// Why a wait on an address ended.
 #[cfg(not(all(loom, any(test, feature = "loom"))))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Waited {
     /// Woken, or for no reason: look again.
     Woken,
     /// The deadline has passed.
     TimedOut,
 }
-
-/// An error number of the system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Errno(pub i32);
-
-impl fmt::Display for Errno {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "errno {}", self.0)
-    }
-}
-
-impl core::error::Error for Errno {}
 
 /// What sort of signal a number names.
 #[cfg_attr(windows, allow(dead_code, reason = "its events have one class"))]

@@ -1,19 +1,21 @@
 //! The system as a model has it: the simulated kernel's.
 
 use super::Class;
+use crate::sync::MODEL;
 
 pub use crate::model::futex::{Deadline, Waited};
 pub(crate) use crate::model::futex::{wait, wake_one};
 
-/// Signals 1 and 2 are standard, 3 is a real-time one.
-pub(crate) const SIGNALS: usize = 4;
-pub(crate) const REALTIME_MIN: i32 = 3;
+/// In this crate's own models 1 and 2 are standard signals, 3 is a real-time one. For others it is
+/// as on Linux.
+pub(crate) const SIGNALS: usize = if MODEL { 4 } else { 65 };
+pub(crate) const REALTIME_MIN: i32 = if MODEL { 3 } else { 35 };
 
 pub(crate) fn classify(signal: i32) -> Class {
     match signal {
-        1 | 2 => Class::Standard,
-        3 => Class::RealTime,
-        _ => Class::OutOfRange,
+        _ if signal < 1 || signal as usize >= SIGNALS => Class::OutOfRange,
+        _ if signal >= REALTIME_MIN => Class::RealTime,
+        _ => Class::Standard,
     }
 }
 

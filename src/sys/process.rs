@@ -23,7 +23,7 @@ pub(super) fn raise_here(signal: c_int) {
 }
 
 /// Whether the default action of the signal is to end the process (man 7 signal).
-fn terminates(signal: c_int) -> bool {
+pub(crate) fn ends_process(signal: c_int) -> bool {
     let harmless = matches!(
         signal,
         libc::SIGCHLD
@@ -39,13 +39,13 @@ fn terminates(signal: c_int) -> bool {
 
 /// Whether the default action of the signal is anything but to ignore it. Async-signal-safe.
 pub(super) fn acts_by_default(signal: c_int) -> bool {
-    terminates(signal) || [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(&signal)
+    ends_process(signal) || [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(&signal)
 }
 
-/// Dies by the signal, also when it is masked. Returns only if the process goes on, and has then
-/// changed nothing if the signal does not end processes.
+/// Dies by the signal, also when it is masked. Returns only if the process goes on: 0 if the system
+/// did as it was told, and has changed nothing if the signal does not end processes.
 pub(crate) fn die_by(signal: c_int) -> Errno {
-    if !terminates(signal) {
+    if !ends_process(signal) {
         return Errno(libc::EINVAL);
     }
     // SAFETY: all zeros is storage for a set, filled next.
@@ -72,7 +72,7 @@ pub(crate) fn die_by(signal: c_int) -> Errno {
     // This is process 1 of its namespace, which no default action ends: it goes on as it was.
     // SAFETY: what the system told `force_default`.
     before.into_iter().for_each(|before| _ = unsafe { unix::change(signal, &before) });
-    Errno(libc::EINVAL)
+    Errno(0)
 }
 
 const TRIES: usize = 100;

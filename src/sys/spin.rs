@@ -20,13 +20,24 @@ impl Deadline {
     pub fn after(duration: Duration) -> Self {
         Self { passed: duration == Duration::ZERO }
     }
+
+    /// Zero if it has passed; `None` is for ever.
+    #[allow(dead_code, reason = "where this stands in for a system that is another, nobody asks")]
+    pub fn left(&self) -> Option<Duration> {
+        self.passed.then_some(Duration::ZERO)
+    }
+
+    /// Whether it is over.
+    pub fn has_passed(&self) -> bool {
+        self.passed
+    }
 }
 
 /// See the contract in [`super`].
 pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<&Deadline>) -> Waited {
     // ORDERING: Relaxed: a look, as a kernel's would be; the caller looks again.
     while word.load(Relaxed) == expected {
-        if deadline.is_some_and(|deadline| deadline.passed) {
+        if deadline.is_some_and(Deadline::has_passed) {
             return Waited::TimedOut;
         }
         relax();

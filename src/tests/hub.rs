@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use crate::signal::hub::{Hub, Kernel, Stopped};
 use crate::signal::set::SignalSet;
-use crate::signal::{RecvError, table::Key};
+use crate::signal::{RecvError, mailbox::Key};
 use crate::sigqueue::{Origin, Sent};
 use crate::sys::{Deadline, Errno, Restored};
 
@@ -199,7 +199,7 @@ impl Pair {
                 let signals = SIGNALS.iter().enumerate().filter(|(at, _)| mask >> at & 1 != 0);
                 let signals: Vec<i32> = signals.map(|(_, signal)| *signal).collect();
                 let set = SignalSet::new(signals.iter().copied()).unwrap();
-                let key = self.hub.subscribe(set, CAPACITY, None).unwrap();
+                let key = self.hub.subscribe(set, CAPACITY, None).unwrap().0;
                 self.reference.boxes.insert(key, Box_ { signals, ..Box_::default() });
                 self.keys.push(key);
             }
@@ -231,7 +231,7 @@ impl Pair {
             }
         }
         for (key, subscriber) in &self.reference.boxes {
-            let dropped = self.hub.locked(|table, _| table.mailboxes[key].dropped);
+            let dropped = self.hub.locked(|table, _| table.mailboxes.get(*key).unwrap().dropped);
             assert_eq!(dropped, subscriber.dropped);
         }
         for signal in SIGNALS {

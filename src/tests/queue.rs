@@ -4,7 +4,10 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 
-use crate::sigqueue::{Event, Origin, REALTIME_CAPACITY, Sent, SignalQueue, is_realtime};
+use crate::sigqueue::{
+    Event, Origin, Quiet, REALTIME_CAPACITY, ReceiverRefused, STANDARD_RECORDS, Sent, SignalQueue,
+    Wakeup, is_realtime,
+};
 use crate::sys::{Deadline, REALTIME_MIN};
 
 /// Two standard signals and two real-time ones.
@@ -212,4 +215,62 @@ fn numbers_without_a_slot_are_refused() {
 #[test]
 fn a_queue_is_under_8_kib() {
     assert!(size_of::<SignalQueue>() < 8192, "{} bytes", size_of::<SignalQueue>());
+}
+
+/// What was announced once is not lost with the user's panic.
+#[test]
+fn a_fixup_that_panics_loses_no_signal() {
+    let queue = SignalQueue::new();
+    queue.enable(SIGNALS[0]).unwrap();
+    let mut receiver = queue.receiver().unwrap();
+    let _ = queue.send(SIGNALS[0], origin(1));
+    queue.fixup();
+    let panics = || panic!("as the test wants it");
+    let recv = std::panic::AssertUnwindSafe(|| drop(receiver.recv(None, panics)));
+    assert!(std::panic::catch_unwind(recv).is_err());
+    let Event::Signal(batch) = receiver.recv(None, || unreachable!()) else { panic!("lost") };
+    assert_eq!((batch.signal(), batch.count()), (SIGNALS[0], 1));
+}
+
+/// `wait` leaves what it was told of to the next `recv`, and to the next receiver.
+#[test]
+fn what_wait_was_told_is_not_lost() {
+    let queue = SignalQueue::new();
+    queue.enable(SIGNALS[0]).unwrap();
+    for drops in [false, true] {
+        let mut receiver = queue.receiver().unwrap();
+        let _ = queue.send(SIGNALS[0], origin(1));
+        assert_eq!(receiver.wait(None), Wakeup::Work { signals: true, fixup: false });
+        if drops {
+            drop(receiver);
+            receiver = queue.receiver().unwrap();
+        }
+        let Event::Signal(batch) = receiver.recv(None, || {}) else { panic!("lost") };
+        assert_eq!((batch.signal(), batch.count()), (SIGNALS[0], 1));
+    }
+    queue.assert_no_record_in_use();
+}
+
+/// Forgotten values cost their records or their part, as documented, and nothing else.
+#[test]
+fn forgotten_batches_and_receivers() {
+    let queue = SignalQueue::new();
+    queue.enable(SIGNALS[0]).unwrap();
+    let mut receiver = queue.receiver().unwrap();
+    for pid in 0..STANDARD_RECORDS as i32 {
+        let _ = queue.send(SIGNALS[0], origin(pid));
+        core::mem::forget(receiver.recv(None, || {}));
+    }
+    assert_eq!(queue.send(SIGNALS[0], Origin::UNKNOWN), Sent::Accepted);
+    let Event::Signal(batch) = receiver.recv(None, || {}) else { panic!("lost") };
+    assert_eq!(batch.collect::<Vec<_>>(), [None], "received, and without origin");
+    let _ = queue.send(SIGNALS[0], Origin::UNKNOWN);
+    core::mem::forget(receiver.recv(None, || {}));
+    let mut looks = 0;
+    let quiet = queue.wait_quiet(SIGNALS[0], || core::mem::replace(&mut looks, 1) == 0);
+    assert_eq!(quiet, Ok(Quiet::GaveUp), "a forgotten batch is being worked on");
+    core::mem::forget(receiver);
+    assert_eq!(queue.receiver().unwrap_err(), ReceiverRefused::Taken);
+    let _ = queue.send(SIGNALS[0], Origin::UNKNOWN);
+    assert_eq!(queue.take(SIGNALS[0]).unwrap().count(), 1, "still to be had");
 }

@@ -1,0 +1,83 @@
+//! Whom to wake once the lock is free. Nothing is allocated for it: few fit in here, and who finds
+//! no room stays marked in its mailbox and is fetched later.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use super::mailbox::{Key, Mailbox, Stopping, Waiting};
+use super::panic::{Panic, caught};
+use crate::note::{Note, Park};
+
+/// Mailboxes to a trip under the lock.
+const ROOM: usize = 4;
+
+/// What one mailbox has to be woken.
+struct Due {
+    key: Key,
+    note: Option<Arc<Note>>,
+    waker: Option<Waker>,
+    stopping: Option<Box<Stopping>>,
+}
+
+/// What is to be done once the lock is free.
+#[derive(Default)]
+pub(crate) struct Wakes {
+    due: [Option<Due>; ROOM],
+    len: usize,
+    /// The queue's guest has something in its mailbox, or the primary a sink to call.
+    pub(crate) owner: bool,
+    /// The lowest mailbox that found no room.
+    rest: Option<Key>,
+}
+
+impl Wakes {
+    /// The mailbox has changed; `by` names whose own thread is doing this.
+    pub(crate) fn mailbox(&mut self, key: Key, mailbox: &mut Mailbox, by: Option<Key>) {
+        if mailbox.waiting == Waiting::Leading {
+            mailbox.waiting = Waiting::No;
+            self.owner |= by != Some(key);
+        }
+        let asleep = mailbox.waiting == Waiting::Asleep;
+        if !asleep && mailbox.waker.is_none() && mailbox.stopping.is_none() {
+            return;
+        }
+        let Some(place) = self.due.get_mut(self.len) else {
+            mailbox.due = true;
+            self.rest = Some(self.rest.map_or(key, |rest| rest.min(key)));
+            return;
+        };
+        self.len += 1;
+        mailbox.waiting = Waiting::No;
+        *place = Some(Due {
+            key,
+            note: asleep.then(|| Arc::clone(&mailbox.note)),
+            waker: mailbox.waker.take(),
+            stopping: mailbox.stopping.take(),
+        });
+    }
+
+    /// Wakes the threads. From where the rest is to be fetched, if some found no room.
+    pub(crate) fn threads(&mut self) -> Option<Key> {
+        for due in self.due.iter_mut().map_while(Option::as_mut) {
+            if let Some(note) = due.note.take() {
+                note.wake();
+            }
+            let mut next = due.stopping.take();
+            while let Some(stopping) = next {
+                stopping.note.wake();
+                next = stopping.before;
+            }
+        }
+        self.rest
+    }
+
+    /// Wakes the tasks: the user's code, each for itself.
+    pub(crate) fn tasks(self, mut panicked: impl FnMut(Key, Panic)) {
+        for due in self.due.into_iter().map_while(|due| due) {
+            let Some(waker) = due.waker else { continue };
+            if let Err(panic) = caught(|| waker.wake()) {
+                panicked(due.key, panic);
+            }
+        }
+    }
+}
