@@ -18,6 +18,9 @@ impl Kernel for System {
     fn install(&self, signal: i32) -> Result<(), Errno> {
         sys::install(signal, on_signal)
     }
+    fn look_again(&self, signal: i32) -> Result<(), Errno> {
+        sys::install(signal, on_signal)
+    }
     fn restore(&self, signal: i32) -> Result<Restored, Errno> {
         sys::restore(signal)
     }

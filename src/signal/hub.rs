@@ -64,6 +64,10 @@ use std::sync::Arc;
 pub(crate) trait Kernel {
     /// Puts our handler in place and remembers what was there.
     fn install(&self, signal: i32) -> Result<(), Errno>;
+    /// Ours was put in place before: sees that it is there still, or over what is.
+    fn look_again(&self, _signal: i32) -> Result<(), Errno> {
+        Ok(())
+    }
     /// Puts back what was there, unless somebody else has changed it since.
     fn restore(&self, signal: i32) -> Result<Restored, Errno>;
     /// Gives the signal its default action.
@@ -269,6 +273,8 @@ impl<K: Kernel> Hub<K> {
         for signal in signals.iter() {
             let entry = &mut table.entries[signal as usize];
             if entry.installed {
+                let there = self.kernel.look_again(signal);
+                there.map_err(|errno| SignalError::System { signal, errno })?;
                 continue;
             }
             // The number was checked: SignalSet holds no others.

@@ -11,6 +11,7 @@ use super::table::Delivery;
 use super::{RecvError, STOP_PATIENCE, SignalError, StopError, Stopped};
 use crate::note::Deadline;
 use crate::sync::AtomicBool;
+use crate::sys;
 
 const DEFAULT_CAPACITY: usize = 64;
 
@@ -27,6 +28,7 @@ const DEFAULT_CAPACITY: usize = 64;
 #[must_use = "nothing is subscribed to until `subscribe` or `sink` is called"]
 pub struct Builder {
     capacity: usize,
+    alone: bool,
 }
 
 impl Default for Builder {
@@ -38,13 +40,20 @@ impl Default for Builder {
 impl Builder {
     /// 64 deliveries in the mailbox.
     pub const fn new() -> Self {
-        Self { capacity: DEFAULT_CAPACITY }
+        Self { capacity: DEFAULT_CAPACITY, alone: false }
     }
 
     /// How many deliveries the mailbox holds, 1 to [`MAX_CAPACITY`](super::MAX_CAPACITY); more are
     /// counted as dropped. All of it is allocated at once, when the subscription is made.
     pub const fn capacity(mut self, deliveries: usize) -> Self {
         self.capacity = deliveries;
+        self
+    }
+
+    /// Handlers that were there before are not called while the signals are subscribed to, by whomever:
+    /// for a host whose own handler would end the process at the first signal.
+    pub const fn alone(mut self) -> Self {
+        self.alone = true;
         self
     }
 
@@ -97,7 +106,13 @@ impl Builder {
             return Err(SignalError::ShutDown);
         }
         ensure_receiver()?;
-        HUB.subscribe(signals, self.capacity, sink)
+        // First, so that not one is handed on.
+        let others = self.alone.then(|| sys::set_alone(signals.iter()));
+        let added = HUB.subscribe(signals, self.capacity, sink);
+        if let (Err(_), Some(others)) = (&added, others) {
+            sys::set_together(others);
+        }
+        added
     }
 }
 

@@ -120,6 +120,12 @@ pub(crate) fn set_ignored(signal: i32) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Nothing: an event that was taken is handed on to nobody.
+pub(crate) fn set_alone(_: impl Iterator<Item = i32>) {}
+
+/// Nothing: as above.
+pub(crate) fn set_together((): ()) {}
+
 /// Whether `set_ignored` was last. What the parent process had ignored, the system does not tell.
 pub(crate) fn is_ignored(signal: i32) -> Result<bool, Errno> {
     // ORDERING: Relaxed: an answer about one word.

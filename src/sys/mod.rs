@@ -96,7 +96,9 @@ cfg_if::cfg_if! {
                 };
                 pub(crate) use thread_end::{InChild, ThreadEnd};
                 pub(crate) use process::{AllBlocked, at_fork, die_by, ends_process, thread_id};
-                pub(crate) use unix::{install, is_ignored, restore, set_default, set_ignored};
+                pub(crate) use unix::{
+                    install, is_ignored, restore, set_alone, set_default, set_ignored, set_together,
+                };
             }
         }
     } else if #[cfg(windows)] {

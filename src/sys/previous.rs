@@ -285,19 +285,23 @@ impl Record {
 
     /// Whoever handled it: this is in force, and nothing is known of others.
     pub(super) fn set(&self, new: &Disposition) {
-        self.write(OVER | COVERED | INSTALLED, KNOWN, || self.base.store(new));
+        self.write(OVER | COVERED | INSTALLED | ALONE, KNOWN, || self.base.store(new));
     }
 
     /// Ours is no longer there: what it was over is, or somebody else's, who may call ours.
     pub(super) fn taken_out(&self, covered: bool) {
         let covered = covered || self.has_over();
-        self.write(INSTALLED | OVER, if covered { COVERED } else { 0 }, || ());
+        self.write(INSTALLED | OVER | ALONE, if covered { COVERED } else { 0 }, || ());
     }
 
-    /// Whether those before ours are called.
-    pub(super) fn set_alone(&self, alone: bool) {
+    /// Whether those before ours are called; true if that has changed.
+    pub(super) fn set_alone(&self, alone: bool) -> bool {
         let (clear, set) = if alone { (0, ALONE) } else { (ALONE, 0) };
-        self.write(clear, set, || ());
+        let changes = self.state() & ALONE != set;
+        if changes {
+            self.write(clear, set, || ());
+        }
+        changes
     }
 
     /// The base's function is about to be called: it is the default from then on, if it asked for that.

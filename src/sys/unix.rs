@@ -148,6 +148,19 @@ fn set_simple(signal: c_int, action: usize) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Has handlers before ours not called, until ours is taken out; which of these signals' were called.
+pub(crate) fn set_alone(signals: impl Iterator<Item = c_int>) -> Vec<c_int> {
+    let _writer = WRITER.lock();
+    let changed = signals.filter(|signal| record(*signal).is_some_and(|it| it.set_alone(true)));
+    changed.collect()
+}
+
+/// Takes that back.
+pub(crate) fn set_together(signals: Vec<c_int>) {
+    let _writer = WRITER.lock();
+    signals.into_iter().filter_map(record).for_each(|record| _ = record.set_alone(false));
+}
+
 /// Whether the process ignores the signal; asks the kernel.
 pub(crate) fn is_ignored(signal: c_int) -> Result<bool, Errno> {
     query(signal).map(|now| now.sa_sigaction == libc::SIG_IGN)
