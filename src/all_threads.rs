@@ -279,7 +279,7 @@ impl<R: Reach> AllThreads<R> {
         let mut contended = 0;
         loop {
             // ORDERING: Acquire: E3 from `ring`: what it was rung for is seen below. Weakened:
-            // all_threads two_callers.
+            // all_threads masked_caller_is_asked.
             let rung = self.bell.load(Acquire);
             self.reach.seat().inspect(|seat| _ = seat.poll(self));
             // ORDERING: Acquire: E3 from `give_turn`. Weakened: all_threads
