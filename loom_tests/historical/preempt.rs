@@ -15,6 +15,7 @@ use crate::preempt::host::{Barrier, Claim};
 use crate::preempt::{Asymmetric, Fenced};
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::sync::{AtomicU32, Mutex, relax};
+use crate::sys::Errno;
 
 /// Which part is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -432,7 +433,9 @@ unsafe impl Barrier for NobodyPays {
     fn look(&self, claim: &Claim) -> u32 {
         self.0.look(claim)
     }
-    fn heavy(&self) {}
+    fn heavy(&self) -> Result<(), Errno> {
+        Ok(())
+    }
 }
 
 /// Two plain stores and loads, each side's load before the other's store.

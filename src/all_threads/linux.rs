@@ -248,8 +248,7 @@ const TSYNC_ESRCH: c_ulong = 1 << 4;
 ///
 /// See [`CallError`]; only where there is no membarrier.
 pub fn barrier() -> Result<(), CallError> {
-    if crate::sys::prepare_barrier() {
-        crate::sys::barrier();
+    if crate::sys::prepare_barrier() && crate::sys::barrier().is_ok() {
         return Ok(());
     }
     // A handler's return, or a read-modify-write by each.

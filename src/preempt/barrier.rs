@@ -7,19 +7,24 @@
 use core::fmt;
 
 use crate::sync::{AtomicU32, Ordering::*, compiler_fence};
-use crate::sys;
+use crate::sys::{self, Errno};
 
 /// The two halves of a barrier.
 ///
 /// # Safety
 ///
 /// If `look`, called after a store of its thread, does not see what another thread wrote to `claim`
-/// by a read-modify-write before it called `heavy`, then that thread, after `heavy`, sees the store.
+/// by a read-modify-write before it called `heavy`, then that thread, after `heavy` succeeded, sees the
+/// store.
 pub unsafe trait Barrier: Sync {
     /// What is in `claim`, 0 for free; the thread that enters.
     fn look(&self, claim: &Claim) -> u32;
     /// Between the claims of one who would suspend and what he reads then.
-    fn heavy(&self);
+    ///
+    /// # Errors
+    ///
+    /// There was none: a sandbox forbids it by now. Nobody is suspended then.
+    fn heavy(&self) -> Result<(), Errno>;
 }
 
 /// The word that tells who may suspend a thread; see [`crate::preempt`]. It is the gate's: a barrier of
@@ -45,7 +50,9 @@ unsafe impl Barrier for Fenced {
     }
 
     #[inline]
-    fn heavy(&self) {}
+    fn heavy(&self) -> Result<(), Errno> {
+        Ok(())
+    }
 }
 
 /// Plain accesses by the thread that enters; the other has the system run a barrier on every
@@ -73,8 +80,8 @@ unsafe impl Barrier for Asymmetric {
         claim.0.load(Acquire)
     }
 
-    fn heavy(&self) {
-        sys::barrier();
+    fn heavy(&self) -> Result<(), Errno> {
+        sys::barrier()
     }
 }
 
@@ -112,7 +119,7 @@ unsafe impl Barrier for Either {
         }
     }
 
-    fn heavy(&self) {
+    fn heavy(&self) -> Result<(), Errno> {
         match self {
             Self::Asymmetric(barrier) => barrier.heavy(),
             Self::Fenced(barrier) => barrier.heavy(),

@@ -72,6 +72,9 @@ pub enum SuspendError {
     OtherGates,
     /// It was asked and did not stop in time: it masks the signal, or gets no processor.
     NotAnswering,
+    /// The system runs no barrier on others any more, as a sandbox forbids it: what the thread does cannot
+    /// be seen, so it is not stopped. A gate that is [`Fenced`](super::Fenced) needs none.
+    NoBarrier(Errno),
     /// The system refused.
     Refused(Errno),
 }
@@ -91,6 +94,10 @@ impl fmt::Display for SuspendError {
             Self::NotAnswering => f.write_str(
                 "the thread did not stop in time: it masks the signal, or gets no processor",
             ),
+            Self::NoBarrier(errno) => write!(
+                f,
+                "the system runs no barrier on other threads any more ({errno}): use a fenced gate"
+            ),
             Self::Refused(errno) => write!(f, "the system refused: {errno}"),
         }
     }
@@ -99,7 +106,7 @@ impl fmt::Display for SuspendError {
 impl core::error::Error for SuspendError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            Self::Refused(errno) => Some(errno),
+            Self::Refused(errno) | Self::NoBarrier(errno) => Some(errno),
             _ => None,
         }
     }

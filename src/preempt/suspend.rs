@@ -8,6 +8,7 @@ use super::host::{Backend, BackendError, Barrier, with_local};
 use super::{EXTERNAL, Gate, Gates, INSIDE, Request, STATE, SuspendError, ThreadRef, WANTED};
 use crate::preempt::request::Asked;
 use crate::sync::Ordering::*;
+use crate::sys::Errno;
 
 /// A thread that is to be stopped with others.
 #[derive(Debug)]
@@ -73,7 +74,7 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
     ) -> Result<Suspended<'_, B, K>, SuspendError> {
         self.take_turn();
         let done = self.claim(thread).and_then(|()| {
-            self.barrier.heavy();
+            self.barrier.heavy().map_err(|errno| no_barrier(thread, errno))?;
             let patience = self.backend.patience();
             self.ask(thread, &patience)?;
             self.confirm(thread, &patience)
@@ -90,7 +91,11 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
     pub fn stop_all<'a>(&'a self, targets: &'a mut [Target<B, K>]) -> StoppedAll<'a, B, K> {
         self.take_turn();
         targets.iter_mut().for_each(|target| target.outcome = self.claim(target.thread));
-        self.barrier.heavy();
+        if let Err(errno) = self.barrier.heavy() {
+            for Target { thread, outcome } in targets.iter_mut() {
+                *outcome = outcome.and_then(|()| Err(no_barrier(*thread, errno)));
+            }
+        }
         let patience = self.backend.patience();
         for step in [Self::ask, Self::confirm] {
             for Target { thread, outcome } in targets.iter_mut() {
@@ -152,7 +157,7 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
     ) -> Result<T, SuspendError> {
         self.take_turn();
         let done = self.claim(thread).and_then(|()| {
-            self.barrier.heavy();
+            self.barrier.heavy().map_err(|errno| no_barrier(thread, errno))?;
             let done = self.is_inside(thread).and_then(|()| body(thread.gate));
             thread.gate.release();
             done
@@ -296,4 +301,10 @@ impl<B: Barrier, K: Backend> fmt::Debug for StoppedAll<'_, B, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StoppedAll").finish_non_exhaustive()
     }
+}
+
+/// The thread, which the caller has claimed, may be outside and not be seen to be (I2).
+fn no_barrier<B: Barrier, K: Backend>(thread: ThreadRef<B, K>, errno: Errno) -> SuspendError {
+    thread.gate.release();
+    SuspendError::NoBarrier(errno)
 }

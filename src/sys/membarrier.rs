@@ -1,6 +1,8 @@
 //! A barrier on every processor that runs a thread of this process. man 2 membarrier (Linux 4.14);
 //! FlushProcessWriteBuffers (Windows).
 
+use super::Errno;
+
 cfg_if::cfg_if! {
     if #[cfg(any(target_os = "linux", target_os = "android"))] {
         // linux/membarrier.h
@@ -17,11 +19,13 @@ cfg_if::cfg_if! {
             membarrier(REGISTER_PRIVATE_EXPEDITED)
         }
 
-        /// Every other thread of the process runs a full barrier before this returns. Keeps errno.
-        /// Async-signal-safe.
-        pub(crate) fn barrier() {
-            // Once registered, which a child of a fork inherits, it does not fail.
-            super::errno::kept(|| membarrier(PRIVATE_EXPEDITED));
+        /// Every other thread of the process runs a full barrier before this returns, unless a sandbox
+        /// forbids the call by now. Keeps errno. Async-signal-safe.
+        pub(crate) fn barrier() -> Result<(), Errno> {
+            super::errno::kept(|| match membarrier(PRIVATE_EXPEDITED) {
+                true => Ok(()),
+                false => Err(Errno(super::errno::get())),
+            })
         }
     } else if #[cfg(windows)] {
         use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
@@ -38,9 +42,10 @@ cfg_if::cfg_if! {
         }
 
         /// Every other thread of the process runs a full barrier before this returns.
-        pub(crate) fn barrier() {
+        pub(crate) fn barrier() -> Result<(), Errno> {
             // SAFETY: no preconditions.
             unsafe { FlushProcessWriteBuffers() };
+            Ok(())
         }
     } else {
         /// There is none.
@@ -49,6 +54,8 @@ cfg_if::cfg_if! {
         }
 
         /// Never called: nothing that calls it can be made.
-        pub(crate) fn barrier() {}
+        pub(crate) fn barrier() -> Result<(), Errno> {
+            Ok(())
+        }
     }
 }

@@ -27,6 +27,7 @@ pub(crate) fn prepare_barrier() -> bool {
     true
 }
 
-pub(crate) fn barrier() {
+pub(crate) fn barrier() -> Result<(), super::Errno> {
     crate::model::Kernel::current().membarrier();
+    Ok(())
 }
