@@ -114,7 +114,8 @@ impl<R> Missing<'_, R> {
 pub struct Report {
     /// What the operation returned on the calling thread.
     pub first: i32,
-    /// Threads on which it ran, that one not counted.
+    /// Threads on which it ran, that one not counted; and those that were created meanwhile by one on which
+    /// it had run, and so have inherited it.
     pub others: u32,
     /// Those of them on which it returned something else.
     pub mismatches: u32,

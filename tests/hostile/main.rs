@@ -6,7 +6,9 @@
 #![forbid(unsafe_code)]
 #![cfg(all(unix, not(loom)))]
 
+mod all_threads;
 mod attach;
+mod gate;
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
