@@ -79,8 +79,12 @@ cfg_if::cfg_if! {
     } else {
         /// `asm/unistd.h`, futex_time64: one number for all, after mips' own first one.
         const FUTEX_TIME64: c_long = if cfg!(target_arch = "mips") { 4422 } else { 422 };
-        /// Whether there is another; riscv32 never had one.
-        const HAS_OLD: bool = libc::SYS_futex != FUTEX_TIME64;
+        /// The other one, which riscv32 never had.
+        #[cfg(not(target_arch = "riscv32"))]
+        const OLD_FUTEX: c_long = libc::SYS_futex;
+        #[cfg(target_arch = "riscv32")]
+        const OLD_FUTEX: c_long = FUTEX_TIME64;
+        const HAS_OLD: bool = OLD_FUTEX != FUTEX_TIME64;
 
         /// The kernel's `old_timespec32`.
         #[repr(C)]
@@ -120,7 +124,7 @@ cfg_if::cfg_if! {
                 nanos: until.nanos as i32,
             });
             // SAFETY: the futex of 32-bit times (`HAS_OLD`).
-            match unsafe { call(libc::SYS_futex, word, operation, value, pointer(until.as_ref())) } {
+            match unsafe { call(OLD_FUTEX, word, operation, value, pointer(until.as_ref())) } {
                 Err(libc::ETIMEDOUT) if cut => Err(libc::EINTR),
                 done => done,
             }

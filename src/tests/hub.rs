@@ -13,7 +13,7 @@ use crate::sigqueue::{Origin, Sent};
 use crate::sys::{Deadline, Errno, Restored};
 
 /// Two that every system lets be caught.
-const SIGNALS: [i32; 2] = if cfg!(windows) { [2, 15] } else { [1, 10] };
+const SIGNALS: [i32; 2] = if cfg!(windows) { [2, 15] } else { [1, 14] };
 const CAPACITY: usize = 2;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
