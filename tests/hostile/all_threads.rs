@@ -234,8 +234,17 @@ fn many_callers_while_threads_are_spawned() {
     alone("all_threads::many_callers_while_threads_are_spawned", || {
         let own = registered().join(&SEATS[0]).unwrap();
         thread::scope(|scope| {
-            let callers: Vec<_> =
-                (0..3).map(|_| scope.spawn(|| (0..100).map(|_| count()).max().unwrap())).collect();
+            let calls = || {
+                for _ in 0..100 {
+                    let ran = AtomicU32::new(0);
+                    let call = Call::new(Operation::count(&ran));
+                    let report = registered().call(&SEATS, call).unwrap();
+                    // Others may have inherited it.
+                    assert!(report.is_complete() && report.others <= 8);
+                    assert!((1..=report.others + 1).contains(&ran.load(Relaxed)));
+                }
+            };
+            let callers = [(); 3].map(|()| scope.spawn(calls));
             for round in 0..100 {
                 let born = own.spawn(&SEATS[1 + round % 7], |member| _ = member.poll()).unwrap();
                 born.join().unwrap().unwrap();
