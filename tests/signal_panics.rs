@@ -252,8 +252,15 @@ fn a_payload_that_panics_when_dropped() {
 #[test]
 fn a_lent_thread_survives() {
     isolated("a_lent_thread_survives", || {
-        let lent = thread::spawn(signal::run_receiver);
-        while signal::run_receiver() != Err(SignalError::ReceiverTaken) {}
+        // Of two one is taken; once the other was refused the part has its owner.
+        let (ended, end) = mpsc::channel();
+        let lends = [(); 2].map(|()| {
+            let ended = ended.clone();
+            thread::spawn(move || ended.send((thread::current().id(), signal::run_receiver())))
+        });
+        let (refused, why) = end.recv_timeout(SOON).unwrap();
+        assert_eq!(why, Err(SignalError::ReceiverTaken));
+        let lent = lends.iter().map(|lent| lent.thread().id()).find(|id| *id != refused).unwrap();
         let (tell, told) = mpsc::channel();
         let bomb = Bomb("captured");
         let sink = Builder::new().sink([SIGUSR1], move |_| {
@@ -266,13 +273,13 @@ fn a_lent_thread_survives() {
         let (waker, woken) = task(true, false);
         hand_over(&mut polled, waker);
         kill_self(SIGUSR1);
-        assert_eq!(told.recv_timeout(SOON), Ok(lent.thread().id()));
+        assert_eq!(told.recv_timeout(SOON), Ok(lent));
         wait_for(&woken, 1);
         assert_served();
         panic_of(sink.stop());
         panic_of(polled.stop());
         signal::shutdown();
-        assert_eq!(lent.join().unwrap(), Ok(()));
+        assert_eq!(end.recv_timeout(SOON), Ok((lent, Ok(()))));
     });
 }
 

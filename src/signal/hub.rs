@@ -91,14 +91,18 @@ pub struct Stopped {
 pub(crate) struct Leavings {
     foreign: SignalSet,
     refused: [Option<Errno>; SIGNALS],
+    any_refused: bool,
 }
 
 impl Leavings {
     fn none() -> Self {
-        Self { foreign: SignalSet::EMPTY, refused: [None; SIGNALS] }
+        Self { foreign: SignalSet::EMPTY, refused: [None; SIGNALS], any_refused: false }
     }
 
     fn into_stopped(self) -> Stopped {
+        if self.foreign.is_empty() && !self.any_refused {
+            return Stopped::default();
+        }
         let refused = self.refused.into_iter().zip(0..);
         let refused = refused.filter_map(|(errno, signal)| Some((signal, errno?)));
         Stopped { foreign: self.foreign.iter().collect(), refused: refused.collect() }
@@ -142,7 +146,9 @@ impl<K: Kernel> Hub<K> {
         let mut table = self.table.lock();
         let result = f(&mut table, &mut wakes);
         drop(table);
-        self.fire(wakes);
+        if !wakes.is_empty() {
+            self.fire(wakes);
+        }
         // ORDERING: Relaxed: a hint, confirmed by `sweep`.
         if self.any_abandoned.load(Relaxed) {
             self.sweep();
@@ -345,7 +351,10 @@ impl<K: Kernel> Hub<K> {
                 match self.uninstall(signal) {
                     Ok(Restored::Previous) => {}
                     Ok(Restored::Foreign) => leavings.foreign.insert(signal),
-                    Err(errno) => leavings.refused[signal as usize] = Some(errno),
+                    Err(errno) => {
+                        leavings.refused[signal as usize] = Some(errno);
+                        leavings.any_refused = true;
+                    }
                 }
                 entry.installed = false;
             }

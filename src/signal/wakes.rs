@@ -31,6 +31,11 @@ pub(crate) struct Wakes {
 }
 
 impl Wakes {
+    /// Whether nothing is to be done.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0 && !self.owner && self.rest.is_none()
+    }
+
     /// The mailbox has changed; `by` names whose own thread is doing this.
     pub(crate) fn mailbox(&mut self, key: Key, mailbox: &mut Mailbox, by: Option<Key>) {
         if mailbox.waiting == Waiting::Leading {
