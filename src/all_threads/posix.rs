@@ -74,7 +74,9 @@ pub(super) fn wait(
 ///
 /// As for [`Reach::interrupt`]; and that thread has not ended, unless threads are numbered (Linux).
 pub(super) unsafe fn interrupt(name: usize) -> Result<bool, Errno> {
-    match OsThread::of_number(name).send(sys::chosen()) {
+    // SAFETY: as the caller promises.
+    let thread = unsafe { OsThread::of_number(name) };
+    match thread.send(sys::chosen()) {
         Ok(()) => Ok(true),
         Err(Errno(libc::ESRCH)) => Ok(false),
         Err(errno) => Err(errno),

@@ -139,3 +139,29 @@ impl<T> fmt::Display for DetachError<T> {
 }
 
 impl<T> core::error::Error for DetachError<T> {}
+
+#[cfg(feature = "std")]
+impl From<AttachError> for std::io::Error {
+    fn from(error: AttachError) -> Self {
+        use std::io::ErrorKind;
+        let kind = match error {
+            AttachError::ThreadEnd(errno) => return errno.into(),
+            AttachError::Full => ErrorKind::WouldBlock,
+            AttachError::InTransition | AttachError::InCreate => ErrorKind::Deadlock,
+            _ => ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}
+
+#[cfg(feature = "std")]
+impl From<CreateError> for std::io::Error {
+    fn from(error: CreateError) -> Self {
+        use std::io::ErrorKind;
+        match error {
+            CreateError::System(errno) => errno.into(),
+            CreateError::ReserveTooLarge { .. } => Self::new(ErrorKind::InvalidInput, error),
+            CreateError::SlotsTaken => Self::new(ErrorKind::Other, error),
+        }
+    }
+}

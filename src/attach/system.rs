@@ -161,15 +161,18 @@ unsafe impl<L: Local> Host for SystemHost<L> {
     }
 
     unsafe fn free_stack(&self, stack: OwnStack) {
-        stack.0.free();
+        // SAFETY: as the caller promises.
+        unsafe { stack.0.free() };
     }
 
     unsafe fn enter_stack(&self, own: &OwnStack) -> HostStack {
-        HostStack(own.0.enter(), PhantomData)
+        // SAFETY: as the caller promises.
+        HostStack(unsafe { own.0.enter() }, PhantomData)
     }
 
     unsafe fn leave_stack(&self, own: &OwnStack, saved: HostStack) {
-        own.0.leave(saved.0);
+        // SAFETY: as the caller promises.
+        unsafe { own.0.leave(saved.0) };
     }
 
     unsafe fn arm(&'static self, exit: Callback) -> Result<(), Errno> {

@@ -142,3 +142,31 @@ impl fmt::Display for ExitError {
 }
 
 impl core::error::Error for ExitError {}
+
+#[cfg(feature = "std")]
+impl From<SuspendError> for std::io::Error {
+    fn from(error: SuspendError) -> Self {
+        use std::io::ErrorKind;
+        let kind = match error {
+            SuspendError::Refused(errno) => return errno.into(),
+            SuspendError::External | SuspendError::Busy => ErrorKind::WouldBlock,
+            SuspendError::Gone => ErrorKind::NotFound,
+            SuspendError::NotAnswering => ErrorKind::TimedOut,
+            SuspendError::NoBarrier(_) => ErrorKind::Unsupported,
+            SuspendError::Oneself | SuspendError::OtherGates => ErrorKind::InvalidInput,
+        };
+        Self::new(kind, error)
+    }
+}
+
+#[cfg(feature = "std")]
+impl From<RegisterError> for std::io::Error {
+    fn from(error: RegisterError) -> Self {
+        use std::io::ErrorKind;
+        match error {
+            RegisterError::System(errno) => errno.into(),
+            RegisterError::UnusableSignal(_) => Self::new(ErrorKind::InvalidInput, error),
+            _ => Self::new(ErrorKind::Other, error),
+        }
+    }
+}

@@ -80,14 +80,19 @@ impl Altstack {
         // SAFETY: the lowest page of the mapping above.
         if unsafe { libc::mprotect(guard, page, libc::PROT_NONE) } != 0 {
             let errno = Errno(errno::get());
-            stack.free();
+            // SAFETY: made above.
+            unsafe { stack.free() };
             return Err(errno);
         }
         Ok(stack)
     }
 
-    /// Only while no thread has it registered: whoever calls this sees to it. Not async-signal-safe.
-    pub(crate) fn free(self) {
+    /// Gives the memory back. Not async-signal-safe.
+    ///
+    /// # Safety
+    ///
+    /// No thread has it registered.
+    pub(crate) unsafe fn free(self) {
         let page = page();
         let guard = self.base.wrapping_sub(page);
         // SAFETY: the mapping of `new`, once, as `self` is consumed; no thread runs on it, as said above.
@@ -105,9 +110,12 @@ impl Altstack {
     }
 
     /// Has the calling thread use it, unless it has one that is large enough or runs on one.
-    /// Only while no other thread does, and until `leave` on the same thread: whoever calls this sees to
-    /// both. Async-signal-safe; errno is kept.
-    pub(crate) fn enter(&self) -> Entered {
+    /// Async-signal-safe; errno is kept.
+    ///
+    /// # Safety
+    ///
+    /// No other thread has it, and none gets it before `leave` on this one.
+    pub(crate) unsafe fn enter(&self) -> Entered {
         // SAFETY: all zeros is a valid stack_t.
         let mut own: libc::stack_t = unsafe { zeroed() };
         (own.ss_sp, own.ss_size) = (self.base.cast(), self.size);
@@ -124,7 +132,11 @@ impl Altstack {
 
     /// Puts back what `enter` replaced, unless it is no longer this one that is in force.
     /// Async-signal-safe; errno is kept.
-    pub(crate) fn leave(&self, entered: Entered) {
+    ///
+    /// # Safety
+    ///
+    /// What `enter` returned on this thread.
+    pub(crate) unsafe fn leave(&self, entered: Entered) {
         let Entered::Replaced(old) = entered else { return };
         errno::kept(|| {
             if let Some(now) = change(&old).filter(|now| !self.is(now)) {

@@ -12,11 +12,20 @@ impl Altstack {
     pub(crate) fn new() -> Result<Self, Errno> {
         Ok(Self)
     }
-    pub(crate) fn free(self) {}
-    pub(crate) fn enter(&self) -> Entered {
+    /// # Safety
+    ///
+    /// None is needed: there is nothing. So it is with the two below.
+    pub(crate) unsafe fn free(self) {}
+    /// # Safety
+    ///
+    /// None is needed.
+    pub(crate) unsafe fn enter(&self) -> Entered {
         Entered
     }
-    pub(crate) fn leave(&self, Entered: Entered) {}
+    /// # Safety
+    ///
+    /// None is needed.
+    pub(crate) unsafe fn leave(&self, Entered: Entered) {}
 }
 
 #[cfg(not(windows))]

@@ -42,9 +42,13 @@ impl OsThread {
         self.0 as usize
     }
 
-    /// The thread of this number, which is one that [`number`](Self::number) gave. Whoever asks for it
-    /// sees to it that the thread has not ended when a signal is sent, but on Linux and Android.
-    pub(crate) fn of_number(number: usize) -> Self {
+    /// The thread of this number.
+    ///
+    /// # Safety
+    ///
+    /// [`number`](Self::number) gave it, and but for Linux and Android the thread has not ended when a
+    /// signal is sent.
+    pub(crate) unsafe fn of_number(number: usize) -> Self {
         Self(number as _)
     }
 

@@ -53,11 +53,14 @@ fn a_thread_without_a_stack_gets_one_and_has_none_again() {
     bare_thread(|| {
         assert_eq!(current(), None);
         let own = Altstack::new().unwrap();
-        let entered = own.enter();
+        // SAFETY: of this thread alone, which leaves it below.
+        let entered = unsafe { own.enter() };
         assert_eq!(current(), Some((own.range().start, own.range().len())));
-        own.leave(entered);
+        // SAFETY: entered on this thread.
+        unsafe { own.leave(entered) };
         assert_eq!(current(), None);
-        own.free();
+        // SAFETY: no thread has it any more.
+        unsafe { own.free() };
     });
 }
 
@@ -68,21 +71,26 @@ fn a_large_stack_is_kept_and_a_small_one_put_back() {
         let mut memory = vec![0; needed()];
         let large = Some((memory.as_ptr().addr(), memory.len()));
         register(Some(&mut memory));
-        let entered = own.enter();
+        // SAFETY: of this thread alone, which leaves it below.
+        let entered = unsafe { own.enter() };
         assert!(matches!(entered, Entered::Adopted));
         assert_eq!(current(), large);
-        own.leave(entered);
+        // SAFETY: entered on this thread.
+        unsafe { own.leave(entered) };
         assert_eq!(current(), large);
 
         let small = needed() - 1;
         let expected = Some((memory.as_ptr().addr(), small));
         register(Some(&mut memory[..small]));
-        let entered = own.enter();
+        // SAFETY: of this thread alone, which leaves it below.
+        let entered = unsafe { own.enter() };
         assert_eq!(current(), Some((own.range().start, own.range().len())));
-        own.leave(entered);
+        // SAFETY: entered on this thread.
+        unsafe { own.leave(entered) };
         assert_eq!(current(), expected);
         register(None);
-        own.free();
+        // SAFETY: no thread has it any more.
+        unsafe { own.free() };
     });
 }
 
@@ -98,13 +106,16 @@ fn a_stack_that_somebody_changed_meanwhile_is_left_alone() {
         ] {
             let mut small = vec![0; needed() - 1];
             register(Some(&mut small));
-            let entered = own.enter();
+            // SAFETY: of this thread alone, which leaves it below.
+            let entered = unsafe { own.enter() };
             register(change.map(|_| &mut theirs[..]));
-            own.leave(entered);
+            // SAFETY: entered on this thread.
+            unsafe { own.leave(entered) };
             assert_eq!(current(), expected);
             register(None);
         }
-        own.free();
+        // SAFETY: no thread has it any more.
+        unsafe { own.free() };
     });
 }
 
@@ -116,11 +127,14 @@ extern "C" fn enters(_: i32) {
     let before = current();
     // SAFETY: the thread's own.
     unsafe { *errno::location() = libc::EDOM };
-    let entered = own.enter();
+    // SAFETY: of this thread alone, which leaves it below.
+    let entered = unsafe { own.enter() };
     let adopted = matches!(entered, Entered::Adopted);
-    own.leave(entered);
+    // SAFETY: entered on this thread.
+    unsafe { own.leave(entered) };
     let kept = errno::get() == libc::EDOM && current() == before;
-    own.free();
+    // SAFETY: no thread has it any more.
+    unsafe { own.free() };
     IN_HANDLER.store(usize::from(adopted && kept), Relaxed);
 }
 
@@ -165,7 +179,8 @@ fn a_stack_holds_what_the_processor_needs() {
         assert!(needed() >= told + 8192 && own.range().len() >= told + 32 * 1024);
     }
     assert!(own.range().len() >= needed());
-    own.free();
+    // SAFETY: no thread has it any more.
+    unsafe { own.free() };
 }
 
 #[cfg(target_os = "linux")]
