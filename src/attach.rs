@@ -37,13 +37,13 @@
 //! |---|---|---|
 //! | any thread | [`Threads::attach`] and its kin, [`Threads::state`] | hand a token to another thread |
 //! | signal handler, any thread | [`Threads::attach_in_handler`], [`Threads::state`], [`Threads::current`] | `attach`: it may block |
-//! | the end of a thread | the callback given to [`Host::arm`](host::Host::arm) | |
-//! | child of a fork | the callback given to [`Host::at_fork`](host::Host::at_fork), first | |
+//! | the end of a thread | the callback given to [`Host::arm`] | |
+//! | child of a fork | the callback given to [`Host::at_fork`], first | |
 //! | the runtime's own `create` | what ordinary code may | wait for a record: [`AttachError::InCreate`] |
 //!
 //! # States
 //!
-//! Of the calling thread's [`Slot`](host::Slot), one word which nobody but this thread and its handlers uses:
+//! Of the calling thread's [`Slot`], one word which nobody but this thread and its handlers uses:
 //!
 //! | state | bits | meaning |
 //! |---|---|---|

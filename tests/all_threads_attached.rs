@@ -50,7 +50,7 @@ impl Seats<SystemReach> for Attached {
 
 const CROWD: u32 = 8;
 static JOINED: AtomicU32 = AtomicU32::new(0);
-/// AttachKind many have run just what was called while they were there.
+/// How many have run just what was called while they were there.
 static RIGHT: AtomicU32 = AtomicU32::new(0);
 static OVER: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
 

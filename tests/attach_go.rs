@@ -283,7 +283,7 @@ fn callback_in_another_thread() {
     });
 }
 
-/// AttachKind the thread that is cancelled has its record.
+/// How the thread that is cancelled has its record.
 extern "C" fn enter(how: *mut c_void) -> c_long {
     match how.addr() {
         0 => drop(attach(Binding::Bound)),
@@ -320,7 +320,7 @@ fn cancelled_while_attached() {
     });
 }
 
-/// AttachKind many threads came to `setgid_and_end`.
+/// How many threads came to `setgid_and_end`.
 static CAME: AtomicU32 = AtomicU32::new(0);
 
 extern "C" fn setgid_and_end(_: *mut c_void) -> c_long {

@@ -31,7 +31,7 @@ mod x86_64 {
     use crate::common::*;
     use crate::foreign::*;
 
-    /// AttachKind many are stepped through in each test, about.
+    /// How many are stepped through in each test, about.
     const STEPS: u64 = 500_000;
 
     /// Where the tracer takes over, and where it lets go.
@@ -55,7 +55,7 @@ mod x86_64 {
         }
     }
 
-    /// AttachKind a thread that is traced has stopped, or ended.
+    /// How a thread that is traced has stopped, or ended.
     #[derive(Debug, PartialEq, Eq)]
     enum Stop {
         Breakpoint,
@@ -194,7 +194,7 @@ mod x86_64 {
         breakpoint();
     }
 
-    /// AttachKind many instructions it takes, undisturbed.
+    /// How many instructions it takes, undisturbed.
     fn length(scenario: Scenario) -> u64 {
         let child = traced(scenario.body, || true);
         trace(libc::PTRACE_CONT, child, 0);

@@ -161,7 +161,7 @@ impl From<CreateError> for std::io::Error {
         match error {
             CreateError::System(errno) => errno.into(),
             CreateError::ReserveTooLarge { .. } => Self::new(ErrorKind::InvalidInput, error),
-            CreateError::SlotsTaken => Self::new(ErrorKind::Other, error),
+            CreateError::SlotsTaken => Self::other(error),
         }
     }
 }

@@ -343,9 +343,10 @@ impl<R: Runtime, H: Host, const N: usize> Steps<'_, R, H, N> {
         let threads = self.threads;
         match taker {
             Taker::Thread => threads.arm().map(|()| true),
-            // SAFETY: the slots are claimed.
             Taker::Handler => {
-                Ok(unsafe { threads.host.arm_in_handler(threads.callback(Threads::thread_exit)) })
+                let exit = threads.callback(Threads::thread_exit);
+                // SAFETY: the slots are claimed, and the callback is always this one.
+                Ok(unsafe { threads.host.arm_in_handler(exit) })
             }
         }
     }

@@ -166,7 +166,7 @@ impl From<RegisterError> for std::io::Error {
         match error {
             RegisterError::System(errno) => errno.into(),
             RegisterError::UnusableSignal(_) => Self::new(ErrorKind::InvalidInput, error),
-            _ => Self::new(ErrorKind::Other, error),
+            _ => Self::other(error),
         }
     }
 }

@@ -29,7 +29,7 @@ pub(crate) struct Plan {
     pub(crate) function: Callback,
     pub(crate) argument: *mut c_void,
     pub(crate) rounds: c_long,
-    /// AttachKind many each sender sends to each thread.
+    /// How many each sender sends to each thread.
     pub(crate) signals: c_long,
     pub(crate) threads: c_int,
     pub(crate) senders: c_int,
@@ -123,7 +123,7 @@ unsafe fn function<F: Copy>(handle: *mut c_void, name: &CStr) -> F {
 /// So many signals may be handled at a time on threads that the runtime does not know.
 pub(crate) const RESERVE: usize = 128;
 pub(crate) const RECORDS: usize = 512;
-/// AttachKind many of them may be made.
+/// How many of them may be made.
 static LIMIT: AtomicUsize = AtomicUsize::new(RECORDS);
 
 #[derive(Debug, Default)]

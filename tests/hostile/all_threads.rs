@@ -48,8 +48,8 @@ fn end((over, handle): (Sender<()>, JoinHandle<()>)) {
 #[test]
 fn members_forgotten() {
     alone("all_threads::members_forgotten", || {
-        for at in 0..8 {
-            thread::spawn(move || forget(registered().join(&SEATS[at]).unwrap())).join().unwrap();
+        for seat in &SEATS {
+            thread::spawn(|| forget(registered().join(seat).unwrap())).join().unwrap();
             assert_eq!(count(), 0);
         }
         // Their seats are free again.

@@ -196,7 +196,7 @@ fn handles_forgotten() {
             forget(Builder::new().capacity(1).sink([USR1], |_| ()).unwrap());
             let mut subscription = signal::subscribe([USR1]).unwrap();
             forget(Box::pin(subscription.recv_async()));
-            forget(subscription.iter());
+            let _ = subscription.iter();
             drop(subscription);
         }
         kill(USR1);
