@@ -3,7 +3,7 @@
 use core::cell::Cell;
 
 use super::host::{Callback, Host, Slot};
-use super::{CLAIMED, CREATOR, CreateError, Made, Runtime, Threads};
+use super::{CREATOR, CreateError, Made, Runtime, Threads};
 use crate::extra_list::{ExtraList, Replenish};
 use crate::sync::Ordering::*;
 
@@ -56,8 +56,7 @@ impl<R: Runtime, H: Host, const N: usize> Threads<R, H, N> {
 
     #[inline]
     pub(super) fn is_claimed(&self) -> bool {
-        // ORDERING: Relaxed: see Happens-before.
-        self.stage.load(Relaxed) & CLAIMED != 0
+        self.claimed.is_set()
     }
 
     /// The first use: whether the host's slots are this one's from now on (I6). Async-signal-safe.
@@ -67,8 +66,7 @@ impl<R: Runtime, H: Host, const N: usize> Threads<R, H, N> {
         if !unsafe { self.host.claim(core::ptr::from_ref(self).cast()) } {
             return false;
         }
-        // ORDERING: Relaxed: see Happens-before.
-        self.stage.fetch_or(CLAIMED, Relaxed);
+        self.claimed.set();
         true
     }
 

@@ -4,9 +4,9 @@ use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 
 use super::{
-    ARMED, AttachError, Attached, BOUND, Binding, CLAIMED, CLOSED, CREATOR, DEPTH, DetachError,
-    END, ENDING, HELD, Host, INSIDE, KEPT, Patience, RawAttached, Request, Runtime, Slot,
-    TRANSITION, TakeError, Taker, Threads,
+    ARMED, AttachError, Attached, BOUND, Binding, CREATOR, DEPTH, DetachError, END, ENDING, HELD,
+    Host, INSIDE, KEPT, Patience, RawAttached, Request, Runtime, Slot, TRANSITION, TakeError,
+    Taker, Threads,
 };
 use crate::extra_list::Ticket;
 use crate::sync::{Ordering::*, compiler_fence};
@@ -83,9 +83,7 @@ impl<R: Runtime, H: Host, const N: usize> Threads<R, H, N> {
         &'static self,
         request: Request<'_>,
     ) -> Result<Attached<R, H, N>, AttachError> {
-        // ORDERING: Relaxed: see Happens-before.
-        let stage = self.stage.load(Relaxed);
-        if stage & CLAIMED == 0 && !self.claim() {
+        if !self.is_claimed() && !self.claim() {
             return Err(AttachError::SlotsTaken);
         }
         let slot = self.slot();
@@ -100,7 +98,7 @@ impl<R: Runtime, H: Host, const N: usize> Threads<R, H, N> {
         if before & (ARMED | ENDING) == 0 && taker == Taker::Thread {
             self.arm_late()?;
         }
-        self.nest(slot, before, stage)
+        self.nest(slot, before)
     }
 
     /// A thread that attached in a handler, and forgot to detach, attaches in ordinary code. Not noted:
@@ -117,13 +115,9 @@ impl<R: Runtime, H: Host, const N: usize> Threads<R, H, N> {
     }
 
     #[inline]
-    fn nest(
-        &'static self,
-        slot: &Slot,
-        before: u32,
-        stage: u32,
-    ) -> Result<Attached<R, H, N>, AttachError> {
-        if before < DEPTH && stage & CLOSED != 0 {
+    fn nest(&'static self, slot: &Slot, before: u32) -> Result<Attached<R, H, N>, AttachError> {
+        // ORDERING: Relaxed: see Happens-before.
+        if before < DEPTH && self.closed.load(Relaxed) {
             return Err(AttachError::ShuttingDown);
         }
         let Some(mine) = (before | INSIDE).checked_add(DEPTH) else {
