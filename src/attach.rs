@@ -56,8 +56,8 @@
 //! watched), ENDING (that was seen, and how often), CREATOR (the runtime's `create` runs on it), and a depth: the
 //! tokens alive.
 //!
-//! Of the [`Threads`] two flags: claimed (the host's slots are this one's, found out at the first use),
-//! closed (shut down).
+//! Of the [`Threads`] one word, 0 for as long as all is well: UNCLAIMED (whether the host's slots are this
+//! one's is found out at the first use), CLOSED (shut down).
 //!
 //! # Transitions
 //!
@@ -88,7 +88,7 @@
 //!
 //! Between threads, those of [`extra_list`](crate::extra_list): E1 for a record's contents, E3 for
 //! its creation. Within a thread, program order; against its own handlers, compiler fences. The
-//! flags of `shutdown` and of the claim carry nothing: who is refused does nothing.
+//! word of `shutdown` and of the claim carries nothing: who is refused does nothing.
 //!
 //! # Progress
 //!
@@ -119,7 +119,7 @@ mod token;
 
 use crate::extra_list::{ExtraList, RecordCounts, TakeError, Taker};
 use crate::note::Deadline;
-use crate::sync::{AtomicBool, AtomicU32, Latch, Ordering::*, UnsafeCell, filled, model_const_fn};
+use crate::sync::{AtomicU32, Ordering::*, UnsafeCell, filled, model_const_fn};
 pub use error::{AttachError, CreateError, DetachError};
 use host::{Host, Slot};
 #[cfg(all(feature = "std", not(all(loom, any(test, feature = "loom")))))]
@@ -147,6 +147,11 @@ const END: u32 = 1 << 6;
 const KEPT: u32 = ARMED | ENDING | CREATOR;
 /// One token.
 pub(crate) const DEPTH: u32 = 1 << 8;
+
+/// Of [`Threads`]: it is not known yet whether the host's slots are this one's (I6).
+const UNCLAIMED: u32 = 1;
+/// Shut down.
+const CLOSED: u32 = 1 << 1;
 
 /// What a runtime tells [`Threads`] about its thread records.
 ///
@@ -219,10 +224,8 @@ pub struct Threads<R: Runtime, H: Host, const N: usize> {
     runtime: R,
     host: H,
     places: [Place<R::Record, H>; N],
-    /// The host's slots are this one's (I6). Read on every attach, so apart from the list's word.
-    claimed: Latch,
-    /// Shut down.
-    closed: AtomicBool,
+    /// UNCLAIMED, CLOSED. Read on every attach, so apart from the list's word.
+    stage: AtomicU32,
     misordered: AtomicU32,
     abandoned: AtomicU32,
     list: ExtraList<N>,
@@ -280,8 +283,7 @@ impl<R: Runtime, H: Host, const N: usize> Threads<R, H, N> {
                     made: UnsafeCell::new(None),
                     saved: UnsafeCell::new(None),
                 }; N),
-                claimed: Latch::new(),
-                closed: AtomicBool::new(false),
+                stage: AtomicU32::new(UNCLAIMED),
                 misordered: AtomicU32::new(0),
                 abandoned: AtomicU32::new(0),
                 list: ExtraList::new(reserve),
@@ -338,7 +340,7 @@ impl<R: Runtime, H: Host, const N: usize> Threads<R, H, N> {
     /// that are attached stay so until they detach. Async-signal-safe.
     pub fn shutdown(&self) {
         // ORDERING: Relaxed: see Happens-before.
-        self.closed.store(true, Relaxed);
+        self.stage.fetch_or(CLOSED, Relaxed);
         self.list.close();
     }
 

@@ -67,24 +67,6 @@ pub(crate) use imp::*;
 #[cfg(all(loom, any(test, feature = "loom")))]
 pub use imp::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
-/// Set once and never taken back, by whoever finds it not set: doing it twice changes nothing, and it passes
-/// nothing on. So there is nothing to explore: the same on both sides, and no step of a model.
-#[derive(Debug)]
-pub(crate) struct Latch(core::sync::atomic::AtomicBool);
-
-impl Latch {
-    pub(crate) const fn new() -> Self {
-        Self(core::sync::atomic::AtomicBool::new(false))
-    }
-    #[inline]
-    pub(crate) fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-    pub(crate) fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// How many forks lie between this process and the first: it changes only in a child, while that has
 /// one thread.
 ///

@@ -3,7 +3,7 @@
 use core::cell::Cell;
 
 use super::host::{Callback, Host, Slot};
-use super::{CREATOR, CreateError, Made, Runtime, Threads};
+use super::{CREATOR, CreateError, Made, Runtime, Threads, UNCLAIMED};
 use crate::extra_list::{ExtraList, Replenish};
 use crate::sync::Ordering::*;
 
@@ -56,7 +56,8 @@ impl<R: Runtime, H: Host, const N: usize> Threads<R, H, N> {
 
     #[inline]
     pub(super) fn is_claimed(&self) -> bool {
-        self.claimed.is_set()
+        // ORDERING: Relaxed: see Happens-before.
+        self.stage.load(Relaxed) & UNCLAIMED == 0
     }
 
     /// The first use: whether the host's slots are this one's from now on (I6). Async-signal-safe.
@@ -66,7 +67,8 @@ impl<R: Runtime, H: Host, const N: usize> Threads<R, H, N> {
         if !unsafe { self.host.claim(core::ptr::from_ref(self).cast()) } {
             return false;
         }
-        self.claimed.set();
+        // ORDERING: Relaxed: see Happens-before.
+        self.stage.fetch_and(!UNCLAIMED, Relaxed);
         true
     }
 

@@ -4,9 +4,9 @@ use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 
 use super::{
-    ARMED, AttachError, Attached, BOUND, Binding, CREATOR, DEPTH, DetachError, END, ENDING, HELD,
-    Host, INSIDE, KEPT, Patience, RawAttached, Request, Runtime, Slot, TRANSITION, TakeError,
-    Taker, Threads,
+    ARMED, AttachError, Attached, BOUND, Binding, CLOSED, CREATOR, DEPTH, DetachError, END, ENDING,
+    HELD, Host, INSIDE, KEPT, Patience, RawAttached, Request, Runtime, Slot, TRANSITION, TakeError,
+    Taker, Threads, UNCLAIMED,
 };
 use crate::extra_list::Ticket;
 use crate::sync::{Ordering::*, compiler_fence};
@@ -83,22 +83,44 @@ impl<R: Runtime, H: Host, const N: usize> Threads<R, H, N> {
         &'static self,
         request: Request<'_>,
     ) -> Result<Attached<R, H, N>, AttachError> {
-        if !self.is_claimed() && !self.claim() {
+        let slot = self.slot();
+        // ORDERING: Relaxed: the thread's own; and see Happens-before.
+        let (before, stage) = (slot.word.load(Relaxed), self.stage.load(Relaxed));
+        if before & (HELD | ARMED) == HELD | ARMED && stage == 0 {
+            return self.nest(slot, before);
+        }
+        // In parts, and plain words back: so nothing of the way above passes through memory.
+        let Request { binding, taker, patience } = request;
+        let (before, mine) = self.enter_slowly(stage, binding, taker, patience)?;
+        Ok(self.token(before, mine))
+    }
+
+    /// Whatever is not the nested attach of a thread whose end is watched: the token's `before` and `mine`.
+    #[inline(never)]
+    fn enter_slowly(
+        &'static self,
+        stage: u32,
+        binding: Binding,
+        taker: Taker,
+        patience: Patience<'_>,
+    ) -> Result<(u32, u32), AttachError> {
+        if stage & UNCLAIMED != 0 && !self.claim() {
             return Err(AttachError::SlotsTaken);
         }
         let slot = self.slot();
         // ORDERING: Relaxed: the thread's own.
         let before = slot.word.load(Relaxed);
-        // In parts, and plain words back: so nothing of the way above passes through memory.
-        let Request { binding, taker, patience } = request;
         if before & HELD == 0 {
-            let (before, mine) = self.begin(slot, binding, taker, patience)?;
-            return Ok(self.token(before, mine));
+            return self.begin(slot, binding, taker, patience);
+        }
+        if before < DEPTH && stage & CLOSED != 0 {
+            return Err(AttachError::ShuttingDown);
         }
         if before & (ARMED | ENDING) == 0 && taker == Taker::Thread {
             self.arm_late()?;
         }
-        self.nest(slot, before)
+        let token = ManuallyDrop::new(self.nest(slot, before)?);
+        Ok((token.before, token.mine))
     }
 
     /// A thread that attached in a handler, and forgot to detach, attaches in ordinary code. Not noted:
@@ -116,10 +138,6 @@ impl<R: Runtime, H: Host, const N: usize> Threads<R, H, N> {
 
     #[inline]
     fn nest(&'static self, slot: &Slot, before: u32) -> Result<Attached<R, H, N>, AttachError> {
-        // ORDERING: Relaxed: see Happens-before.
-        if before < DEPTH && self.closed.load(Relaxed) {
-            return Err(AttachError::ShuttingDown);
-        }
         let Some(mine) = (before | INSIDE).checked_add(DEPTH) else {
             return Err(AttachError::TooDeep);
         };
