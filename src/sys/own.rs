@@ -2,6 +2,7 @@
 //! else queues. man 2 rt_tgsigqueueinfo, sigaction.
 
 use core::ffi::{c_int, c_void};
+use core::mem::MaybeUninit;
 use core::ptr;
 
 use super::{Errno, errno};
@@ -39,11 +40,20 @@ struct Queued {
 pub(super) fn send(thread: libc::pid_t, signal: c_int) -> Result<(), Errno> {
     // SAFETY: no preconditions.
     let (pid, uid) = unsafe { (libc::getpid(), libc::getuid()) };
-    let queued = Queued { pid, uid, value: value() };
-    let info = Info { signal, errno: 0, code: libc::SI_QUEUE, queued, rest: [0; 16] };
+    // Zeroed first: the kernel copies the padding too, and hands it to whoever handles the signal.
+    let mut info = MaybeUninit::<Info>::zeroed();
+    let to = info.as_mut_ptr();
+    // SAFETY: fields of a local.
+    unsafe {
+        (&raw mut (*to).signal).write(signal);
+        (&raw mut (*to).code).write(libc::SI_QUEUE);
+        (&raw mut (*to).queued.pid).write(pid);
+        (&raw mut (*to).queued.uid).write(uid);
+        (&raw mut (*to).queued.value).write(value());
+    }
     let number = libc::SYS_rt_tgsigqueueinfo;
     // SAFETY: the information is a local, as long as the kernel reads.
-    if unsafe { libc::syscall(number, pid, thread, signal, &raw const info) } == 0 {
+    if unsafe { libc::syscall(number, pid, thread, signal, info.as_ptr()) } == 0 {
         return Ok(());
     }
     if errno::get() == libc::ESRCH {
