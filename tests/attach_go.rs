@@ -211,7 +211,9 @@ extern "C" fn swap_stacks(_: *mut c_void) -> c_long {
     // SAFETY: no preconditions.
     let frame = unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) } as usize;
     let large = 64 * 1024 + frame;
-    let sizes = [0, large, 0, large, frame.max(8192) - 1024, 0, large];
+    // A byte less than what is adopted: the handlers still have room to attach.
+    let small = frame.max(libc::MINSIGSTKSZ) + 8 * 1024 - 1;
+    let sizes = [0, large, 0, large, small, 0, large];
     for size in sizes {
         let adopted = ptr::without_provenance_mut(usize::from(size == large));
         assert_eq!((foreign().own_stack)(size, faults, adopted), 1, "{size}: the stack is back");
