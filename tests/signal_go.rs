@@ -192,6 +192,8 @@ fn nohup() {
                 use std::os::unix::process::ExitStatusExt;
                 Helper::start("nohup", role, &[]).finish().signal()
             };
+            // These tests may be run by nohup themselves.
+            set_disposition(SIGHUP, Disposition::simple(libc::SIG_DFL));
             assert_eq!(kills("bare"), Some(SIGHUP));
             assert_eq!(kills("cycled"), Some(SIGHUP));
             set_disposition(SIGHUP, Disposition::simple(libc::SIG_IGN));
