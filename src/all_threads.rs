@@ -135,6 +135,12 @@ mod posix;
 ))]
 mod process;
 mod seat;
+#[cfg(all(
+    feature = "std",
+    any(target_os = "linux", target_os = "android"),
+    not(all(loom, any(test, feature = "loom")))
+))]
+mod silent;
 #[cfg(all(feature = "std", not(all(loom, any(test, feature = "loom")))))]
 mod spawn;
 
@@ -158,6 +164,8 @@ pub use posix::{SystemReach, ThreadSeat, registered};
     not(all(loom, any(test, feature = "loom")))
 ))]
 pub use process::{ProcessReach, call_everyone};
+#[cfg(test)]
+pub(crate) use seat::LIVE;
 use seat::ROUND;
 pub use seat::Seat;
 #[cfg(all(feature = "std", not(all(loom, any(test, feature = "loom")))))]
@@ -232,7 +240,6 @@ impl<R: Reach> AllThreads<R> {
 
     /// In a handler: whether a call is under way, that of the signal at least. Saves the handler of
     /// another's signal the search for its seat.
-    #[allow(dead_code, reason = "where threads know their seats nobody asks")]
     pub(crate) fn is_calling(&self) -> bool {
         // ORDERING: Relaxed, but by a read-modify-write: it reads no older value than `publish` wrote
         // before the signal was sent. A load: all_threads handler_asks_for_a_call.
@@ -348,8 +355,8 @@ impl<R: Reach> AllThreads<R> {
     ///
     /// # Safety
     ///
-    /// The calling thread is the only one of its process, and came by its fork: not in an operation,
-    /// nor in the middle of joining, leaving or creating a thread. `seats` are all at which threads of
+    /// The calling thread is the only one of its process, and came by its fork: not in a call, nor in an
+    /// operation, nor in the middle of joining, leaving or creating a thread. `seats` are all at which threads of
     /// the parent may have been.
     pub unsafe fn reset_after_fork(&self, seats: impl IntoIterator<Item = &'static Seat<R>>) {
         let own = self.here(SeatLocal::seat);

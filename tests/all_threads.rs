@@ -223,7 +223,7 @@ fn a_deadline() {
         let (ready, end) = (Arc::clone(&masked), Arc::clone(&over));
         let ran = Arc::new(AtomicU32::new(0));
         let thread = thread::spawn(move || {
-            set_mask(!0);
+            mask_all_raw();
             name.send(gettid()).unwrap();
             ready.wait();
             end.wait();

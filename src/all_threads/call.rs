@@ -123,6 +123,8 @@ pub struct Report {
     pub gone: u32,
     /// Threads on which it was not run, as the call was abandoned.
     pub abandoned: u32,
+    /// One of those, as [`Seat::thread`] names it; `None` if there are none, or it is not known.
+    pub missing: Option<usize>,
 }
 
 impl Report {

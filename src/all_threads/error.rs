@@ -17,6 +17,9 @@ pub enum CallError {
     Engaged,
     /// The system refused what is needed to reach threads.
     System(Errno),
+    /// This thread does not answer: it masks every signal by which it could be reached, or is stopped by a
+    /// debugger; or it had not answered by the deadline. 0 if it is not known which.
+    Unreachable(usize),
 }
 
 impl fmt::Display for CallError {
@@ -34,6 +37,11 @@ impl fmt::Display for CallError {
                  when that is over",
             ),
             Self::System(errno) => write!(f, "threads cannot be reached: {errno}"),
+            Self::Unreachable(thread) => write!(
+                f,
+                "thread {thread} does not answer, and nothing was done on any: have it unmask the \
+                 signals by which threads are reached, or end"
+            ),
         }
     }
 }
@@ -42,7 +50,7 @@ impl core::error::Error for CallError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
             Self::First(errno) | Self::System(errno) => Some(errno),
-            Self::TimedOut | Self::Engaged => None,
+            Self::TimedOut | Self::Engaged | Self::Unreachable(_) => None,
         }
     }
 }
@@ -56,7 +64,9 @@ impl From<CallError> for std::io::Error {
             CallError::First(Errno(errno)) | CallError::System(Errno(errno)) => {
                 Self::from_raw_os_error(errno)
             }
-            CallError::TimedOut => Self::new(std::io::ErrorKind::TimedOut, error),
+            CallError::TimedOut | CallError::Unreachable(_) => {
+                Self::new(std::io::ErrorKind::TimedOut, error)
+            }
             CallError::Engaged => Self::new(std::io::ErrorKind::WouldBlock, error),
         }
     }

@@ -21,9 +21,9 @@ use crate::sys::{self, Errno, Waited};
 ///   blank at first, valid for that long.
 /// - [`seat`](Self::seat), where it is not the one provided, returns a seat at which the calling thread
 ///   is, or none.
-/// - [`interrupt`](Self::interrupt) says false, and [`has_ended`](Self::has_ended) true, of threads
-///   that do not run any more, and of no others: nobody waits for the answer of such a thread, and what
-///   the operation borrows goes.
+/// - [`interrupt`](Self::interrupt) says false, and [`look_after`](Self::look_after) that one is
+///   [`Gone`](Silence::Gone), of threads that do not run any more, and of no others: nobody waits for the
+///   answer of such a thread, and what the operation borrows goes.
 /// - `interrupt` bears the name of a thread that has ended; or
 ///   [`watch_end`](Self::watch_end) has each thread leave its seat before it ends.
 pub unsafe trait Reach: Sync + Sized + 'static {
@@ -79,15 +79,19 @@ pub unsafe trait Reach: Sync + Sized + 'static {
     /// called by who holds that seat in place.
     unsafe fn interrupt(&self, name: usize) -> Result<bool, Errno>;
 
-    /// Whether the thread has ended in a way that [`interrupt`](Self::interrupt) does not tell, or can
-    /// never hear of it: asked of one that has not answered for a while. Async-signal-safe.
+    /// Looks after a thread that has not answered for a while, and interrupts it once more if it has not
+    /// begun: one that is in the middle of the operation is not to be, for its next signal would come when
+    /// the call is over, and be taken for somebody else's. Async-signal-safe.
     ///
     /// # Safety
     ///
     /// As for [`interrupt`](Self::interrupt).
-    unsafe fn has_ended(&self, name: usize) -> bool {
-        _ = name;
-        false
+    unsafe fn look_after(&self, name: usize, has_begun: bool) -> Silence {
+        // SAFETY: as the caller promises.
+        match !has_begun && unsafe { self.interrupt(name) } == Ok(false) {
+            true => Silence::Gone,
+            false => Silence::Lives,
+        }
     }
 
     /// Ends the process, as threads differ that must not, or an operation unwinds where it must not.
@@ -114,6 +118,19 @@ pub enum Wait {
     TimedOut,
     /// It has lasted long enough to ask whether all threads are still there.
     Look,
+}
+
+/// Why a thread does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Silence {
+    /// It will, for all that is known.
+    Lives,
+    /// It has ended, or can never run any code of the process: nobody waits for it.
+    Gone,
+    /// It lives, and is not to be reached as it is now: it sleeps with the signals masked, say. A call
+    /// without a deadline that waits for nobody else gives it up after a while.
+    Unreachable,
 }
 
 /// What each thread has of its own, for one reach: a thread-local without a destructor.

@@ -1,6 +1,8 @@
 //! The caller's side: the sweep, the wait, what came of it.
 
-use super::host::{Reach, Wait};
+use core::time::Duration;
+
+use super::host::{Reach, Silence, Wait};
 use super::seat::{Call as Hears, ROUND};
 use super::{
     ACTIVE, AllThreads, Call, CallError, Late, Mismatch, Missing, Operation, Report, Seat, Seats,
@@ -9,6 +11,12 @@ use super::{
 use crate::note::Deadline;
 use crate::sync::{AtomicU32, Ordering::*};
 use crate::sys::Errno;
+
+/// How long a call without a deadline waits when it waits for nobody but threads that it cannot reach.
+const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 2_000 });
+/// Sweeps in a row that ask threads which are not there. The system tells of them, and then that there are no
+/// such threads: as it does with the numbers of another namespace.
+const FRUITLESS: u32 = 1_000;
 
 /// One round, by who has the turn.
 ///
@@ -25,7 +33,10 @@ struct Sweep<'a, R: Reach, S: Seats<R> + ?Sized> {
     undone: Option<(u32, Report)>,
     first: i32,
     gone: u32,
-    abandoned: u32,
+    /// Threads that have not run it, and the name of one.
+    abandoned: (u32, Option<usize>),
+    /// Sweeps in a row of which nobody was there.
+    fruitless: u32,
     /// Other threads that have run it, and with another result: if the last sweep asked nobody.
     counted: Option<(u32, u32)>,
     /// Who is to hear of each thread has.
@@ -64,7 +75,8 @@ impl<R: Reach> AllThreads<R> {
     /// | the operation itself, and what else the call calls | [`CallError::Engaged`] |
     ///
     /// It waits for other calls, and for every thread that it asks: for ever, unless it is told
-    /// [until when](Call::until).
+    /// [until when](Call::until). But it gives up threads that it cannot reach
+    /// ([`Silence::Unreachable`]), two seconds after it waits for no others.
     ///
     /// # Errors
     ///
@@ -112,7 +124,8 @@ impl<R: Reach> AllThreads<R> {
             undone: None,
             first,
             gone: 0,
-            abandoned: 0,
+            abandoned: (0, None),
+            fruitless: 0,
             counted: None,
             heard: false,
             over: false,
@@ -138,8 +151,10 @@ impl<R: Reach, S: Seats<R> + ?Sized> Sweep<'_, R, S> {
     /// Sweeps and waits until a sweep finds nobody, or until the call is abandoned.
     fn go_on(&mut self) -> Report {
         let mut deadline = self.call.deadline.copied();
+        let mut swept = false;
         loop {
-            if !self.wait(deadline.as_ref()) && self.take_back() > 0 {
+            let answered = self.wait(deadline.as_ref());
+            if !answered && self.take_back() > 0 || swept && self.is_endless(deadline.as_ref()) {
                 match self.late() {
                     Late::Until(next) => deadline = Some(next),
                     Late::Wait => deadline = None,
@@ -147,11 +162,23 @@ impl<R: Reach, S: Seats<R> + ?Sized> Sweep<'_, R, S> {
                 }
             }
             if self.ask() > 0 {
+                swept = true;
                 self.all.remind();
             } else if !self.undo() {
                 return self.end();
             }
         }
+    }
+
+    /// All have answered, and there are others again: threads that come as fast as they are asked do not
+    /// keep the call beyond its deadline, nor do those that are never there.
+    fn is_endless(&mut self, deadline: Option<&Deadline>) -> bool {
+        if self.fruitless < FRUITLESS && !deadline.is_some_and(Deadline::has_passed) {
+            return false;
+        }
+        self.fruitless = 0;
+        _ = self.seats.refresh(self.all.epoch_of_strangers());
+        self.missing().0 > 0
     }
 
     /// What is to be done about those that have not run it. Nobody is asked.
@@ -218,13 +245,15 @@ impl<R: Reach, S: Seats<R> + ?Sized> Sweep<'_, R, S> {
             }
         });
         self.gone += gone;
+        self.fruitless = if gone > 0 && gone == asked.1 { self.fruitless + 1 } else { 0 };
         self.counted = (asked.1 == 0).then_some(counted);
         asked.1
     }
 
-    /// Until all have answered; false if the deadline comes first.
+    /// Until all have answered; false if the deadline comes first, or without one if nobody is waited for
+    /// but threads that cannot be reached.
     fn wait(&mut self, deadline: Option<&Deadline>) -> bool {
-        let mut before = 0;
+        let (mut before, mut patience) = (0, None);
         loop {
             // ORDERING: Acquire: E2 from `acknowledge`. Weakened: all_threads
             // blocked_in_syscall.
@@ -236,34 +265,45 @@ impl<R: Reach, S: Seats<R> + ?Sized> Sweep<'_, R, S> {
                 Wait::Woken => {}
                 Wait::TimedOut => return false,
                 // Nobody has answered since the last time.
-                Wait::Look if left == before => self.look(),
+                Wait::Look if left == before => {
+                    if !self.look() {
+                        patience = None;
+                    } else if deadline.is_none()
+                        && patience.get_or_insert_with(|| Deadline::after(PATIENCE)).has_passed()
+                    {
+                        return false;
+                    }
+                }
                 Wait::Look => before = left,
             }
         }
     }
 
-    /// Interrupts once more those that have not answered, and does not wait for the dead.
-    fn look(&mut self) {
-        let mut buried = 0;
+    /// Looks after those that have not answered, and does not wait for the dead. True if those that are left
+    /// cannot be reached.
+    fn look(&mut self) -> bool {
+        let (mut buried, mut unreachable) = (0, 0);
         // Somebody may have taken the handler out since they were asked.
         // SAFETY: of this reach, during a call.
         _ = unsafe { self.all.reach.prepare() };
         self.seats.each(&mut |seat| {
-            let Some((name, again)) = seat.hold_awaited() else { return };
-            let reach = &self.all.reach;
-            // One that is in the middle of it is not interrupted: its next signal would come when the call
-            // is over, and be taken for somebody else's.
+            let Some((name, has_begun)) = seat.hold_awaited() else { return };
             // SAFETY: the name is of a thread that is held in its seat.
-            let gone =
-                unsafe { reach.has_ended(name) || again && reach.interrupt(name) == Ok(false) };
-            if !gone {
-                seat.let_go();
-            } else if seat.bury() {
-                buried += 1;
-                self.all.acknowledge();
+            match unsafe { self.all.reach.look_after(name, has_begun) } {
+                Silence::Gone if seat.bury() => {
+                    buried += 1;
+                    self.all.acknowledge();
+                }
+                Silence::Gone => {}
+                silence => {
+                    seat.let_go();
+                    unreachable += u32::from(silence == Silence::Unreachable);
+                }
             }
         });
         self.gone += buried;
+        // ORDERING: Relaxed: a look.
+        unreachable > 0 && self.all.pending.load(Relaxed) == unreachable
     }
 
     /// Takes back what nobody has begun, waits for what somebody has, and says how many will not run
@@ -283,10 +323,19 @@ impl<R: Reach, S: Seats<R> + ?Sized> Sweep<'_, R, S> {
 
     /// Leaves those alone that have not run it.
     fn abandon(&mut self) -> Report {
-        let mut missing = 0;
-        self.seats.each(&mut |seat| missing += u32::from(self.is_missing(seat)));
-        self.abandoned = missing;
+        self.abandoned = self.missing();
         self.end()
+    }
+
+    /// How many have not run it, and the name of one.
+    fn missing(&self) -> (u32, Option<usize>) {
+        let mut missing = (0, None);
+        self.seats.each(&mut |seat| {
+            if self.is_missing(seat) {
+                missing = (missing.0 + 1, missing.1.or(seat.thread()));
+            }
+        });
+        missing
     }
 
     fn is_missing(&self, seat: &Seat<R>) -> bool {
@@ -319,8 +368,8 @@ impl<R: Reach, S: Seats<R> + ?Sized> Sweep<'_, R, S> {
 
     fn report(&self) -> Report {
         let (others, mismatches) = self.counted.unwrap_or_else(|| self.counted_now());
-        let Self { first, gone, abandoned, .. } = *self;
-        Report { first, others, mismatches, gone, abandoned }
+        let Self { first, gone, abandoned: (abandoned, missing), .. } = *self;
+        Report { first, others, mismatches, gone, abandoned, missing }
     }
 
     /// All have answered.
@@ -338,7 +387,8 @@ impl<R: Reach, S: Seats<R> + ?Sized> Sweep<'_, R, S> {
                     // There is nobody to tell what it returns.
                     let _ = operation.run();
                 }
-                Report { gone: self.gone, abandoned: self.abandoned, ..report }
+                let (abandoned, missing) = self.abandoned;
+                Report { gone: self.gone, abandoned, missing, ..report }
             }
         };
         if report.mismatches > 0 && matches!(self.call.mismatch, Mismatch::Abort) {

@@ -4,6 +4,8 @@ use core::ffi::{c_int, c_void};
 use core::fmt;
 use core::time::Duration;
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use super::host::Silence;
 use super::host::{Reach, SeatLocal, Wait};
 use super::{AllThreads, Seat};
 use crate::note::Deadline;
@@ -92,9 +94,12 @@ pub(super) fn prepare() -> Result<(), Errno> {
     sys::interrupt(Crossing::AllThreads, on_signal)
 }
 
-/// Whatever the number: it may have been another one when the thread was asked.
-fn on_signal(_: c_int, _: *mut c_void) {
-    REGISTERED.on_signal();
+/// Whatever the number: it may have been another one when the thread was asked. A thread that nobody calls
+/// touches no thread-local here: in a library that was loaded later its first touch may allocate.
+pub(super) fn on_signal(_: c_int, _: *mut c_void) {
+    if REGISTERED.is_calling() {
+        REGISTERED.on_signal();
+    }
     #[cfg(any(target_os = "linux", target_os = "android"))]
     super::process::on_signal();
 }
@@ -133,8 +138,8 @@ unsafe impl Reach for SystemReach {
         unsafe { interrupt(name) }
     }
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    unsafe fn has_ended(&self, name: usize) -> bool {
-        sys::Tasks::life(name) != sys::Life::Lives
+    unsafe fn look_after(&self, name: usize, has_begun: bool) -> Silence {
+        super::silent::look_after(name, has_begun)
     }
     fn abort(&self) {
         std::process::abort();

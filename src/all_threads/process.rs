@@ -7,13 +7,13 @@ use core::fmt;
 use core::ptr;
 use core::time::Duration;
 
-use super::host::{Reach, SeatLocal, Wait};
+use super::host::{Reach, SeatLocal, Silence, Wait};
 use super::posix::{LOOK, current, interrupt, prepare, wait};
 use super::seat::LIVE;
 use super::{AllThreads, Call, CallError, Report, Seats};
 use crate::note::Deadline;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, Ordering::*};
-use crate::sys::{Errno, InChild, Life, Tasks, map_zeroed};
+use crate::sys::{Errno, InChild, Life, OsThread, Tasks, map_zeroed};
 
 type Seat = super::Seat<ProcessReach>;
 
@@ -57,9 +57,12 @@ static EVERYONE: Everyone = Everyone {
     restless: AtomicBool::new(false),
 };
 
-/// A call on every thread of the process, whoever made it. As [`AllThreads::call`]; `Seat::thread` is a
+/// A call on every thread of the process, whoever made it. Threads that mask the signal are reached by the one
+/// that the C library keeps for itself (man 7 nptl), which pthread_sigmask(3) leaves open. As [`AllThreads::call`]; `Seat::thread` is a
 /// thread's number. The first call is not async-signal-safe; a later one needs 6 KiB of stack. The child of a
-/// fork of the C library calls for itself.
+/// fork of the C library calls for itself; what the call calls, and handlers that interrupt it, do not fork.
+/// In a library that was loaded by dlopen(3), with glibc, a thread's first look at its thread-locals may
+/// allocate: an operation that interrupts malloc then deadlocks. Link it into the program, or preload it.
 ///
 /// Who creates a thread while a call is under way has run the operation, and the new one inherits what the
 /// kernel keeps of it; or has not, and the new one is found and runs it. It is found as well if it has
@@ -68,7 +71,8 @@ static EVERYONE: Everyone = Everyone {
 ///
 /// # Errors
 ///
-/// As there; [`CallError::System`] if /proc is not to be read, or there is no memory for the table.
+/// As there; [`CallError::System`] if /proc is not to be read or shows another namespace, if a sandbox forbids
+/// signals to threads, or if there is no memory for the table.
 pub fn call_everyone(call: Call<'_, ProcessReach>) -> Result<Report, CallError> {
     PROCESS.call(&EVERYONE, call)
 }
@@ -120,14 +124,16 @@ unsafe impl Reach for ProcessReach {
             // SAFETY: once; `forked` needs no data.
             unsafe { CHILD.register(ptr::null(), forked) };
         }
+        // A sandbox that forbids it is found out before anything is done. Signal 0 is none.
+        OsThread::current().send(0)?;
         prepare()
     }
     unsafe fn interrupt(&self, name: usize) -> Result<bool, Errno> {
         // SAFETY: as the caller promises; threads are numbered.
         unsafe { interrupt(name) }
     }
-    unsafe fn has_ended(&self, name: usize) -> bool {
-        Tasks::life(name) != Life::Lives
+    unsafe fn look_after(&self, name: usize, has_begun: bool) -> Silence {
+        super::silent::look_after(name, has_begun)
     }
     fn abort(&self) {
         std::process::abort();

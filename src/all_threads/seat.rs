@@ -11,7 +11,7 @@ use crate::sync::{AtomicU32, AtomicUsize, Ordering::*, model_const_fn};
 use crate::sys::{self, Errno};
 
 /// A thread has it, or a thread that is being created will.
-pub(super) const LIVE: u32 = 1;
+pub(crate) const LIVE: u32 = 1;
 /// Its owner will look at ASKED before it does anything else that matters: nobody interrupts it.
 pub(super) const BUSY: u32 = 1 << 1;
 /// To run the operation.
@@ -121,7 +121,7 @@ impl<R> Seat<R> {
     }
 
     /// Whom to look after: a thread that has not answered, and is neither to be woken instead nor about to
-    /// look by itself; and whether it has not even begun. HELD, if there is one.
+    /// look by itself; and whether it has begun. HELD, if there is one.
     pub(super) fn hold_awaited(&self) -> Option<(usize, bool)> {
         // ORDERING: Relaxed: a guess.
         let mut seen = self.word.load(Relaxed);
@@ -132,7 +132,7 @@ impl<R> Seat<R> {
             // ORDERING: Acquire: E4 from `settle`, for the name. Failure Relaxed: a guess. By argument,
             // as in `ask`: nobody looks again in a model.
             match self.word.compare_exchange(seen, seen | HELD, Acquire, Relaxed) {
-                Ok(_) => return Some((self.name.load(Relaxed), seen & ASKED != 0)),
+                Ok(_) => return Some((self.name.load(Relaxed), seen & RUNNING != 0)),
                 Err(now) => seen = now,
             }
         }
@@ -172,7 +172,7 @@ impl<R> Seat<R> {
     // What the thread does.
 
     /// Takes an empty seat, for a thread that has run this round.
-    pub(super) fn reserve(&self, epoch: u32, result: u32) -> Result<(), JoinError> {
+    pub(crate) fn reserve(&self, epoch: u32, result: u32) -> Result<(), JoinError> {
         // ORDERING: Relaxed: a guess.
         let mut seen = self.word.load(Relaxed);
         loop {
@@ -269,7 +269,7 @@ impl<R: Reach> Seat<R> {
     }
 
     /// BUSY no more, but these flags: after it has run what was asked meanwhile.
-    pub(super) fn settle(&self, all: &AllThreads<R>, flags: u32) {
+    pub(crate) fn settle(&self, all: &AllThreads<R>, flags: u32) {
         // ORDERING: Relaxed: a guess.
         let mut seen = self.word.load(Relaxed);
         loop {
@@ -311,7 +311,7 @@ impl<R: Reach> Seat<R> {
     }
 
     /// BUSY: who sits here from now on.
-    pub(super) fn sit(&self, name: usize) {
+    pub(crate) fn sit(&self, name: usize) {
         // ORDERING: Relaxed: published by `settle` (E4).
         self.name.store(name, Relaxed);
     }

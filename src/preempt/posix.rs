@@ -9,7 +9,7 @@ use super::RegisterError;
 use super::host::{Backend, BackendError, GateLocal, Met, StopAnswer, StopWord, Turn};
 use super::system::{Hook, TURN, here, pause};
 use crate::sync::{AtomicBool, AtomicU32, Ordering::*};
-use crate::sys::{self, Class, Crossing, Deadline, Errno, OsThread, ThreadEnd, Waited};
+use crate::sys::{self, AllBlocked, Class, Crossing, Deadline, Errno, OsThread, ThreadEnd, Waited};
 
 /// Threads are stopped by a signal to each, and wait in its handler.
 ///
@@ -138,8 +138,10 @@ fn meet(signal: c_int, context: *mut c_void) -> Option<(Met, &'static SystemBack
     if backend.signal.is_some_and(|own| own != signal) {
         return None;
     }
-    // SAFETY: in the handler of the thread, which `interrupt_by` installs with all signals masked; the
-    // backend put itself into the handle; the context is what the system gave the handler.
+    // `interrupt_by` masks them all; but a handler that was put over ours may have called it.
+    let _masked = AllBlocked::new();
+    // SAFETY: in the handler of the thread, with all signals masked; the backend put itself into the handle;
+    // the context is what the system gave the handler.
     Some((unsafe { gate.on_signal(backend, context.cast()) }, backend))
 }
 

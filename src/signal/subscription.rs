@@ -107,13 +107,24 @@ impl Builder {
         }
         ensure_receiver()?;
         // First, so that not one is handed on.
-        let others = self.alone.then(|| sys::set_alone(signals.iter()));
+        let others = self.alone.then(|| set_alone(signals, true));
         let added = HUB.subscribe(signals, self.capacity, sink);
         if let (Err(_), Some(others)) = (&added, others) {
-            sys::set_together(others);
+            set_alone(others, false);
         }
         added
     }
+}
+
+/// Whether handlers before ours are called; for which of the signals that has changed. Under the lock, which
+/// forks wait for.
+fn set_alone(signals: SignalSet, alone: bool) -> SignalSet {
+    HUB.locked(|_, _| {
+        let mut changed = SignalSet::EMPTY;
+        let changes = signals.iter().filter(|signal| sys::set_alone(*signal, alone));
+        changes.for_each(|signal| changed.insert(signal));
+        changed
+    })
 }
 
 /// Signals to be received. Dropping it stops it.

@@ -121,10 +121,9 @@ pub(crate) fn set_ignored(signal: i32) -> Result<(), Errno> {
 }
 
 /// Nothing: an event that was taken is handed on to nobody.
-pub(crate) fn set_alone(_: impl Iterator<Item = i32>) {}
-
-/// Nothing: as above.
-pub(crate) fn set_together((): ()) {}
+pub(crate) fn set_alone(_: i32, _: bool) -> bool {
+    false
+}
 
 /// Whether `set_ignored` was last. What the parent process had ignored, the system does not tell.
 pub(crate) fn is_ignored(signal: i32) -> Result<bool, Errno> {

@@ -78,6 +78,8 @@ cfg_if::cfg_if! {
                 mod altstack;
                 mod origin;
                 #[cfg(any(target_os = "linux", target_os = "android"))]
+                mod backup;
+                #[cfg(any(target_os = "linux", target_os = "android"))]
                 mod own;
                 mod previous;
                 mod process;
@@ -86,7 +88,9 @@ cfg_if::cfg_if! {
                 #[cfg(any(target_os = "linux", target_os = "android"))]
                 mod tasks;
                 #[cfg(any(target_os = "linux", target_os = "android"))]
-                pub(crate) use tasks::{Life, Tasks, map_zeroed, raw_syscall};
+                pub(crate) use backup::keep_backup;
+                #[cfg(any(target_os = "linux", target_os = "android"))]
+                pub(crate) use tasks::{Life, Signals, Tasks, map_zeroed, raw_syscall};
                 mod unix;
                 pub(crate) use altstack::{Altstack, Entered};
                 #[cfg(test)]
@@ -97,7 +101,7 @@ cfg_if::cfg_if! {
                 pub(crate) use thread_end::{InChild, ThreadEnd};
                 pub(crate) use process::{AllBlocked, at_fork, die_by, ends_process, thread_id};
                 pub(crate) use unix::{
-                    install, is_ignored, restore, set_alone, set_default, set_ignored, set_together,
+                    install, is_ignored, restore, set_alone, set_default, set_ignored,
                 };
             }
         }

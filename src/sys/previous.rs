@@ -8,6 +8,10 @@ use core::ptr;
 use super::SIGNALS;
 use crate::sync::{AtomicU32, AtomicUsize, Ordering::*};
 
+/// linux/signal.h: SA_RESTORER. The C library sets it and what it stands for, unless it finds it set (bionic).
+const RESTORER: c_int =
+    if cfg!(any(target_os = "linux", target_os = "android")) { 0x0400_0000 } else { 0 };
+
 /// Words of a mask, 32 signals each.
 const WORDS: usize = SIGNALS.div_ceil(32);
 
@@ -29,7 +33,7 @@ impl Disposition {
                 mask[signal as usize / 32] |= 1 << (signal % 32);
             }
         }
-        Self { action: action.sa_sigaction, flags: action.sa_flags, mask }
+        Self { action: action.sa_sigaction, flags: action.sa_flags & !RESTORER, mask }
     }
 
     pub(super) fn to_system(self) -> libc::sigaction {
@@ -318,28 +322,28 @@ impl Record {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Whose {
     /// That of subscribed signals.
-    Subscriptions = 1,
+    Subscriptions = 0,
     /// That of the signals by which threads are interrupted.
-    Interrupts = 2,
+    Interrupts = 1,
 }
 
-/// Which handler that was put over one of ours the calling thread has been calling, and from which frame.
+/// The handler that was put over one of ours and that the calling thread has been calling: for which signal, and
+/// from which frame. One for each of ours, as either may have been put over the other.
 pub(super) struct Chaining {
-    /// Whose, and the signal; 0 for none.
-    what: AtomicU32,
+    /// 0 for none.
+    signal: AtomicU32,
     /// An address in that frame.
     frame: AtomicUsize,
 }
 
 std::thread_local! {
-    static CHAINING: Chaining =
-        const { Chaining { what: AtomicU32::new(0), frame: AtomicUsize::new(0) } };
+    static CHAINING: [Chaining; 2] = const { [const { Chaining::new() }; 2] };
 }
 
 // ORDERING: Relaxed everywhere here: the thread's own, and its handlers'.
 impl Chaining {
-    const fn name(whose: Whose, signal: c_int) -> u32 {
-        (signal as u32) << 2 | whose as u32
+    const fn new() -> Self {
+        Self { signal: AtomicU32::new(0), frame: AtomicUsize::new(0) }
     }
 
     /// Whether what `around` runs has called this handler. One that left `around` by a jump is told from
@@ -347,8 +351,10 @@ impl Chaining {
     pub(super) fn is_calling(whose: Whose, signal: c_int, context: *mut c_void) -> bool {
         let here = (&raw const context).addr();
         CHAINING.with(|calling| {
+            let calling = &calling[whose as usize];
+            // ORDERING: Relaxed: as above.
             let frame = calling.frame.load(Relaxed);
-            calling.what.load(Relaxed) == Self::name(whose, signal)
+            calling.signal.load(Relaxed) == signal as u32
                 && here < frame
                 && (context.is_null() || context.addr() > frame)
         })
@@ -358,11 +364,12 @@ impl Chaining {
     pub(super) fn around(whose: Whose, signal: c_int, body: impl FnOnce()) {
         // ORDERING: Relaxed: as above.
         CHAINING.with(|calling| {
-            let before = (calling.what.load(Relaxed), calling.frame.load(Relaxed));
+            let calling = &calling[whose as usize];
+            let before = (calling.signal.load(Relaxed), calling.frame.load(Relaxed));
             calling.frame.store((&raw const before).addr(), Relaxed);
-            calling.what.store(Self::name(whose, signal), Relaxed);
+            calling.signal.store(signal as u32, Relaxed);
             body();
-            calling.what.store(before.0, Relaxed);
+            calling.signal.store(before.0, Relaxed);
             calling.frame.store(before.1, Relaxed);
         });
     }

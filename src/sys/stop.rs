@@ -118,7 +118,7 @@ fn is_alone(signal: c_int) -> bool {
         // Somebody wants to be rid of it, who may count on that.
         libc::SIG_IGN => signal == INTERRUPT,
         libc::SIG_DFL => true,
-        action if action == on_signal as *const () as usize => {
+        action if action == handler() => {
             let before = usize::try_from(signal).ok().and_then(|at| BEFORE.get(at));
             let before = before.and_then(Record::read);
             before.is_some_and(|it| it.over.is_none() && !it.base.is_function())
@@ -152,18 +152,34 @@ pub(crate) fn interrupt_by(signal: c_int, crossing: Crossing, entry: Entry) -> R
     // ORDERING: Relaxed, here and below: sigaction orders it before every run of the handler; if
     // that is there already, nobody sends for this crossing yet.
     ENTRIES[crossing as usize].store(entry as *mut c_void, Relaxed);
-    let old = query(signal)?;
-    if old.sa_sigaction == on_signal as *const () as usize {
+    let old = query_any(signal)?;
+    if old.sa_sigaction == handler() {
         return Ok(());
     }
     before.put_over(&Disposition::of(&old));
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if super::backup::is_backup(signal) {
+        return super::backup::put_as(chosen());
+    }
     // SAFETY: all zeros is a valid sigaction.
     let mut new: libc::sigaction = unsafe { zeroed() };
-    new.sa_sigaction = on_signal as *const () as usize;
+    new.sa_sigaction = handler();
     new.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
     new.sa_mask = all_but_faults();
     // SAFETY: `on_signal` has the three arguments of SA_SIGINFO.
     unsafe { change(signal, &new) }.map(drop)
+}
+
+fn query_any(signal: c_int) -> Result<libc::sigaction, Errno> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if super::backup::is_backup(signal) {
+        return super::backup::query();
+    }
+    query(signal)
+}
+
+pub(super) fn handler() -> usize {
+    on_signal as *const () as usize
 }
 
 /// Leaves errno as it was for the interrupted code. Whoever had the signal before us is told of those that

@@ -99,64 +99,160 @@ impl Tasks {
         }
     }
 
-    /// Whether the thread of this number can ever handle a signal; what the system does not tell counts as
-    /// yes.
+    /// What there is of the thread of this number; one of which the system tells nothing lives.
     pub(crate) fn life(thread: usize) -> Life {
-        let mut stat = [0_u8; 512];
-        match errno::kept(|| read_stat(thread, &mut stat)) {
-            Ok(read) => stat.get(..read).and_then(life_in).unwrap_or(Life::Lives),
-            Err(Errno(libc::ENOENT | libc::ESRCH)) => Life::Ended,
-            Err(_) => Life::Lives,
-        }
+        errno::kept(|| {
+            if is_gone(thread) {
+                return Life::Ended;
+            }
+            let mut stat = [0_u8; 512];
+            let life = read_of(thread, b"/stat", &mut stat).ok().and_then(life_in);
+            // Of another namespace's threads nothing is meant.
+            life.filter(|_| is_our_proc()).unwrap_or(Life::Lives)
+        })
     }
+
+    /// Its signals and whether it runs, if the system tells.
+    pub(crate) fn signals(thread: usize) -> Option<Signals> {
+        errno::kept(|| {
+            let mut status = [0_u8; 4096];
+            let told = read_of(thread, b"/status", &mut status).ok().and_then(signals_in);
+            told.filter(|_| is_our_proc())
+        })
+    }
+}
+
+/// Whether the kernel knows no thread of this number, whatever /proc says or does not.
+fn is_gone(thread: usize) -> bool {
+    // SAFETY: no memory is passed, and no signal is sent.
+    let found = unsafe {
+        libc::syscall(libc::SYS_tgkill, libc::getpid(), thread as libc::pid_t, 0)
+    };
+    found != 0 && errno::get() == libc::ESRCH
+}
+
+/// Whether /proc calls this process what it calls itself: it may be of another namespace.
+fn is_our_proc() -> bool {
+    let mut name = [0_u8; 16];
+    // SAFETY: a C string, and a local of this length.
+    let length = unsafe {
+        libc::readlink(c"/proc/self".as_ptr(), name.as_mut_ptr().cast(), name.len())
+    };
+    let told = usize::try_from(length).ok().and_then(|length| name.get(..length));
+    // SAFETY: no preconditions.
+    told.and_then(decimal) == usize::try_from(unsafe { libc::getpid() }).ok()
 }
 
 /// What there is of a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Life {
     Lives,
-    /// It is there for somebody to wait for: the first thread while others go on, one that is traced.
+    /// It is no more; or there for somebody to wait for: the first thread while others go on, one that
+    /// is traced.
     Ended,
-    /// A worker of the kernel's (io_uring): it runs none of the process's code.
+    /// A worker of the kernel's (io_uring, vhost): it runs none of the process's code.
     Kernels,
 }
-
-/// linux/sched.h: PF_IO_WORKER, PF_USER_WORKER.
-const WORKER: u64 = 0x10 | 0x4000;
 
 /// man 5 proc, /proc/pid/stat: the state is the first field after the name, the flags the seventh.
 fn life_in(stat: &[u8]) -> Option<Life> {
     let name_ends = stat.iter().rposition(|byte| *byte == b')')?;
     let mut fields = stat.get(name_ends + 2..)?.split(|byte| *byte == b' ');
     let state = fields.next()?;
-    let flags = fields.nth(5)?;
-    let digit = |sum: u64, digit: &u8| sum.wrapping_mul(10) + u64::from(digit.wrapping_sub(b'0'));
+    let flags = decimal(fields.nth(5)?)?;
     Some(match state {
         b"Z" | b"X" | b"x" => Life::Ended,
-        _ if flags.iter().fold(0, digit) & WORKER != 0 => Life::Kernels,
+        _ if flags & workers() != 0 => Life::Kernels,
         _ => Life::Lives,
     })
 }
 
-/// /proc/self/task/THREAD/stat.
-fn read_stat(thread: usize, stat: &mut [u8]) -> Result<usize, Errno> {
-    let mut path = *b"/proc/self/task/\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
-    let digits = (thread.max(1).ilog10() + 1) as usize;
-    let mut rest = thread;
-    let at = path.len() - 28;
-    for place in path.get_mut(at..at + digits).unwrap_or_default().iter_mut().rev() {
-        *place = b'0' + (rest % 10) as u8;
-        rest /= 10;
+/// linux/sched.h: PF_IO_WORKER, since 5.12 among a process's threads, and PF_USER_WORKER, since 6.4.
+/// These bits meant something else before.
+const WORKERS: [(usize, (usize, usize)); 2] = [(0x10, (5, 12)), (0x4000, (6, 4))];
+
+fn workers() -> usize {
+    // SAFETY: all zeros is storage for one.
+    let mut system: libc::utsname = unsafe { core::mem::zeroed() };
+    // SAFETY: a local.
+    unsafe { libc::uname(&raw mut system) };
+    let release = system.release.map(|byte| byte as u8);
+    let mut numbers = release.split(|byte| !byte.is_ascii_digit()).filter_map(decimal);
+    let now = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    WORKERS.iter().filter(|(_, since)| now >= *since).fold(0, |all, (flag, _)| all | flag)
+}
+
+/// A thread's signals, and what it is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Signals {
+    pending: u64,
+    masked: u64,
+    /// It waits for something, and can be interrupted.
+    pub(crate) asleep: bool,
+    /// By a debugger, or with the whole process.
+    pub(crate) stopped: bool,
+}
+
+impl Signals {
+    pub(crate) fn is_pending(&self, signal: i32) -> bool {
+        has(self.pending, signal)
     }
-    path.get_mut(at + digits..at + digits + 5).ok_or(Errno(libc::EINVAL))?.copy_from_slice(b"/stat");
+
+    pub(crate) fn is_masked(&self, signal: i32) -> bool {
+        has(self.masked, signal)
+    }
+}
+
+fn has(set: u64, signal: i32) -> bool {
+    u32::try_from(signal - 1).ok().and_then(|at| set.checked_shr(at)).is_some_and(|set| set & 1 != 0)
+}
+
+/// man 5 proc, /proc/pid/status.
+fn signals_in(status: &[u8]) -> Option<Signals> {
+    let field = |name: &[u8]| {
+        let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name))?;
+        Some(line.trim_ascii())
+    };
+    // The longest of them, on mips, has 128 bits, the highest first.
+    let set = |name| {
+        let digits = field(name)?;
+        let low = digits.get(digits.len().saturating_sub(16)..)?;
+        u64::from_str_radix(core::str::from_utf8(low).ok()?, 16).ok()
+    };
+    let state = *field(b"State:")?.first()?;
+    Some(Signals {
+        pending: set(b"SigPnd:")?,
+        masked: set(b"SigBlk:")?,
+        asleep: state == b'S',
+        stopped: matches!(state, b't' | b'T'),
+    })
+}
+
+/// Reads /proc/self/task/THREAD and this.
+fn read_of<'a>(thread: usize, file: &[u8], into: &'a mut [u8]) -> Result<&'a [u8], Errno> {
+    const BEFORE: &[u8] = b"/proc/self/task/";
+    let mut path = [0_u8; 64];
+    let digits = (thread.max(1).ilog10() + 1) as usize;
+    let (number, end) = (BEFORE.len(), BEFORE.len() + digits + file.len());
+    // One zero stays behind them.
+    let parts = path.get_mut(..end).filter(|_| end < 64).ok_or(Errno(libc::EINVAL))?;
+    let (before, rest) = parts.split_at_mut(number);
+    let (number, name) = rest.split_at_mut(digits);
+    before.copy_from_slice(BEFORE);
+    name.copy_from_slice(file);
+    let mut left = thread;
+    for place in number.iter_mut().rev() {
+        *place = b'0' + (left % 10) as u8;
+        left /= 10;
+    }
     let flags = libc::O_RDONLY | libc::O_CLOEXEC;
-    // SAFETY: the path ends with a zero, for it is longer than the longest number and the name after it.
+    // SAFETY: the path ends with a zero, as said above.
     let file = check(unsafe { libc::open(path.as_ptr().cast(), flags) }.into())? as i32;
     // SAFETY: the buffer is borrowed, and of this length.
-    let read = check(unsafe { libc::read(file, stat.as_mut_ptr().cast(), stat.len()) } as i64);
+    let read = check(unsafe { libc::read(file, into.as_mut_ptr().cast(), into.len()) } as i64);
     // SAFETY: opened above, used no more.
     unsafe { libc::close(file) };
-    read.map(|read| read as usize)
+    Ok(into.get(..read? as usize).unwrap_or_default())
 }
 
 /// The first entry and the others.
@@ -167,11 +263,15 @@ fn split(entries: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// A name that is a number; `.` and `..` are not.
 fn number(name: &[u8]) -> Option<usize> {
-    let name = CStr::from_bytes_until_nul(name).ok()?.to_bytes();
+    decimal(CStr::from_bytes_until_nul(name).ok()?.to_bytes())
+}
+
+fn decimal(digits: &[u8]) -> Option<usize> {
     let digit = |sum: usize, digit: &u8| {
-        digit.is_ascii_digit().then(|| sum * 10 + usize::from(digit - b'0'))
+        let value = digit.is_ascii_digit().then(|| usize::from(digit - b'0'))?;
+        sum.checked_mul(10)?.checked_add(value)
     };
-    name.iter().try_fold(0, digit)
+    digits.iter().try_fold(0, digit).filter(|_| !digits.is_empty())
 }
 
 /// man 2 syscall. Async-signal-safe; keeps errno.

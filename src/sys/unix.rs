@@ -15,8 +15,8 @@ static RECORDS: [Record; SIGNALS] = [const { Record::new() }; SIGNALS];
 
 static ENTRY: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 
-/// Who has it is the only one that writes records. It is taken under the hub's lock, so no fork of the C
-/// library finds it taken.
+/// Who has it is the only one that writes records, but for [`Record::used`]. It is taken under the hub's lock,
+/// so no fork of the C library finds it taken.
 static WRITER: Mutex<()> = Mutex::new(());
 
 fn record(signal: c_int) -> Option<&'static Record> {
@@ -148,17 +148,10 @@ fn set_simple(signal: c_int, action: usize) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Has handlers before ours not called, until ours is taken out; which of these signals' were called.
-pub(crate) fn set_alone(signals: impl Iterator<Item = c_int>) -> Vec<c_int> {
+/// Whether handlers before ours are to be called, until ours is taken out; true if that has changed.
+pub(crate) fn set_alone(signal: c_int, alone: bool) -> bool {
     let _writer = WRITER.lock();
-    let changed = signals.filter(|signal| record(*signal).is_some_and(|it| it.set_alone(true)));
-    changed.collect()
-}
-
-/// Takes that back.
-pub(crate) fn set_together(signals: Vec<c_int>) {
-    let _writer = WRITER.lock();
-    signals.into_iter().filter_map(record).for_each(|record| _ = record.set_alone(false));
+    record(signal).is_some_and(|record| record.set_alone(alone))
 }
 
 /// Whether the process ignores the signal; asks the kernel.

@@ -2,12 +2,13 @@
 //! the tables in [`crate::all_threads`], and random histories against a plain reference.
 
 mod lies;
+mod silent;
 
 use std::cell::{Cell, RefCell};
 
 use proptest::prelude::*;
 
-use crate::all_threads::host::{Reach, SeatLocal, Wait};
+use crate::all_threads::host::{Reach, SeatLocal, Silence, Wait};
 use crate::all_threads::{
     AllThreads, Birth, Call, CallError, Errno, JoinError, Late, Member, Mismatch, Missing,
     Operation, Report, WakeFn,
@@ -29,6 +30,11 @@ struct Told {
     interrupted: Cell<u32>,
     ran: [Cell<u32>; THREADS],
     wait: Cell<Option<Wait>>,
+    unreachable: [Cell<bool>; THREADS],
+    /// Times somebody was looked after.
+    looked: Cell<u32>,
+    /// Which thread is to answer after how many more of them.
+    answers_after: Cell<(usize, u32)>,
     all: RefCell<Option<&'static AllThreads<Told>>>,
 }
 
@@ -76,6 +82,23 @@ unsafe impl Reach for Told {
         }
         Ok(true)
     }
+    unsafe fn look_after(&self, name: usize, has_begun: bool) -> Silence {
+        self.looked.set(self.looked.get() + 1);
+        match self.answers_after.get() {
+            (_, 0) => {}
+            (thread, 1) => {
+                self.answers_after.set((0, 0));
+                self.unmask(thread);
+            }
+            (thread, left) => self.answers_after.set((thread, left - 1)),
+        }
+        // SAFETY: as the caller promises.
+        match !has_begun && unsafe { self.interrupt(name) } == Ok(false) {
+            true => Silence::Gone,
+            false if self.unreachable[name - 1].get() => Silence::Unreachable,
+            false => Silence::Lives,
+        }
+    }
     fn abort(&self) {
         panic!("aborts");
     }
@@ -114,6 +137,9 @@ impl World {
         Ok(0)
     }
     fn call(&self) -> Result<Report, CallError> {
+        unnamed(self.call_named())
+    }
+    fn call_named(&self) -> Result<Report, CallError> {
         let run = || self.run();
         self.all.call(self.seats, Call::new(operation(&run)))
     }
@@ -132,8 +158,16 @@ fn waker<'a>(wake: &'a (dyn Fn() + Sync + 'a)) -> WakeFn<'a> {
     unsafe { WakeFn::new(wake) }
 }
 
+/// Without the name of a thread that is missing: of nobody if none is.
+fn unnamed(done: Result<Report, CallError>) -> Result<Report, CallError> {
+    done.map(|report| {
+        assert!(report.missing.is_none() || report.abandoned > 0);
+        Report { missing: None, ..report }
+    })
+}
+
 fn report(others: u32, gone: u32, abandoned: u32) -> Result<Report, CallError> {
-    Ok(Report { first: 0, others, mismatches: 0, gone, abandoned })
+    Ok(Report { first: 0, others, mismatches: 0, gone, abandoned, missing: None })
 }
 
 /// As docs/speed.md says.

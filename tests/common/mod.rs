@@ -351,6 +351,17 @@ pub(crate) fn set_mask(members: u128) {
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const set, ptr::null_mut()) };
 }
 
+/// Masks even those signals that the C library keeps for itself.
+#[cfg(target_os = "linux")]
+pub(crate) fn mask_all_raw() {
+    let all = [!0_u64; 2];
+    let (how, none) = (libc::SIG_SETMASK, ptr::null_mut::<u64>());
+    let size = libc::SIGRTMAX() as usize / 8;
+    // SAFETY: a set of the kernel's size, a local.
+    let done = unsafe { libc::syscall(libc::SYS_rt_sigprocmask, how, all.as_ptr(), none, size) };
+    assert_eq!(done, 0);
+}
+
 pub(crate) fn errno_of(call: impl FnOnce() -> i32) -> i32 {
     assert_eq!(call(), -1, "the call fails");
     io::Error::last_os_error().raw_os_error().unwrap_or(0)

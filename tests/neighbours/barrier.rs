@@ -8,27 +8,13 @@ use portcullis::preempt::{
 };
 
 use super::common::*;
+use super::forbid;
 
 static ASYMMETRIC: LazyLock<Option<Gates<Asymmetric, SystemBackend>>> =
     LazyLock::new(|| Some(Gates::new(Asymmetric::new()?, SystemBackend::new(Hook::nothing()))));
 static FENCED: Gates<Fenced, SystemBackend> =
     Gates::new(Fenced, SystemBackend::new(Hook::nothing()));
 static GATES: [Gate<SystemBackend>; 2] = [const { Gate::new() }; 2];
-
-/// From now on the system call fails with EPERM.
-fn forbid(number: libc::c_long) {
-    let filter = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
-    // linux/bpf_common.h, linux/seccomp.h: load the number; equal: an error; else: allowed.
-    let mut filters = [
-        filter(0x20, 0, 0, 0),
-        filter(0x15, 0, 1, number as u32),
-        filter(0x06, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
-        filter(0x06, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let program = libc::sock_fprog { len: filters.len() as u16, filter: filters.as_mut_ptr() };
-    // SAFETY: lets everything through but that call.
-    unsafe { portcullis::all_threads::linux::seccomp(&program) }.unwrap();
-}
 
 #[test]
 fn membarrier_is_forbidden_later() {
@@ -57,7 +43,7 @@ fn membarrier_is_forbidden_later() {
         let one = told.iter().find_map(|(one, _)| *one).unwrap();
         let another = told.iter().find_map(|(_, another)| *another).unwrap();
         drop(gates.try_suspend(one).unwrap());
-        forbid(libc::SYS_membarrier);
+        forbid(&[libc::SYS_membarrier]);
         let refused =
             |done| matches!(done, Err(SuspendError::NoBarrier(errno)) if errno.0 == libc::EPERM);
         for _ in 0..3 {

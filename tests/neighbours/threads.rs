@@ -4,11 +4,18 @@ use std::ffi::c_void;
 use std::mem::zeroed;
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering::*};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use portcullis::Errno;
-use portcullis::all_threads::{Call, CallError, Operation, call_everyone, linux};
+use portcullis::all_threads::{
+    Call, CallError, Operation, ThreadSeat, call_everyone, linux, registered,
+};
+use portcullis::note::Deadline;
 
 use super::common::*;
+use super::{forbid, gettid};
 
 fn everyone() -> Result<u32, CallError> {
     static RAN: AtomicU32 = AtomicU32::new(0);
@@ -44,6 +51,138 @@ fn the_kernels_own_workers() {
         linux::set_no_new_privs().unwrap();
         // SAFETY: the ring is this test's.
         unsafe { libc::close(ring as i32) };
+    });
+}
+
+/// A thread that sleeps under this mask, until it is told to go on.
+fn asleep(mask: fn()) -> (libc::pid_t, impl FnOnce()) {
+    let (name, named) = mpsc::channel();
+    let (wake, woken) = mpsc::channel::<()>();
+    let thread = thread::spawn(move || {
+        mask();
+        name.send(gettid()).unwrap();
+        _ = woken.recv();
+    });
+    (named.recv().unwrap(), move || {
+        drop(wake);
+        thread.join().unwrap();
+    })
+}
+
+/// What the kernel keeps for the thread.
+fn status(thread: libc::pid_t, field: &str) -> String {
+    let status = std::fs::read_to_string(format!("/proc/self/task/{thread}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+    line.trim().to_string()
+}
+
+/// Who masks all that can be masked by the C library's functions (its own timer and marker threads) is
+/// reached as that reaches it; and it goes on to reach them too.
+#[test]
+fn all_masked_by_the_c_library() {
+    isolated_open("threads::all_masked_by_the_c_library", 30, || {
+        let (masked, over) = asleep(|| set_mask(!0));
+        for _ in 0..3 {
+            assert!(everyone().unwrap() >= 1);
+            // SAFETY: no memory is passed; the group stays.
+            assert_eq!(unsafe { libc::setgid(libc::getgid()) }, 0);
+        }
+        linux::set_no_new_privs().unwrap();
+        assert_eq!(status(masked, "NoNewPrivs:"), "1");
+        let user = libc::uid_t::MAX;
+        linux::setresuid(user, user, user).unwrap();
+        // Those of threads that have joined, too.
+        static SEATS: [ThreadSeat; 1] = [const { ThreadSeat::new() }; 1];
+        over();
+        let (name, named) = mpsc::channel();
+        let (wake, woken) = mpsc::channel::<()>();
+        let thread = thread::spawn(move || {
+            let _member = registered().join(&SEATS[0]).unwrap();
+            set_mask(!0);
+            name.send(()).unwrap();
+            _ = woken.recv();
+        });
+        named.recv().unwrap();
+        let report = registered().call(&SEATS, Call::new(Operation::barrier())).unwrap();
+        assert_eq!((report.others, report.missing), (1, None));
+        drop(wake);
+        thread.join().unwrap();
+    });
+}
+
+/// Who masks everything by the system call itself is not reached: rights are set on no thread, and a call
+/// names it.
+#[test]
+fn all_masked() {
+    isolated_open("threads::all_masked", 60, || {
+        let (masked, over) = asleep(mask_all_raw);
+        let unreachable = Err(CallError::Unreachable(masked as usize));
+        assert_eq!(linux::set_no_new_privs(), unreachable);
+        let soon = Deadline::after(Duration::from_millis(50));
+        assert_eq!(linux::until(&soon).set_no_new_privs(), unreachable);
+        for thread in [gettid(), masked] {
+            assert_eq!(status(thread, "NoNewPrivs:"), "0");
+        }
+        let report = call_everyone(Call::new(Operation::barrier())).unwrap();
+        assert_eq!((report.abandoned, report.missing), (1, Some(masked as usize)));
+        over();
+        linux::set_no_new_privs().unwrap();
+    });
+}
+
+/// A sandbox forbids signals to threads: told before anything is done.
+#[test]
+fn signals_to_threads_are_forbidden() {
+    isolated_open("threads::signals_to_threads_are_forbidden", 30, || {
+        let (_, over) = asleep(|| ());
+        forbid(&[libc::SYS_tgkill, libc::SYS_rt_tgsigqueueinfo]);
+        assert_eq!(everyone(), Err(CallError::System(Errno(libc::EPERM))));
+        assert_eq!(linux::set_keep_capabilities(true), Err(CallError::System(Errno(libc::EPERM))));
+        // SAFETY: no memory is passed.
+        assert_eq!(unsafe { libc::prctl(libc::PR_GET_KEEPCAPS) }, 0);
+        over();
+    });
+}
+
+/// Where /proc is not to be read, or another namespace's, a thread that is slow has not ended: what it runs
+/// stays until it is done.
+#[test]
+fn slow_where_there_is_no_proc() {
+    isolated_open("threads::slow_where_there_is_no_proc", 30, || {
+        static SEATS: [ThreadSeat; 1] = [const { ThreadSeat::new() }; 1];
+        let empty = std::env::temp_dir().join(format!("portcullis-{}", std::process::id()));
+        std::fs::create_dir(&empty).unwrap();
+        let entered = std::os::unix::fs::chroot(&empty);
+        if let Err(refused) = &entered {
+            println!("left out: {refused}");
+        } else {
+            assert!(!std::path::Path::new("/proc").exists());
+        }
+        let (name, named) = mpsc::channel();
+        let (wake, woken) = mpsc::channel::<()>();
+        let thread = thread::spawn(move || {
+            let _member = registered().join(&SEATS[0]).unwrap();
+            name.send(gettid()).unwrap();
+            _ = woken.recv();
+        });
+        let slow = named.recv().unwrap();
+        let (begun, done) = (AtomicU32::new(0), AtomicU32::new(0));
+        let run = || {
+            if gettid() == slow {
+                begun.fetch_add(1, Relaxed);
+                // Long enough for several looks after it.
+                thread::sleep(Duration::from_millis(100));
+                done.fetch_add(1, Relaxed);
+            }
+            Ok(0)
+        };
+        // SAFETY: it makes system calls, and changes what it borrows by atomics.
+        let operation = unsafe { Operation::new(&run) };
+        let report = registered().call(&SEATS, Call::new(operation)).unwrap();
+        assert_eq!((report.others, report.gone), (1, 0));
+        assert_eq!((begun.load(Relaxed), done.load(Relaxed)), (1, 1), "it has not gone on");
+        drop(wake);
+        thread.join().unwrap();
     });
 }
 

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use super::{Seat, THREADS, Told, World, operation, report, world};
+use super::{Seat, THREADS, Told, World, operation, report, unnamed, world};
 use crate::all_threads::host::Wait;
 use crate::all_threads::{
     AllThreads, Birth, Call, CallError, Errno, JoinError, Late, Member, Missing, Operation, Report,
@@ -182,7 +182,7 @@ fn a_member_outlives_its_seat() {
     };
     let (run, deadline) = (|| world.run(), Deadline::after(Duration::ZERO));
     let call = Call::new(operation(&run)).until(&deadline).when_late(&late);
-    assert_eq!(world.all.call(world.seats, call), report(0, 0, 1));
+    assert_eq!(unnamed(world.all.call(world.seats, call)), report(0, 0, 1));
     world.leave(1, stale);
     told.unmask(2);
     assert_eq!(world.call(), report(1, 0, 0), "the next one is where it was");
