@@ -59,7 +59,11 @@ cfg_if::cfg_if! {
 }
 
 mod late;
+#[cfg(all(feature = "std", not(all(loom, any(test, feature = "loom")))))]
+mod lock;
 pub(crate) use late::{Lates, Slots, lates};
+#[cfg(all(feature = "std", not(all(loom, any(test, feature = "loom")))))]
+pub(crate) use lock::{Mutex, MutexGuard};
 
 #[cfg(not(all(loom, any(test, feature = "loom"))))]
 pub(crate) use core::sync::atomic::Ordering;
@@ -138,32 +142,6 @@ mod imp {
     pub(crate) fn back_off(failures: u32, _now: Word, reload: impl FnOnce() -> Word) -> Word {
         (0..16_u32 << failures.min(4)).for_each(|_| core::hint::spin_loop());
         reload()
-    }
-
-    /// A mutex for code that never runs in a signal handler. Poison is ignored: what it guards
-    /// is valid between any two statements of the critical sections in this crate.
-    #[cfg(feature = "std")]
-    #[derive(Debug)]
-    pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
-
-    #[cfg(feature = "std")]
-    pub(crate) type MutexGuard<'a, T> = std::sync::MutexGuard<'a, T>;
-
-    #[cfg(feature = "std")]
-    impl<T> Mutex<T> {
-        pub(crate) const fn new(value: T) -> Self {
-            Self(std::sync::Mutex::new(value))
-        }
-        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-        }
-        pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-            match self.0.try_lock() {
-                Ok(guard) => Some(guard),
-                Err(std::sync::TryLockError::Poisoned(poison)) => Some(poison.into_inner()),
-                Err(std::sync::TryLockError::WouldBlock) => None,
-            }
-        }
     }
 }
 
@@ -414,6 +392,14 @@ mod imp {
             hook::lock_taken(address);
             hook::after("try_lock", Detail::Nothing);
             Some(MutexGuard(self))
+        }
+    }
+
+    impl<T> MutexGuard<'_, T> {
+        /// No model forks in a handler that interrupted the holder: tests on the real kernel do.
+        #[allow(clippy::unused_self, reason = "as that of other builds")]
+        pub(crate) fn take_forked(&self) -> bool {
+            false
         }
     }
 

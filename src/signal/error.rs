@@ -21,6 +21,9 @@ pub enum SignalError {
     ReservedByLibc(i32),
     /// The hardware raises it for the very instruction that failed; a queue cannot answer it.
     Synchronous(i32),
+    /// Threads are interrupted by it, for the gate or for operations on all threads: without its handler they
+    /// would not answer.
+    Interrupts(i32),
     /// The set of signals was empty.
     NoSignals,
     /// A capacity of zero can hold nothing.
@@ -64,6 +67,10 @@ impl fmt::Display for SignalError {
                 f,
                 "signal {signal} is raised by a failing instruction and cannot be queued: \
                  install a handler of your own for it"
+            ),
+            Self::Interrupts(signal) => write!(
+                f,
+                "threads are interrupted by signal {signal}: subscribe to it, or leave it out"
             ),
             Self::NoSignals => f.write_str("the set of signals is empty: name at least one"),
             Self::NoCapacity => f.write_str("a capacity of 0 can hold nothing: use 1 or more"),

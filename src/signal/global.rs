@@ -1,5 +1,6 @@
 //! The one hub of the process, its handler, its receiver thread and its fork.
 
+use std::cell::Cell;
 use std::thread;
 
 use super::hub::{Hub, Kernel};
@@ -8,7 +9,7 @@ use super::table::{SignalCounts, Table};
 use super::{Builder, SignalError, Subscription};
 use crate::sigqueue::{Origin, Sent};
 use crate::sync::{AtomicU32, MutexGuard, Ordering::*, UnsafeCell};
-use crate::sys::{self, AllBlocked, Errno, RawOrigin, Restored, Verdict};
+use crate::sys::{self, AllBlocked, Errno, Mask, RawOrigin, Restored, Verdict};
 
 /// The real system, whose handlers feed [`HUB`].
 #[derive(Debug)]
@@ -30,6 +31,13 @@ impl Kernel for System {
     fn set_ignored(&self, signal: i32) -> Result<(), Errno> {
         sys::set_ignored(signal)
     }
+    fn in_child_late(&self, begin: &mut dyn FnMut(usize)) {
+        let _all = AllBlocked::and_faults();
+        begin(sys::thread_id());
+    }
+    fn under(&self, mask: &Mask, body: &mut dyn FnMut()) {
+        if OURS.with(Cell::get) { mask.under(body) } else { body() }
+    }
 }
 
 pub(crate) static HUB: Hub<System> = Hub::new(System);
@@ -42,6 +50,12 @@ fn on_signal(signal: i32, raw: RawOrigin) -> Verdict {
         Sent::Ignored => Verdict::Ignored,
         Sent::Unwanted => Verdict::Unwanted,
     }
+}
+
+std::thread_local! {
+    /// This is the thread that the crate made, which masks signals; a lent one has the mask that its program
+    /// gave it.
+    static OURS: Cell<bool> = const { Cell::new(false) };
 }
 
 const NONE: u32 = 0;
@@ -67,7 +81,10 @@ pub(super) fn ensure_receiver() -> Result<(), SignalError> {
         // The thread inherits the mask: signals go to the program's own threads, and the receiver
         // is not interrupted while it works, but by operations that must reach every thread.
         let _blocked = AllBlocked::but_interrupts();
-        thread::Builder::new().name("portcullis-signal".into()).spawn(|| HUB.run_receiver())
+        thread::Builder::new().name("portcullis-signal".into()).spawn(|| {
+            OURS.with(|ours| ours.set(true));
+            HUB.run_receiver()
+        })
     };
     let now = if started.is_ok() { RUNNING } else { NONE };
     // ORDERING: Relaxed: as above.
@@ -101,7 +118,9 @@ pub fn run_receiver() -> Result<(), SignalError> {
 struct Forking(UnsafeCell<Option<(MutexGuard<'static, Table>, AllBlocked)>>);
 
 // SAFETY: the cell is reached by the thread that holds the hub's lock and no other: `before_fork`
-// fills it once it has the lock, and `take` empties it before it gives the lock back.
+// fills it once it has the lock, and `take` empties it before it gives the lock back; in a handler that
+// interrupted the holder it stays empty. That the C library calls the three around one fork, in one thread,
+// is on it: glibc, musl and bionic hold a lock of their own from the first to the last.
 unsafe impl Sync for Forking {}
 
 static FORKING: Forking = Forking(UnsafeCell::new(None));
@@ -126,10 +145,13 @@ fn hook_fork() {
     }
 }
 
-/// No signal is half accepted and no subscription half made when the child is copied.
+/// No signal is half accepted and no subscription half made when the child is copied; but in a handler that
+/// interrupted the holder of the lock, which will be done in the child too.
 fn before_fork() {
     let blocked = AllBlocked::new();
-    FORKING.put((HUB.lock(), blocked));
+    if let Some(table) = HUB.lock_for_fork() {
+        FORKING.put((table, blocked));
+    }
 }
 
 fn after_fork() {
@@ -138,9 +160,15 @@ fn after_fork() {
 
 fn in_child() {
     let mut held = FORKING.take();
-    if let Some((table, _)) = &mut held {
-        // SAFETY: only the forking thread lives on in the child, and it masks all signals.
-        unsafe { HUB.in_child(table, sys::thread_id()) };
+    match &mut held {
+        Some((table, _)) => {
+            let _all = AllBlocked::and_faults();
+            // SAFETY: only the forking thread lives on in the child, and it masks all signals. That no
+            // handler has forked that interrupted a send is on whoever installed it: all others wait for
+            // that, and those of faults must not fork (docs/neighbours.md).
+            unsafe { HUB.in_child(table, sys::thread_id()) };
+        }
+        None => HUB.forked_within(),
     }
     // ORDERING: Relaxed: no other thread is there.
     RECEIVER.store(NONE, Relaxed);
@@ -181,6 +209,9 @@ fn set_all(signals: impl IntoIterator<Item = i32>, ignored: bool) -> Result<(), 
     let set = SignalSet::new(signals)?;
     if HUB.lock().closed {
         return Err(SignalError::ShutDown);
+    }
+    if let Some(signal) = set.iter().find(|signal| sys::interrupts(*signal)) {
+        return Err(SignalError::Interrupts(signal));
     }
     set.iter().try_for_each(|signal| HUB.set_disposition(signal, ignored))
 }

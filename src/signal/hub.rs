@@ -57,7 +57,7 @@ use crate::sigqueue::{Origin, SIGNALS, Sent, SignalQueue};
 use crate::sync::{
     AtomicBool, AtomicUsize, ForkCount, Mutex, MutexGuard, Ordering::*, model_const_fn,
 };
-use crate::sys::{Errno, Restored};
+use crate::sys::{Errno, Mask, Restored};
 use std::sync::Arc;
 
 /// What the hub asks of the system. The calls are made under the hub's lock.
@@ -74,6 +74,14 @@ pub(crate) trait Kernel {
     fn set_default(&self, signal: i32) -> Result<(), Errno>;
     /// Has the signal ignored.
     fn set_ignored(&self, signal: i32) -> Result<(), Errno>;
+    /// In the child of a fork by a handler that interrupted the lock's holder, which is done now: has
+    /// this done by the only thread, of this name, with all signals masked.
+    fn in_child_late(&self, _begin: &mut dyn FnMut(usize)) {}
+    /// Runs code of the user's under the mask of whoever subscribed, if this is a thread of ours, whose own
+    /// is another.
+    fn under(&self, _mask: &Mask, body: &mut dyn FnMut()) {
+        body();
+    }
 }
 
 /// What `stop` left behind.
@@ -110,7 +118,7 @@ impl Leavings {
 }
 
 pub(crate) struct Hub<K> {
-    kernel: K,
+    pub(super) kernel: K,
     pub(crate) queue: SignalQueue,
     table: Mutex<Table>,
     /// Live sinks; while there are any, subscribers do not take the receiver's part.
@@ -145,6 +153,12 @@ impl<K: Kernel> Hub<K> {
         let mut wakes = Wakes::default();
         let mut table = self.table.lock();
         let result = f(&mut table, &mut wakes);
+        if table.take_forked() {
+            self.kernel.in_child_late(&mut |survivor| {
+                // SAFETY: the kernel says so: this thread is the only one, and masks all signals.
+                unsafe { self.in_child(&mut table, survivor) };
+            });
+        }
         drop(table);
         if !wakes.is_empty() {
             self.fire(wakes);
@@ -163,16 +177,30 @@ impl<K: Kernel> Hub<K> {
             if wakes.owner {
                 self.queue.fixup();
             }
-            wakes.tasks(|key, panic| self.keep_panic(key, panic));
+            let under = |mask: &Mask, body: &mut dyn FnMut()| self.kernel.under(mask, body);
+            wakes.tasks(under, |key, panic| self.keep_panic(key, panic));
             let Some(from) = rest else { return };
             wakes = Wakes::default();
             self.table.lock().fetch_due(from, &mut wakes);
         }
     }
 
-    /// The lock alone, for the fork.
+    /// The lock alone.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock()
+    }
+
+    /// For the fork: `None` in a handler that interrupted the holder. A child of that fork takes care of
+    /// the rest when the holder is done: see [`forked_within`](Self::forked_within).
+    #[cfg(not(all(loom, any(test, feature = "loom"))))]
+    pub(crate) fn lock_for_fork(&self) -> Option<MutexGuard<'_, Table>> {
+        self.table.lock_unless_own()
+    }
+
+    /// In the child of a fork that had no lock.
+    #[cfg(not(all(loom, any(test, feature = "loom"))))]
+    pub(crate) fn forked_within(&self) {
+        self.table.tell_forked();
     }
 
     /// Whether the lock can be had. It cannot in a signal handler that interrupted its holder, and
@@ -200,10 +228,11 @@ impl<K: Kernel> Hub<K> {
         self.generation.get()
     }
 
-    /// In the child of a fork, with the lock held since before it and all signals masked.
+    /// In the child of a fork, with the lock held and all signals masked.
     ///
     /// # Safety
-    /// No other thread is there, and no signal arrives.
+    /// No other thread is there, and no signal arrives; the calling thread is not in the middle of a send, as
+    /// a handler that interrupted one is.
     pub(crate) unsafe fn in_child(&self, table: &mut Table, survivor: usize) {
         table.mailboxes.iter_mut().for_each(|(_, mailbox)| mailbox.forked(survivor));
         self.generation.add();

@@ -11,6 +11,7 @@ use super::table::Delivery;
 use super::{MAX_CAPACITY, SignalError};
 use crate::note::Note;
 use crate::sync::AtomicBool;
+use crate::sys::Mask;
 
 /// Names a subscription for as long as the process lives.
 pub(crate) type Key = u64;
@@ -63,6 +64,8 @@ pub(crate) struct Mailbox {
     pub(crate) ready: bool,
     /// Whether somebody is about to fetch what is to be woken here.
     pub(crate) due: bool,
+    /// Of whoever subscribed.
+    pub(crate) mask: Mask,
     /// Shared with the handle: set when that was dropped where the lock could not be had.
     pub(crate) abandoned: Arc<AtomicBool>,
 }
@@ -93,6 +96,7 @@ impl Mailbox {
             stopping: None,
             ready: false,
             due: false,
+            mask: Mask::current(),
             abandoned: Arc::new(AtomicBool::new(false)),
         }))
     }

@@ -9,12 +9,12 @@ use super::panic::{Panic, caught};
 use super::table::{Delivery, Table};
 use crate::note::{Deadline, Note, Park, Waited};
 use crate::sync::Ordering::*;
-use crate::sys;
+use crate::sys::{self, Mask};
 
 /// What a thread that wants to call a sink finds.
 enum Turn {
     /// The sink and what to call it with.
-    Call(Sink, Delivery),
+    Call(Sink, Delivery, Mask),
     /// Nothing to call it with, or it is gone.
     Done,
     /// Another thread is calling it.
@@ -27,8 +27,8 @@ impl<K: Kernel> Hub<K> {
     /// Calls sinks until none has anything to do, each for one delivery at a time.
     pub(crate) fn run_sinks(&self) {
         while let Some((key, turn)) = self.locked(|table, _| next_turn(table)) {
-            if let Turn::Call(sink, delivery) = turn {
-                self.call_sink(key, sink, delivery);
+            if let Turn::Call(sink, delivery, mask) = turn {
+                self.call_sink(key, sink, &delivery, &mask);
             }
         }
     }
@@ -37,15 +37,16 @@ impl<K: Kernel> Hub<K> {
     fn run_sink(&self, key: Key) -> Turn {
         loop {
             match self.locked(|table, _| table.mailboxes.get_mut(key).map_or(Turn::Done, turn)) {
-                Turn::Call(sink, delivery) => self.call_sink(key, sink, delivery),
+                Turn::Call(sink, delivery, mask) => self.call_sink(key, sink, &delivery, &mask),
                 other => return other,
             }
         }
     }
 
     /// The sink's panic ends here. Its captures are dropped before anybody sees it as gone.
-    fn call_sink(&self, key: Key, mut sink: Sink, delivery: Delivery) {
-        let (after, panicked) = match caught(|| sink(&delivery)) {
+    fn call_sink(&self, key: Key, mut sink: Sink, delivery: &Delivery, mask: &Mask) {
+        let called = caught(|| self.kernel.under(mask, &mut || sink(delivery)));
+        let (after, panicked) = match called {
             Ok(()) => (SinkState::Idle(sink), None),
             Err(panic) => {
                 drop_outside(sink);
@@ -165,7 +166,7 @@ fn turn(mailbox: &mut Mailbox) -> Turn {
         SinkState::Idle(sink) => match mailbox.items.pop_front() {
             Some(delivery) => {
                 mailbox.sink = SinkState::Running(sys::thread_id());
-                Turn::Call(sink, delivery)
+                Turn::Call(sink, delivery, mailbox.mask)
             }
             None => {
                 mailbox.sink = SinkState::Idle(sink);

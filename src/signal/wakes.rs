@@ -7,6 +7,7 @@ use std::task::Waker;
 use super::mailbox::{Key, Mailbox, Stopping, Waiting};
 use super::panic::{Panic, caught};
 use crate::note::{Note, Park};
+use crate::sys::Mask;
 
 /// Mailboxes to a trip under the lock.
 const ROOM: usize = 4;
@@ -15,7 +16,7 @@ const ROOM: usize = 4;
 struct Due {
     key: Key,
     note: Option<Arc<Note>>,
-    waker: Option<Waker>,
+    waker: Option<(Waker, Mask)>,
     stopping: Option<Box<Stopping>>,
 }
 
@@ -56,7 +57,7 @@ impl Wakes {
         *place = Some(Due {
             key,
             note: asleep.then(|| Arc::clone(&mailbox.note)),
-            waker: mailbox.waker.take(),
+            waker: mailbox.waker.take().map(|waker| (waker, mailbox.mask)),
             stopping: mailbox.stopping.take(),
         });
     }
@@ -76,11 +77,17 @@ impl Wakes {
         self.rest
     }
 
-    /// Wakes the tasks: the user's code, each for itself.
-    pub(crate) fn tasks(self, mut panicked: impl FnMut(Key, Panic)) {
+    /// Wakes the tasks: the user's code, each for itself, under its mask as `under` has it.
+    pub(crate) fn tasks(
+        self,
+        under: impl Fn(&Mask, &mut dyn FnMut()),
+        mut panicked: impl FnMut(Key, Panic),
+    ) {
         for due in self.due.into_iter().map_while(|due| due) {
-            let Some(waker) = due.waker else { continue };
-            if let Err(panic) = caught(|| waker.wake()) {
+            let Some((waker, mask)) = due.waker else { continue };
+            let mut waker = Some(waker);
+            let mut wake = || waker.take().into_iter().for_each(Waker::wake);
+            if let Err(panic) = caught(|| under(&mask, &mut wake)) {
                 panicked(due.key, panic);
             }
         }

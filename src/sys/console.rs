@@ -224,6 +224,28 @@ impl AllBlocked {
     pub(crate) fn but_interrupts() -> Self {
         Self
     }
+    pub(crate) fn and_faults() -> Self {
+        Self
+    }
+}
+
+/// Nothing, as above.
+#[derive(Clone, Copy)]
+pub(crate) struct Mask;
+
+impl Mask {
+    pub(crate) fn current() -> Self {
+        Self
+    }
+    #[allow(clippy::unused_self, reason = "as that of other systems")]
+    pub(crate) fn under(&self, body: impl FnOnce()) {
+        body();
+    }
+}
+
+/// Threads are suspended by the system here.
+pub(crate) fn interrupts(_: i32) -> bool {
+    false
 }
 
 impl Drop for AllBlocked {

@@ -29,8 +29,10 @@
 //! - `is_ignored`: asks the kernel.
 //! - `ends_process(signal)`: whether its default action does. `die_by(signal)`: ends the process by
 //!   it, masked or not; returns only if it goes on, with 0 if the system gave no reason.
-//! - `AllBlocked`: masks every signal in this thread until dropped, `but_interrupts` all but the one by
-//!   which threads are interrupted; no effect where there are none.
+//! - `AllBlocked`: masks every signal that may wait in this thread until dropped, `but_interrupts` all but
+//!   those by which threads are interrupted, `and_faults` the others too; no effect where there are none.
+//! - `Mask::current()`: what the calling thread masks; `under` runs code under it.
+//! - `interrupts(signal)`: whether threads are interrupted by it.
 //! - `at_fork(prepare, parent, child)`: called around each fork, in the forking thread.
 //! - `thread_id()`: names the calling thread while it lives. Async-signal-safe.
 //!
@@ -81,6 +83,15 @@ cfg_if::cfg_if! {
                 mod backup;
                 #[cfg(any(target_os = "linux", target_os = "android"))]
                 mod own;
+                #[cfg(all(
+                    any(
+                        all(target_os = "linux", target_env = "gnu"),
+                        target_vendor = "apple",
+                        target_os = "freebsd"
+                    ),
+                    not(target_feature = "crt-static")
+                ))]
+                mod pin;
                 mod previous;
                 mod process;
                 mod stop;
@@ -92,14 +103,26 @@ cfg_if::cfg_if! {
                 #[cfg(any(target_os = "linux", target_os = "android"))]
                 pub(crate) use tasks::{Life, Signals, Tasks, map_zeroed, raw_syscall};
                 mod unix;
+                #[cfg(not(all(
+                    any(
+                        all(target_os = "linux", target_env = "gnu"),
+                        target_vendor = "apple",
+                        target_os = "freebsd"
+                    ),
+                    not(target_feature = "crt-static")
+                )))]
+                mod pin {
+                    /// Nothing is unloaded here, or nothing to be done about it.
+                    pub(super) fn pin() {}
+                }
                 pub(crate) use altstack::{Altstack, Entered};
                 #[cfg(test)]
                 pub(crate) use altstack::needed;
                 pub(crate) use stop::{
-                    Crossing, INTERRUPT, OTHERS, OsThread, chosen, interrupt, interrupt_by,
+                    Crossing, INTERRUPT, OTHERS, OsThread, chosen, interrupt, interrupt_by, interrupts,
                 };
                 pub(crate) use thread_end::{InChild, ThreadEnd};
-                pub(crate) use process::{AllBlocked, at_fork, die_by, ends_process, thread_id};
+                pub(crate) use process::{AllBlocked, Mask, at_fork, die_by, ends_process, thread_id};
                 pub(crate) use unix::{
                     install, is_ignored, restore, set_alone, set_default, set_ignored,
                 };

@@ -245,6 +245,10 @@ impl Record {
         self.state() & COVERED != 0
     }
 
+    pub(super) fn is_installed(&self) -> bool {
+        self.state() & INSTALLED != 0
+    }
+
     pub(super) fn has_over(&self) -> bool {
         self.state() & OVER != 0
     }

@@ -110,6 +110,15 @@ impl AllBlocked {
         Self::but(&[])
     }
 
+    /// Those that report faults too: for code that makes none, and starts nothing.
+    pub(crate) fn and_faults() -> Self {
+        // SAFETY: all zeros is storage for a set, filled next.
+        let mut all: libc::sigset_t = unsafe { zeroed() };
+        // SAFETY: the set is a local.
+        unsafe { libc::sigfillset(&raw mut all) };
+        Self::set(&all)
+    }
+
     /// All but those by which threads are interrupted.
     pub(crate) fn but_interrupts() -> Self {
         let mut open = [super::INTERRUPT; 1 + super::OTHERS.len()];
@@ -119,14 +128,38 @@ impl AllBlocked {
 
     fn but(open: &[c_int]) -> Self {
         let mut all = all_but_faults();
+        // SAFETY: the set is a local.
+        open.iter().for_each(|signal| _ = unsafe { libc::sigdelset(&raw mut all, *signal) });
+        Self::set(&all)
+    }
+
+    fn set(new: &libc::sigset_t) -> Self {
         // SAFETY: all zeros is storage for a set, filled next.
         let mut saved: libc::sigset_t = unsafe { zeroed() };
-        // SAFETY: both sets are locals.
-        unsafe {
-            open.iter().for_each(|signal| _ = libc::sigdelset(&raw mut all, *signal));
-            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut saved);
-        }
+        // SAFETY: both sets are borrowed or a local.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, new, &raw mut saved) };
         Self(saved, PhantomData)
+    }
+}
+
+/// What a thread masks.
+#[derive(Clone, Copy)]
+pub(crate) struct Mask(libc::sigset_t);
+
+impl Mask {
+    /// The calling thread's.
+    pub(crate) fn current() -> Self {
+        // SAFETY: all zeros is storage for a set, filled next.
+        let mut now: libc::sigset_t = unsafe { zeroed() };
+        // SAFETY: the set is a local; a null new one only asks.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, ptr::null(), &raw mut now) };
+        Self(now)
+    }
+
+    /// Runs this under it, and puts back what was there, also if it panics.
+    pub(crate) fn under(&self, body: impl FnOnce()) {
+        let _before = AllBlocked::set(&self.0);
+        body();
     }
 }
 
@@ -151,6 +184,7 @@ pub(crate) fn at_fork(prepare: fn(), parent: fn(), child: fn()) {
         // SAFETY: only `at_fork` stores there, an `fn()`, and before pthread_atfork makes this reachable.
         unsafe { core::mem::transmute::<*mut c_void, fn()>(f)() };
     }
+    super::pin::pin();
     // SAFETY: the functions live for ever.
     unsafe { libc::pthread_atfork(Some(run::<0>), Some(run::<1>), Some(run::<2>)) };
 }

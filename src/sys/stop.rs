@@ -111,6 +111,12 @@ pub(crate) fn interrupt(crossing: Crossing, entry: Entry) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Whether threads are, or were, interrupted by the signal.
+pub(crate) fn interrupts(signal: c_int) -> bool {
+    let before = usize::try_from(signal).ok().and_then(|at| BEFORE.get(at));
+    before.is_some_and(Record::is_installed)
+}
+
 /// Whether nobody else has a handler for the signal.
 fn is_alone(signal: c_int) -> bool {
     let Ok(now) = query(signal) else { return false };

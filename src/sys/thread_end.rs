@@ -138,6 +138,7 @@ cfg_if::cfg_if! {
         }
 
         fn create(_: &Call) -> Result<usize, Errno> {
+            super::pin::pin();
             let mut key = 0;
             // SAFETY: the key is a local; `ended` takes what `set` stores.
             match unsafe { libc::pthread_key_create(&raw mut key, Some(ended)) } {
@@ -251,6 +252,7 @@ impl InChild {
         // Whoever links the first one; the system keeps what it is told.
         #[cfg(unix)]
         if first.is_null() {
+            super::pin::pin();
             // SAFETY: the function lives for ever.
             unsafe { libc::pthread_atfork(None, None, Some(run_all)) };
         }

@@ -45,6 +45,11 @@ pub(crate) fn isolated_within(name: &str, seconds: u32, body: impl FnOnce()) {
     assert_eq!(status.code(), Some(RAN), "{name}: {status}");
 }
 
+/// Whether this is the process that starts the others.
+pub(crate) fn is_harness() -> bool {
+    std::env::var_os(CHILD).is_none()
+}
+
 /// Whoever starts a role goes by what it says and does.
 fn end_of_body() -> ! {
     std::process::exit(if role().is_empty() { RAN } else { 0 })

@@ -1,8 +1,8 @@
 //! Forks in odd places.
 
-use std::sync::atomic::{AtomicI32, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::*};
 
-use libc::SIGUSR1;
+use libc::{SIGUSR1, SIGUSR2};
 use portcullis::signal;
 
 use super::common::*;
@@ -45,5 +45,69 @@ fn at_the_end_of_a_process_and_of_a_thread() {
             unsafe { libc::exit(9) }
         });
         assert_eq!(wait_for(child), Ended::Exited(7));
+    });
+}
+
+static IN_CHILD: AtomicBool = AtomicBool::new(false);
+static FORKED: AtomicI32 = AtomicI32::new(0);
+
+/// Forks where it lands; the child goes on from there.
+extern "C" fn forks_here(_: i32) {
+    if IN_CHILD.load(Relaxed) || FORKED.load(Relaxed) == FORKS {
+        return;
+    }
+    // SAFETY: the child goes on with what this thread was at.
+    match unsafe { libc::fork() } {
+        0 => {
+            IN_CHILD.store(true, Relaxed);
+            alarm(20);
+        }
+        child => {
+            let well = wait_for(child) == Ended::Exited(7);
+            DONE.fetch_add(i32::from(well), Relaxed);
+            FORKED.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+const FORKS: i32 = 100;
+
+/// In a handler that interrupted a call of the module, wherever in it: with its lock held or not. What was
+/// interrupted is finished in both processes, and each goes on with signals of its own.
+#[test]
+fn in_a_handler_that_interrupted_us() {
+    isolated("forks::in_a_handler_that_interrupted_us", || {
+        set_disposition(SIGUSR2, Disposition::simple(forks_here as *const () as usize));
+        let mut kept = signal::subscribe([SIGUSR1]).unwrap();
+        let me = pid();
+        // SAFETY: no memory is passed.
+        let thread = unsafe { libc::pthread_self() } as usize;
+        let sender = std::thread::spawn(move || {
+            while FORKED.load(Relaxed) < FORKS {
+                // SAFETY: that thread waits for this one.
+                unsafe { libc::pthread_kill(thread as libc::pthread_t, SIGUSR2) };
+                (0..FORKED.load(Relaxed) * 37 % 1000).for_each(|_| std::hint::spin_loop());
+            }
+        });
+        while !sender.is_finished() && !IN_CHILD.load(Relaxed) {
+            let other = signal::subscribe([libc::SIGHUP, libc::SIGWINCH]).unwrap();
+            signal::counts(SIGUSR1).unwrap();
+            drop(other);
+        }
+        if IN_CHILD.load(Relaxed) {
+            assert_ne!(pid(), me);
+            // What came before is the parent's; then what it is sent itself.
+            for _ in 0..3 {
+                kill_self(SIGUSR1);
+                let got = kept.recv_timeout(SOON).unwrap();
+                assert_eq!(
+                    (got.signal, got.origin.map(|origin| origin.pid)),
+                    (SIGUSR1, Some(pid()))
+                );
+            }
+            exit(7);
+        }
+        sender.join().unwrap();
+        assert_eq!((FORKED.load(Relaxed), DONE.load(Relaxed)), (FORKS, FORKS));
     });
 }

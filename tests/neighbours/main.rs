@@ -12,6 +12,8 @@ mod faults;
 mod forks;
 mod handlers;
 mod interrupts;
+mod plugin;
+mod sinks;
 mod threads;
 
 use std::ffi::{c_int, c_void};
