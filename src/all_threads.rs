@@ -164,7 +164,7 @@ pub use posix::{SystemReach, ThreadSeat, registered};
     not(all(loom, any(test, feature = "loom")))
 ))]
 pub use process::{ProcessReach, call_everyone};
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 pub(crate) use seat::LIVE;
 use seat::ROUND;
 pub use seat::Seat;
