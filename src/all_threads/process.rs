@@ -23,9 +23,19 @@ pub struct ProcessReach {
     watched: AtomicBool,
 }
 
+/// A seat, and which thread of that number it is. All zeros is an empty one.
+struct Place {
+    seat: Seat,
+    // ORDERING: Relaxed everywhere: used by turns.
+    /// Its node in /proc. The thread may get another one; another thread has another one.
+    node: AtomicU32,
+    /// When it was created, in ticks: two of one number and one tick are taken for the same.
+    born: AtomicU32,
+}
+
 /// The threads that there are.
 struct Everyone {
-    chunks: [AtomicPtr<Seat>; CHUNKS],
+    chunks: [AtomicPtr<Place>; CHUNKS],
     /// The directory that a call has open; NONE outside one.
     tasks: AtomicU32,
     /// The call has found threads that the one before had not.
@@ -148,23 +158,29 @@ unsafe impl Reach for ProcessReach {
 impl Everyone {
     /// Every seat of the table.
     fn seats(&self) -> impl Iterator<Item = &'static Seat> {
+        self.places().map(|place| &place.seat)
+    }
+
+    fn places(&self) -> impl Iterator<Item = &'static Place> {
         self.chunks.iter().enumerate().flat_map(|(at, chunk)| {
             // ORDERING: Acquire: from `grow`: the seats are empty ones.
-            let seats = chunk.load(Acquire);
-            let count = if seats.is_null() { 0 } else { FIRST << at };
+            let places = chunk.load(Acquire);
+            let count = if places.is_null() { 0 } else { FIRST << at };
             // SAFETY: `grow` stored it, with as many, for ever.
-            (0..count).map(move |at| unsafe { &*seats.add(at) })
+            (0..count).map(move |at| unsafe { &*places.add(at) })
         })
     }
 
     /// A seat for a thread that was not there.
-    fn seat(&self, thread: usize, epoch: u32) -> Result<(), Errno> {
+    fn seat(&self, thread: usize, epoch: u32, (node, born): (u32, u32)) -> Result<(), Errno> {
         loop {
-            for seat in self.seats() {
-                if seat.reserve(epoch, 0).is_ok() {
-                    seat.sit(thread);
-                    seat.settle(&PROCESS, LIVE);
-                    // ORDERING: Relaxed: used by turns.
+            for place in self.places() {
+                if place.seat.reserve(epoch, 0).is_ok() {
+                    // ORDERING: Relaxed, here and below: used by turns.
+                    place.node.store(node, Relaxed);
+                    place.born.store(born, Relaxed);
+                    place.seat.sit(thread);
+                    place.seat.settle(&PROCESS, LIVE);
                     self.restless.store(true, Relaxed);
                     return Ok(());
                 }
@@ -178,11 +194,11 @@ impl Everyone {
         // ORDERING: Relaxed: written by turns.
         let free = self.chunks.iter().enumerate().find(|(_, chunk)| chunk.load(Relaxed).is_null());
         let (at, chunk) = free.ok_or(Errno(libc::ENOMEM))?;
-        let seats = map_zeroed(size_of::<Seat>() * (FIRST << at))?;
+        let places = map_zeroed(size_of::<Place>() * (FIRST << at))?;
         // All zeros is an empty seat.
-        // ORDERING: Release: to `seats`. By argument: a handler whose thread has a seat here was asked
+        // ORDERING: Release: to `places`. By argument: a handler whose thread has a seat here was asked
         // after this.
-        chunk.store(seats.cast(), Release);
+        chunk.store(places.cast(), Release);
         Ok(())
     }
 
@@ -199,6 +215,22 @@ impl Everyone {
     }
 }
 
+impl Place {
+    /// Whether the thread of this number is the one that sits here.
+    fn is_of(&self, thread: usize, node: u32) -> bool {
+        // ORDERING: Relaxed, here and below: used by turns.
+        if self.node.load(Relaxed) == node {
+            return true;
+        }
+        let (_, born) = Tasks::life_and_birth(thread);
+        let same = born == self.born.load(Relaxed);
+        if same {
+            self.node.store(node, Relaxed);
+        }
+        same
+    }
+}
+
 impl Seats<ProcessReach> for Everyone {
     fn each(&self, look: &mut dyn FnMut(&Seat)) {
         self.seats().for_each(look);
@@ -206,23 +238,31 @@ impl Seats<ProcessReach> for Everyone {
 
     fn refresh(&self, strangers: u32) -> Result<(), Errno> {
         // Threads are told in the order in which they got their seats, but for those that ended.
-        let mut ahead = self.seats();
+        let mut ahead = self.places();
         let (me, mut here) = (current(), false);
-        self.tasks()?.each(|thread| {
+        self.tasks()?.each(|thread, node| {
             here |= thread == me;
-            let is = |seat: &&Seat| seat.thread() == Some(thread);
-            if ahead.by_ref().take(NEAR).any(|seat| is(&seat)) {
-                return Ok(());
-            }
-            ahead = self.seats();
-            match ahead.find(is) {
-                Some(_) => Ok(()),
-                // The kernel's own run no code of the process, and those that have ended none at all.
-                None if Tasks::life(thread) != Life::Lives => Ok(()),
-                None => {
-                    ahead = self.seats();
-                    self.seat(thread, strangers)
+            let is = |place: &&Place| place.seat.thread() == Some(thread);
+            let near = ahead.by_ref().take(NEAR).find(is);
+            if let Some(place) = near.or_else(|| {
+                ahead = self.places();
+                ahead.find(is)
+            }) {
+                if place.is_of(thread, node) {
+                    return Ok(());
                 }
+                // Who sat there has ended, and its number is another's.
+                if place.seat.bury() {
+                    PROCESS.acknowledge();
+                }
+            }
+            match Tasks::life_and_birth(thread) {
+                (Life::Lives, born) => {
+                    ahead = self.places();
+                    self.seat(thread, strangers, (node, born))
+                }
+                // The kernel's own run no code of the process, and those that have ended none at all.
+                _ => Ok(()),
             }
         })?;
         // These are the numbers of another process, or of another namespace's view of this one.

@@ -11,7 +11,8 @@ pub(crate) struct Tasks(i32);
 /// How often a list that was cut short is asked for again.
 const TRIES: u32 = 10_000;
 
-/// linux/dirent.h, linux_dirent64: d_reclen, d_name.
+/// linux/dirent.h, linux_dirent64: d_ino, d_reclen, d_name.
+const NODE_AT: usize = 0;
 const LENGTH_AT: usize = 16;
 const NAME_AT: usize = 19;
 
@@ -43,10 +44,11 @@ impl Tasks {
     }
 
     /// The number of each thread: every one that was there when this was called and has not ended
-    /// since, and perhaps others; some more than once.
+    /// since, and perhaps others; some more than once. And the number of its node in /proc, which is another for
+    /// another thread, and seldom for the same.
     pub(crate) fn each(
         self,
-        mut tell: impl FnMut(usize) -> Result<(), Errno>,
+        mut tell: impl FnMut(usize, u32) -> Result<(), Errno>,
     ) -> Result<(), Errno> {
         for _ in 0..TRIES {
             let there = self.count()?;
@@ -70,7 +72,7 @@ impl Tasks {
 
     /// Tells of the threads in the order in which they were created, and says of how many. The kernel
     /// stops where the thread that it stands at has just ended: then fewer are told than there were.
-    fn list(self, tell: &mut impl FnMut(usize) -> Result<(), Errno>) -> Result<u64, Errno> {
+    fn list(self, tell: &mut impl FnMut(usize, u32) -> Result<(), Errno>) -> Result<u64, Errno> {
         let mut told = 0;
         // SAFETY: no memory is passed.
         check(unsafe { libc::lseek(self.0, 0, libc::SEEK_SET) } as i64)?;
@@ -91,7 +93,7 @@ impl Tasks {
             let mut left = entries.get(..read as usize).unwrap_or_default();
             while let Some((entry, rest)) = split(left) {
                 if let Some(thread) = number(entry.get(NAME_AT..).unwrap_or_default()) {
-                    tell(thread)?;
+                    tell(thread, node(entry))?;
                     told += 1;
                 }
                 left = rest;
@@ -101,14 +103,19 @@ impl Tasks {
 
     /// What there is of the thread of this number; one of which the system tells nothing lives.
     pub(crate) fn life(thread: usize) -> Life {
+        Self::life_and_birth(thread).0
+    }
+
+    /// The same, and when it was created, in ticks of the system's clock; 0 if that is not told.
+    pub(crate) fn life_and_birth(thread: usize) -> (Life, u32) {
         errno::kept(|| {
             if is_gone(thread) {
-                return Life::Ended;
+                return (Life::Ended, 0);
             }
             let mut stat = [0_u8; 512];
             let life = read_of(thread, b"/stat", &mut stat).ok().and_then(life_in);
             // Of another namespace's threads nothing is meant.
-            life.filter(|_| is_our_proc()).unwrap_or(Life::Lives)
+            life.filter(|_| is_our_proc()).unwrap_or((Life::Lives, 0))
         })
     }
 
@@ -154,17 +161,20 @@ pub(crate) enum Life {
     Kernels,
 }
 
-/// man 5 proc, /proc/pid/stat: the state is the first field after the name, the flags the seventh.
-fn life_in(stat: &[u8]) -> Option<Life> {
+/// man 5 proc, /proc/pid/stat: the state is the first field after the name, the flags the seventh, the time
+/// when it was created the twentieth.
+fn life_in(stat: &[u8]) -> Option<(Life, u32)> {
     let name_ends = stat.iter().rposition(|byte| *byte == b')')?;
     let mut fields = stat.get(name_ends + 2..)?.split(|byte| *byte == b' ');
     let state = fields.next()?;
     let flags = decimal(fields.nth(5)?)?;
-    Some(match state {
+    let born = decimal(fields.nth(12)?)? as u32;
+    let life = match state {
         b"Z" | b"X" | b"x" => Life::Ended,
         _ if flags & workers() != 0 => Life::Kernels,
         _ => Life::Lives,
-    })
+    };
+    Some((life, born))
 }
 
 /// linux/sched.h: PF_IO_WORKER, since 5.12 among a process's threads, and PF_USER_WORKER, since 6.4.
@@ -259,6 +269,12 @@ fn read_of<'a>(thread: usize, file: &[u8], into: &'a mut [u8]) -> Result<&'a [u8
 fn split(entries: &[u8]) -> Option<(&[u8], &[u8])> {
     let length = entries.get(LENGTH_AT..LENGTH_AT + 2)?;
     entries.split_at_checked(u16::from_ne_bytes(length.try_into().ok()?).into())
+}
+
+/// 32 bits are what /proc counts in.
+fn node(entry: &[u8]) -> u32 {
+    let node = entry.get(NODE_AT..NODE_AT + 8).and_then(|bytes| bytes.try_into().ok());
+    node.map_or(0, |bytes| u64::from_ne_bytes(bytes) as u32)
 }
 
 /// A name that is a number; `.` and `..` are not.

@@ -186,6 +186,63 @@ fn slow_where_there_is_no_proc() {
     });
 }
 
+/// A thread runs the operation and ends, and another one gets its number in the same call, whose creator has not
+/// run it.
+#[test]
+fn a_number_that_is_used_again() {
+    isolated_open("threads::a_number_that_is_used_again", 30, || {
+        // man 7 pid_namespaces: the next number is one more.
+        const LAST: &str = "/proc/sys/kernel/ns_last_pid";
+        if let Err(refused) = std::fs::write(LAST, std::fs::read(LAST).unwrap_or_default()) {
+            println!("left out: {LAST}: {refused}");
+            return;
+        }
+        static RAN: AtomicU32 = AtomicU32::new(0);
+        let (name, named) = mpsc::channel();
+        let first = thread::spawn(move || {
+            name.send(gettid()).unwrap();
+            while RAN.load(Relaxed) == 0 {
+                thread::yield_now();
+            }
+        });
+        let number = named.recv().unwrap();
+        let (ready, is_ready) = mpsc::channel();
+        let creator = thread::spawn(move || {
+            mask_all_raw();
+            ready.send(()).unwrap();
+            first.join().unwrap();
+            // Old enough to be told from the next: the system counts in hundredths of a second.
+            thread::sleep(Duration::from_millis(50));
+            // It is listed until it is gone for good; others may be created meanwhile.
+            let second = (0..1000).find_map(|_| {
+                std::fs::write(LAST, (number - 1).to_string()).unwrap();
+                let (name, named) = mpsc::channel();
+                let second = thread::spawn(move || {
+                    let me = gettid();
+                    name.send(me).unwrap();
+                    set_mask(0);
+                    while me == number && RAN.load(Relaxed) < 2 {
+                        thread::yield_now();
+                    }
+                });
+                (named.recv().unwrap() == number).then_some(second)
+            });
+            set_mask(0);
+            second.unwrap().join().unwrap();
+        });
+        is_ready.recv().unwrap();
+        let run = || {
+            RAN.fetch_add(u32::from(gettid() == number), Relaxed);
+            Ok(0)
+        };
+        // SAFETY: a system call and an atomic.
+        let operation = unsafe { Operation::new(&run) };
+        assert!(call_everyone(Call::new(operation)).unwrap().is_complete());
+        assert_eq!(RAN.load(Relaxed), 2, "each of the two");
+        creator.join().unwrap();
+    });
+}
+
 /// The first thread has ended, others go on: it stays in the list.
 #[test]
 fn the_first_thread_has_ended() {
