@@ -190,8 +190,9 @@ pub struct AllThreads<R: Reach> {
     operation: UnsafeCell<Option<Operation<'static>>>,
 }
 
-// SAFETY: the operation is written by who has the turn and read by who was asked since (I1), which this file
-// and `initiate` see to; what it borrows is `Sync`. The reach is.
+// SAFETY: the operation is written by who has the turn and read by who was asked since (I1): `initiate` and
+// `Seat::run` see to that, and that nobody who may still read is buried, `Reach::look_after`. What it borrows is
+// `Sync`; so is the reach.
 unsafe impl<R: Reach> Sync for AllThreads<R> {}
 
 impl<R: Reach> AllThreads<R> {
@@ -263,8 +264,8 @@ impl<R: Reach> AllThreads<R> {
                 self.0.abort();
             }
         }
-        // SAFETY: published before this thread was asked, and not cleared until it has answered: the caller
-        // waits for that (I1).
+        // SAFETY: called by `Seat::finish` alone, RUNNING: published before this thread was asked, and not
+        // cleared until it has answered, for which `Sweep` waits (I1).
         let operation = self.operation.with(|place| unsafe { *place });
         let unwinding = Unwinding(&self.reach);
         let result = operation.map_or(Ok(0), |operation| operation.run());

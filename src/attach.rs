@@ -36,7 +36,7 @@
 //! | caller | may call | may not |
 //! |---|---|---|
 //! | any thread | [`Threads::attach`] and its kin, [`Threads::state`] | hand a token to another thread |
-//! | signal handler, any thread | [`Threads::attach_in_handler`], [`Threads::state`], [`Threads::current`] | `attach`: it may block |
+//! | signal handler, any thread | [`Threads::attach_in_handler`], [`Threads::state`], [`Threads::current`] | `attach`: it may block; give up a token that was not taken in it: the stack that it would put back is taken back as it returns |
 //! | the end of a thread | the callback given to [`Host::arm`] | |
 //! | child of a fork | the callback given to [`Host::at_fork`], first | |
 //! | the runtime's own `create` | what ordinary code may | wait for a record: [`AttachError::InCreate`] |

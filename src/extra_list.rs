@@ -420,7 +420,7 @@ impl<const N: usize> ExtraList<N> {
         self.numbers[index].store(0, Relaxed);
     }
 
-    #[cfg(all(test, loom))]
+    /// How many forks lie between this process and the first.
     pub(crate) fn forks(&self) -> &ForkCount {
         &self.forks
     }

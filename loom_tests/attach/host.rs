@@ -73,12 +73,15 @@ unsafe impl Host for Simulated {
             Ok(old) => Saved::Replaced(old),
         }
     }
-    unsafe fn leave_stack(&self, own: &usize, saved: Saved) {
-        let Saved::Replaced(old) = saved else { return };
+    unsafe fn leave_stack(&self, own: &usize, saved: Saved) -> Option<Saved> {
+        let Saved::Replaced(old) = saved else { return None };
         match self.kernel.sigaltstack(old) {
-            Ok(now) if now == Some(*own) => {}
-            Ok(now) => _ = self.kernel.sigaltstack(now),
-            Err(()) => violation("detached on the record's own stack"),
+            Ok(now) if now == Some(*own) => None,
+            Ok(now) => {
+                _ = self.kernel.sigaltstack(now);
+                None
+            }
+            Err(()) => Some(Saved::Replaced(old)),
         }
     }
     unsafe fn arm(&'static self, exit: Callback) -> Result<(), Errno> {

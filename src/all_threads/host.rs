@@ -24,6 +24,7 @@ use crate::sys::{self, Errno, Waited};
 /// - [`interrupt`](Self::interrupt) says false, and [`look_after`](Self::look_after) that one is
 ///   [`Gone`](Silence::Gone), of threads that do not run any more, and of no others: nobody waits for the
 ///   answer of such a thread, and what the operation borrows goes.
+/// - No method unwinds: others wait for what is held meanwhile.
 /// - `interrupt` bears the name of a thread that has ended; or
 ///   [`watch_end`](Self::watch_end) has each thread leave its seat before it ends.
 pub unsafe trait Reach: Sync + Sized + 'static {
@@ -49,7 +50,7 @@ pub unsafe trait Reach: Sync + Sized + 'static {
     /// # Safety
     ///
     /// Called by the [`AllThreads`](super::AllThreads) of this reach, which answers the signal: as a
-    /// thread joins, and before each call.
+    /// thread joins, before each call, and while it waits for answers.
     unsafe fn prepare(&self) -> Result<(), Errno>;
 
     /// Has [`AllThreads::thread_ends`](super::AllThreads::thread_ends) called when the calling thread

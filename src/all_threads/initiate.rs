@@ -112,9 +112,9 @@ impl<R: Reach> AllThreads<R> {
         let done = Done(seats, core::marker::PhantomData);
         seats.refresh(self.epoch_of_strangers()).map_err(CallError::System)?;
         let first = call.operation.run().map_err(CallError::First)?;
+        let own = self.reach.seat();
         // SAFETY: the sweep below clears it before this returns, however it does (I1).
         let round = self.publish(unsafe { call.operation.for_ever() });
-        let own = self.reach.seat();
         let mut sweep = Sweep {
             all: self,
             seats,
@@ -136,7 +136,7 @@ impl<R: Reach> AllThreads<R> {
         Ok(report)
     }
 
-    /// By who has the turn: the next round.
+    /// By who has the turn, when nobody is asked: by `call_in_turn`, and by `undo` once all have answered.
     fn publish(&self, operation: Operation<'static>) -> u32 {
         // SAFETY: the calling thread has the turn, and asks nobody (I1).
         self.operation.with_mut(|place| unsafe { *place = Some(operation) });

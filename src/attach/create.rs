@@ -45,11 +45,16 @@ impl<R: Runtime, H: Host, const N: usize> Threads<R, H, N> {
     fn fill(&self, index: usize, stack: H::Stack) -> bool {
         let mut stack = Unused { host: &self.host, stack: Some(stack) };
         let Some(place) = self.place(index) else { return false };
+        let forks = self.list.forks().get();
         let Some(record) = self.runtime.create(index) else { return false };
+        if self.list.forks().get() != forks {
+            // The child of a fork in there may have made one of this number meanwhile.
+            return false;
+        }
         let Some(stack) = stack.stack.take() else { return false };
         // Not dropped before: in the child of a fork there may be half of one, whose maker is not.
         // SAFETY: one thread creates at a time, as the list's CREATING says, and a number beyond the
-        // total is nobody's.
+        // total is nobody's; in a child made meanwhile nothing is written.
         place.made.with_mut(|made| unsafe { made.write(Some(Made { record, stack })) });
         true
     }
@@ -64,12 +69,17 @@ impl<R: Runtime, H: Host, const N: usize> Threads<R, H, N> {
     #[cold]
     pub(super) fn claim(&'static self) -> bool {
         // SAFETY: this is the `Threads` that the host was given to, and lives for ever.
-        if !unsafe { self.host.claim(core::ptr::from_ref(self).cast()) } {
+        if !unsafe { self.host.claim(self.identity()) } {
             return false;
         }
         // ORDERING: Relaxed: see Happens-before.
         self.stage.fetch_and(!UNCLAIMED, Relaxed);
         true
+    }
+
+    /// An address that no other has: this one's own may be that of one inside it.
+    pub(super) fn identity(&self) -> *const () {
+        core::ptr::from_ref(&self.stage).cast()
     }
 
     /// The host is to tell this one of forks. Not in a handler.

@@ -124,7 +124,8 @@ impl fmt::Debug for Callback {
 /// `slot` returns the same slot for as long as the calling thread lives, to no other thread, blank
 /// at first; it is valid as long. `claim` is true for one `Threads` alone of all that are given the
 /// same slots, in whatever hosts. `block` and `restore` change the calling thread's mask alone. A stack
-/// made here is not in use by the system once `leave_stack` returned.
+/// made here is not in use by the system once `leave_stack` returned `None`. A `Stack` may be made on one
+/// thread and used by reference on any other, a `Saved` dropped on any. Nothing of it unwinds.
 pub unsafe trait Host {
     /// A mask as it was, kept on the stack of the thread whose it is.
     type Mask;
@@ -141,7 +142,7 @@ pub unsafe trait Host {
     ///
     /// # Safety
     ///
-    /// Called by that `Threads`, with its own address, and it lives for ever.
+    /// Called by that `Threads`, with an address inside it that nothing else has, and it lives for ever.
     unsafe fn claim(&self, threads: *const ()) -> bool;
 
     /// Masks every signal but those that the C library keeps for itself (it waits for every thread
@@ -184,14 +185,15 @@ pub unsafe trait Host {
     unsafe fn enter_stack(&self, own: &Self::Stack) -> Self::Saved;
 
     /// Puts back what `enter_stack` replaced, unless somebody has replaced `own` since: that is
-    /// left alone.
+    /// left alone. `saved` again where `own` is in force still: the calling thread is a handler that runs on
+    /// it, and it keeps the record.
     ///
     /// # Safety
     ///
     /// `saved` is what `enter_stack` returned for `own` on this thread; signals are masked.
-    unsafe fn leave_stack(&self, own: &Self::Stack, saved: Self::Saved);
+    unsafe fn leave_stack(&self, own: &Self::Stack, saved: Self::Saved) -> Option<Self::Saved>;
 
-    /// Has `exit` run when the calling thread ends. Called once a thread and again if it attaches
+    /// Has `exit` run when the calling thread ends. Called any number of times, again if the thread attaches
     /// after `exit` ran.
     ///
     /// # Safety

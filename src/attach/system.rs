@@ -170,9 +170,9 @@ unsafe impl<L: Local> Host for SystemHost<L> {
         HostStack(unsafe { own.0.enter() }, PhantomData)
     }
 
-    unsafe fn leave_stack(&self, own: &OwnStack, saved: HostStack) {
+    unsafe fn leave_stack(&self, own: &OwnStack, saved: HostStack) -> Option<HostStack> {
         // SAFETY: as the caller promises.
-        unsafe { own.0.leave(saved.0) };
+        unsafe { own.0.leave(saved.0) }.map(|saved| HostStack(saved, PhantomData))
     }
 
     unsafe fn arm(&'static self, exit: Callback) -> Result<(), Errno> {

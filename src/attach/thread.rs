@@ -221,7 +221,8 @@ impl<R: Runtime, H: Host, const N: usize> Threads<R, H, N> {
     /// The token, if later ones are alive; that it is none of this thread's.
     pub fn detach_raw(&'static self, raw: RawAttached) -> Result<(), DetachError<RawAttached>> {
         let ticket = Ticket { index: raw.index as usize, generation: raw.generation };
-        let standing = match self.is_claimed() && self.held() == ticket {
+        let is_ours = raw.threads == 0 || raw.threads == self.identity().addr();
+        let standing = match is_ours && self.is_claimed() && self.held() == ticket {
             true => self.standing(raw.mine),
             false => Standing::Gone,
         };
@@ -287,9 +288,17 @@ impl<R: Runtime, H: Host, const N: usize> Threads<R, H, N> {
         if let (Some(place), Some(made)) = (self.place(index), self.made(index)) {
             // SAFETY: the record is this thread's until it is given below (I2): the list gave it to
             // nobody else.
-            if let Some(saved) = place.saved.with_mut(|saved| unsafe { (*saved).take() }) {
-                // SAFETY: what `publish` had for this stack on this thread; signals are masked above.
-                unsafe { self.host.leave_stack(&made.stack, saved) };
+            let saved = place.saved.with_mut(|saved| unsafe { (*saved).take() });
+            // SAFETY: what `publish` had for this stack on this thread; signals are masked above.
+            let kept = saved.and_then(|saved| unsafe { self.host.leave_stack(&made.stack, saved) });
+            if kept.is_some() {
+                // In a handler on that stack: this thread keeps both, as if bound, until it ends.
+                // SAFETY: as above.
+                place.saved.with_mut(|saved| unsafe { *saved = kept });
+                // ORDERING: Relaxed: the thread's own.
+                slot.word.store(after | HELD, Relaxed);
+                // SAFETY: as above.
+                return unsafe { self.host.restore(mask) };
             }
         }
         // Held until now, so it is in use.
@@ -320,8 +329,9 @@ impl<R: Runtime, H: Host, const N: usize> Threads<R, H, N> {
     /// In the child of a fork: the other threads are not there, their records are spare.
     pub(super) unsafe fn forked(&'static self) {
         let slot = self.slot();
+        // In TRANSITION a hook of the runtime's forks, with a record that is not shown yet.
         // ORDERING: Relaxed: the thread's own.
-        let held = slot.word.load(Relaxed) & HELD != 0;
+        let held = slot.word.load(Relaxed) & (HELD | TRANSITION) != 0;
         let own = slot.index.load(Relaxed) as usize;
         // SAFETY: the child has one thread: the host calls this there, and first.
         unsafe { self.list.reset_after_fork(|index| held && index == own) };
@@ -383,7 +393,10 @@ impl<R: Runtime, H: Host, const N: usize> Steps<'_, R, H, N> {
             let short = had.short();
             // Masked again, so that no handler forks between here and the end.
             self.taken = had.redeem();
-            if self.taken.is_some() {
+            if let Some(ticket) = self.taken {
+                // For the child of a fork in `reset`.
+                // ORDERING: Relaxed: the thread's own.
+                self.slot.index.store(ticket.index as u32, Relaxed);
                 return Ok(short);
             }
             permit = list.take(taker);
@@ -424,10 +437,9 @@ impl<R: Runtime, H: Host, const N: usize> Steps<'_, R, H, N> {
         let kept = self.before & KEPT;
         let bound = binding == Binding::Bound && kept & ENDING == 0;
         let bound = if bound { BOUND } else { 0 };
-        // ORDERING: Relaxed: the thread's own.
-        self.slot.index.store(index as u32, Relaxed);
         self.taken = None;
         self.before = kept | bound | HELD | INSIDE | DEPTH;
+        // ORDERING: AcqRel, against this thread's handlers: they see the record once they see the word.
         compiler_fence(AcqRel);
         // The drop stores the word and unmasks.
     }

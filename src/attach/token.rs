@@ -29,6 +29,8 @@ pub struct RawAttached {
     pub(super) mine: u32,
     pub(super) index: u32,
     pub(super) generation: u32,
+    /// Whose it is, by its address; 0 if that is not known.
+    pub(super) threads: usize,
 }
 
 impl RawAttached {
@@ -42,10 +44,10 @@ impl RawAttached {
     ///
     /// # Safety
     ///
-    /// [`into_bits`](Self::into_bits) returned it, and it is made a token again once: two would each give
-    /// up what is still used under the other.
+    /// [`into_bits`](Self::into_bits) returned it, it is given to the [`Threads`] that it came from, and it is
+    /// made a token again once: two would each give up what is still used under the other.
     pub const unsafe fn from_bits([before, mine, index, generation]: [u32; 4]) -> Self {
-        Self { before, mine, index, generation }
+        Self { before, mine, index, generation, threads: 0 }
     }
 }
 
@@ -132,7 +134,8 @@ impl<R: Runtime, H: Host, const N: usize> Attached<R, H, N> {
         let token = ManuallyDrop::new(self);
         let Ticket { index, generation } = token.threads.held();
         let (before, mine) = (token.before, token.mine);
-        RawAttached { before, mine, index: index as u32, generation }
+        let threads = token.threads.identity().addr();
+        RawAttached { before, mine, index: index as u32, generation, threads }
     }
 
     /// Says that the thread runs code that is not the runtime's, until the guard is dropped:

@@ -28,8 +28,13 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
         gates: impl IntoIterator<Item = &'static Gate<K>>,
     ) -> Result<(), RegisterError> {
         self.backend.turn().reset();
-        // SAFETY: as the caller promises.
-        gates.into_iter().try_for_each(|gate| unsafe { gate.reset(&self.backend) })
+        let mut done = Ok(());
+        for gate in gates {
+            // Each, whatever becomes of the caller's own.
+            // SAFETY: as the caller promises.
+            done = done.and(unsafe { gate.reset(&self.backend) });
+        }
+        done
     }
 }
 

@@ -191,8 +191,13 @@ unsafe impl Backend for SystemBackend {
         if !unsafe { word.ask(pause) } {
             return Err(BackendError::NotAnswering);
         }
-        // SAFETY: as above; it was asked, and no signal was sent.
-        self.send(handle).inspect_err(|_| _ = unsafe { word.withdraw() })
+        match self.send(handle) {
+            Ok(()) => Ok(()),
+            // SAFETY: as above; it was asked.
+            Err(error) if unsafe { word.withdraw() } == StopAnswer::Withdrawn => Err(error),
+            // By a signal of before, which came late: it has stopped, as `confirm` sees.
+            Err(_) => Ok(()),
+        }
     }
 
     unsafe fn confirm(

@@ -164,8 +164,8 @@ impl<N: Park> SignalQueue<N> {
     /// are free again, and what is pending is announced.
     ///
     /// # Safety
-    /// No other thread uses the queue, no handler sends to it meanwhile, and no [`Receiver`] or
-    /// [`Batch`] of this queue is used afterwards.
+    /// No other thread uses the queue, no handler sends to it meanwhile, the calling thread is not in a handler
+    /// that interrupted a call of this queue, and no [`Receiver`] or [`Batch`] of it is used afterwards.
     pub unsafe fn reset_after_fork(&self) {
         self.standard.keep_only(self.linked(false));
         self.realtime.keep_only(self.linked(true));

@@ -55,7 +55,7 @@ pub(crate) struct Altstack {
 }
 
 // SAFETY: an address range, which this code does not touch. The system does, while a thread has it
-// registered; that this is one thread at a time is on who calls `enter`.
+// registered; that this is one thread at a time is on who calls `enter`: `attach` (I2), by whose record it is.
 unsafe impl Send for Altstack {}
 // SAFETY: as above.
 unsafe impl Sync for Altstack {}
@@ -114,7 +114,8 @@ impl Altstack {
     ///
     /// # Safety
     ///
-    /// No other thread has it, and none gets it before `leave` on this one.
+    /// No other thread has it, and none gets it before `leave` on this one, which is not called in a handler:
+    /// what a handler changes, its return takes back.
     pub(crate) unsafe fn enter(&self) -> Entered {
         // SAFETY: all zeros is a valid stack_t.
         let mut own: libc::stack_t = unsafe { zeroed() };
@@ -130,19 +131,24 @@ impl Altstack {
         })
     }
 
-    /// Puts back what `enter` replaced, unless it is no longer this one that is in force.
+    /// Puts back what `enter` replaced, unless it is no longer this one that is in force. What was given, if
+    /// this one still is: the caller is a handler that runs on it.
     /// Async-signal-safe; errno is kept.
     ///
     /// # Safety
     ///
     /// What `enter` returned on this thread.
-    pub(crate) unsafe fn leave(&self, entered: Entered) {
-        let Entered::Replaced(old) = entered else { return };
-        errno::kept(|| {
-            if let Some(now) = change(&old).filter(|now| !self.is(now)) {
-                change(&now);
+    pub(crate) unsafe fn leave(&self, entered: Entered) -> Option<Entered> {
+        let Entered::Replaced(old) = entered else { return None };
+        errno::kept(|| match change(&old) {
+            None => Some(Entered::Replaced(old)),
+            Some(now) => {
+                if !self.is(&now) {
+                    change(&now);
+                }
+                None
             }
-        });
+        })
     }
 }
 
@@ -167,7 +173,8 @@ fn change(new: &libc::stack_t) -> Option<libc::stack_t> {
     // SAFETY: all zeros is a valid stack_t.
     let mut old: libc::stack_t = unsafe { zeroed() };
     // SAFETY: both are locals. The memory named is this module's or what was in force before: it stays
-    // while it is registered, by who calls `enter`, `leave` and `free`, or by its owner.
+    // while it is registered, by who calls `enter`, `leave` and `free`, or by its owner. At the end of a thread
+    // std has unmapped its own before `leave` names it again; signals are masked from there on.
     let result = unsafe { libc::sigaltstack(&raw const new, &raw mut old) };
     (result == 0).then_some(old)
 }

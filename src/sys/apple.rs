@@ -42,7 +42,8 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<&Deadline>)
 /// See the contract in [`super`]. ENOENT says that nobody sleeps.
 pub(crate) fn wake_one(word: &AtomicU32) {
     loop {
-        // SAFETY: a wake-up does not touch the word; a stale address wakes nobody.
+        // SAFETY: a wake-up does not touch the word; whoever sleeps there for another reason looks
+        // again (`wait` may return early).
         let done = unsafe { __ulock_wake(OPERATION, word.as_ptr().cast(), 0) };
         if done != -libc::EINTR {
             return;

@@ -32,7 +32,8 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<&Deadline>)
 /// See the contract in [`super`].
 pub(crate) fn wake_one(word: &AtomicU32) {
     errno::kept(|| {
-        // SAFETY: a wake-up does not touch the word; a stale address wakes nobody.
+        // SAFETY: a wake-up does not touch the word; whoever sleeps there for another reason looks
+        // again (`wait` may return early).
         unsafe { libc::umtx_wakeup(word.as_ptr().cast_const().cast(), 1) };
     });
 }

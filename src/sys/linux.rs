@@ -31,7 +31,8 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<&Deadline>)
 
 /// See the contract in [`super`].
 pub(crate) fn wake_one(word: &AtomicU32) {
-    // A wake-up does not touch the word; a stale address wakes nobody.
+    // A wake-up does not touch the word; whoever sleeps there for another reason looks
+    // again (`wait` may return early).
     errno::kept(|| futex(word, WAKE, 1, None)).ok();
 }
 

@@ -25,7 +25,9 @@ impl Altstack {
     /// # Safety
     ///
     /// None is needed.
-    pub(crate) unsafe fn leave(&self, Entered: Entered) {}
+    pub(crate) unsafe fn leave(&self, Entered: Entered) -> Option<Entered> {
+        None
+    }
 }
 
 #[cfg(not(windows))]

@@ -65,7 +65,7 @@ impl Disposition {
         if signal != libc::SIGCHLD || self.flags & libc::SA_NOCLDSTOP == 0 {
             return true;
         }
-        // SAFETY: the system's, or what another handler passed on of it.
+        // SAFETY: the system's, or what another handler passed on of it: who chains to one of SA_SIGINFO.
         let code = unsafe { info.as_ref() }.map_or(0, |info| info.si_code);
         ![libc::CLD_STOPPED, libc::CLD_CONTINUED, libc::CLD_TRAPPED].contains(&code)
     }

@@ -165,7 +165,8 @@ impl Mask {
 
 impl Drop for AllBlocked {
     fn drop(&mut self) {
-        // SAFETY: the set was written by `but`, for this thread: the type does not leave it.
+        // SAFETY: the set was written by `set`, for this thread: the type does not leave it, but by way of
+        // `signal::global::Forking`, from which the same thread takes it back.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, ptr::null_mut()) };
     }
 }

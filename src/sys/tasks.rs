@@ -38,8 +38,8 @@ impl Tasks {
     }
 
     pub(crate) fn close(self) {
-        // SAFETY: no memory is passed. That the number is still the one of `open` is on the caller: it is
-        // a copy, as handlers of other threads read it.
+        // SAFETY: no memory is passed. That the number is still the one of `open` is on the caller, who
+        // keeps it by turns: `all_threads::process` `done`.
         unsafe { libc::close(self.0) };
     }
 

@@ -172,7 +172,8 @@ extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c
         }
         // SAFETY: only `install` stores there, and it stores an `Entry`.
         let entry = unsafe { core::mem::transmute::<*mut c_void, Entry>(entry) };
-        // SAFETY: the information is the kernel's, or what another handler passed on of it.
+        // SAFETY: the information is the kernel's, or what another handler passed on of it, as sigaction(2) has
+        // those do that were installed with SA_SIGINFO.
         let origin = unsafe { origin(signal, info) };
         match entry(signal, origin) {
             Verdict::Handled if record.state() & ALONE != 0 => {}
@@ -276,7 +277,8 @@ impl Sent {
 fn redeliver(signal: c_int, info: *mut libc::siginfo_t) {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
-        // SAFETY: getpid and gettid have no preconditions; the information is the kernel's own.
+        // SAFETY: getpid and gettid have no preconditions; the kernel checks where the
+        // information is.
         let sent = unsafe {
             libc::syscall(
                 libc::SYS_rt_tgsigqueueinfo,

@@ -79,6 +79,7 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<&Deadline>)
 
 /// See the contract in [`super`]. The thread's last error is not touched.
 pub(crate) fn wake_one(word: &AtomicU32) {
-    // SAFETY: a wake-up does not touch the word; a stale address wakes nobody.
+    // SAFETY: a wake-up does not touch the word; whoever sleeps there for another reason looks
+    // again (`wait` may return early).
     unsafe { WakeByAddressSingle(word.as_ptr().cast_const().cast()) };
 }

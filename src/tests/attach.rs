@@ -23,6 +23,8 @@ struct Logged {
     slot: Slot,
     log: RefCell<Vec<&'static str>>,
     masked: Cell<bool>,
+    /// The caller is a handler on the record's stack.
+    on_own_stack: Cell<bool>,
     ends: RefCell<Vec<Callback>>,
     refuses_ends: Cell<bool>,
     refuses_stacks: Cell<bool>,
@@ -66,10 +68,14 @@ unsafe impl Host for Logged {
         self.log.borrow_mut().push("stack");
         own + 1
     }
-    unsafe fn leave_stack(&self, own: &u32, saved: u32) {
+    unsafe fn leave_stack(&self, own: &u32, saved: u32) -> Option<u32> {
         assert!(self.masked.get());
         assert_eq!(saved, own + 1);
+        if self.on_own_stack.get() {
+            return Some(saved);
+        }
         self.log.borrow_mut().push("stack back");
+        None
     }
     unsafe fn arm(&'static self, exit: Callback) -> Result<(), Errno> {
         if self.refuses_ends.get() {

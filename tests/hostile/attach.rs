@@ -291,3 +291,55 @@ fn a_runtime_that_makes_too_few() {
         assert_eq!(TWO.attach(Binding::Unbound).map(drop), Err(AttachError::NoRecords));
     });
 }
+
+/// A `Threads` that is the first field of another has the same address, and other slots are not to be had.
+#[test]
+fn one_threads_inside_another() {
+    portcullis::thread_slot!(Nested);
+    #[repr(align(128))]
+    struct Outer {
+        inner: Threads<Owned, SystemHost<Nested>, 4>,
+    }
+    impl Runtime for Outer {
+        type Record = ();
+        fn create(&self, _: usize) -> Option<()> {
+            Some(())
+        }
+        fn reset(&self, (): &(), _: u32) {}
+    }
+    static OUTER: Threads<Outer, SystemHost<Nested>, 8> = Threads::new(
+        Outer { inner: Threads::new(Owned, SystemHost::new(), 0) },
+        SystemHost::new(),
+        0,
+    );
+    alone("attach::one_threads_inside_another", || {
+        let inner = &OUTER.runtime().inner;
+        assert!(inner.create().is_ok());
+        assert_eq!(OUTER.create(), Err(CreateError::SlotsTaken));
+        let token = inner.attach(Binding::Unbound).unwrap();
+        assert_eq!(OUTER.attach(Binding::Unbound).map(drop), Err(AttachError::SlotsTaken));
+        assert_eq!((OUTER.state(), inner.state()), (ThreadState::Unknown, ThreadState::Inside));
+        drop(token);
+    });
+}
+
+/// The first record, attached for the first time, is named alike by two `Threads`.
+#[test]
+fn a_raw_token_of_another_threads() {
+    portcullis::thread_slot!(Other);
+    static OTHER: Threads<Owned, SystemHost<Other>, 8> = Threads::new(Owned, SystemHost::new(), 1);
+    alone("attach::a_raw_token_of_another_threads", || {
+        THREADS.create().unwrap();
+        OTHER.create().unwrap();
+        let ours = THREADS.attach(Binding::Unbound).unwrap();
+        let others = OTHER.attach(Binding::Unbound).unwrap();
+        assert_eq!((ours.index(), ours.generation()), (others.index(), others.generation()));
+        let raw = ours.into_raw();
+        let Err(DetachError::NotAttached(raw)) = OTHER.detach_raw(raw) else { panic!("detached") };
+        assert!(OTHER.is_attached() && THREADS.is_attached());
+        THREADS.detach_raw(raw).unwrap();
+        assert!(OTHER.is_attached() && !THREADS.is_attached());
+        drop(others);
+        assert!(!OTHER.is_attached());
+    });
+}

@@ -17,6 +17,6 @@ pub extern "C" fn plugin_join() -> i32 {
 // SAFETY: as above.
 #[unsafe(no_mangle)]
 pub extern "C" fn plugin_subscribe(signal: i32) -> i32 {
-    let stopped = signal::subscribe([signal]).map(|mut own| own.stop());
+    let stopped = signal::subscribe([signal]).map(|own| own.stop());
     i32::from(!matches!(stopped, Ok(Ok(_))))
 }
