@@ -136,3 +136,33 @@ fn a_wait_goes_on_after_a_handler() {
     });
     assert_eq!(ended, 0);
 }
+
+static ENTERED: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+
+fn entered(_: i32, _: RawOrigin) -> Verdict {
+    // ORDERING: Relaxed, here and below: one thread.
+    ENTERED[0].fetch_add(1, Relaxed);
+    Verdict::Handled
+}
+
+fn interrupted(_: i32, _: *mut core::ffi::c_void) {
+    ENTERED[1].fetch_add(1, Relaxed);
+}
+
+/// A gate and a subscription by one signal, each put in place again over the other: neither calls the other for
+/// ever.
+#[test]
+fn our_own_handlers_one_over_the_other() {
+    let ended = forked(|| {
+        for _ in 0..3 {
+            install(10, entered).unwrap();
+            interrupt_by(10, Crossing::Gate, interrupted).unwrap();
+        }
+        process::raise_here(10);
+        // ORDERING: Relaxed: as above.
+        let [entered, interrupted] = ENTERED.each_ref().map(|count| count.load(Relaxed) as i32);
+        entered * 10 + interrupted
+    });
+    // Each is told; the one that is called twice by way of the other is idempotent, as its signal is merged.
+    assert!((1..=2).contains(&(ended / 10)) && (1..=2).contains(&(ended % 10)), "{ended}");
+}
