@@ -156,7 +156,8 @@ impl<'a, R> Call<'a, R> {
         Self { deadline: Some(deadline), ..self }
     }
 
-    /// Asked once the deadline has passed and threads are missing, and again after each further one: on
+    /// Asked once the deadline has passed and threads are missing, and again after each further one; without one
+    /// when nobody is waited for but threads that cannot be reached, and again after as long. It is called on
     /// the calling thread, which has the turn, while nobody is asked. It must not wait for a thread that
     /// calls. If it panics, the call is abandoned.
     #[must_use]

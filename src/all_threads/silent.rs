@@ -41,6 +41,14 @@ fn by_what_is_open(name: usize, signals: Signals) -> Silence {
 fn send(name: usize, signal: i32) -> Silence {
     // SAFETY: threads are numbered here: one that has ended is gone.
     match unsafe { OsThread::of_number(name) }.send(signal) {
+        // The user's queue is full (RLIMIT_SIGPENDING), and takes in no real-time signal. It may stay so; a
+        // standard one needs no room.
+        Err(Errno(libc::EAGAIN)) if signal != sys::INTERRUPT => {
+            match sys::interrupt_by(sys::INTERRUPT, Crossing::AllThreads, on_signal) {
+                Ok(()) => send(name, sys::INTERRUPT),
+                Err(_) => Silence::Lives,
+            }
+        }
         Ok(()) | Err(Errno(libc::EAGAIN)) => Silence::Lives,
         Err(Errno(libc::ESRCH)) => Silence::Gone,
         // A sandbox forbids it.

@@ -15,7 +15,7 @@ use portcullis::all_threads::{
 use portcullis::note::Deadline;
 
 use super::common::*;
-use super::{forbid, gettid};
+use super::{forbid, function, gettid, set};
 
 fn everyone() -> Result<u32, CallError> {
     static RAN: AtomicU32 = AtomicU32::new(0);
@@ -127,6 +127,28 @@ fn all_masked() {
         assert_eq!((report.abandoned, report.missing), (1, Some(masked as usize)));
         over();
         linux::set_no_new_privs().unwrap();
+    });
+}
+
+/// The user's queue of signals is full: real-time ones are refused, and a neighbour's handler for SIGURG has
+/// threads interrupted by such a one.
+#[test]
+fn no_room_for_signals() {
+    extern "C" fn theirs(_: i32, _: *mut libc::siginfo_t, _: *mut c_void) {}
+    isolated_open("threads::no_room_for_signals", 30, || {
+        let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        let (_, over) = asleep(|| ());
+        // SAFETY: the limit is a local.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_SIGPENDING, &raw const none) }, 0);
+        for neighbour in [false, true] {
+            if neighbour {
+                set(libc::SIGURG, function(theirs), libc::SA_SIGINFO);
+            }
+            for _ in 0..3 {
+                assert!(everyone().unwrap() >= 1);
+            }
+        }
+        over();
     });
 }
 
