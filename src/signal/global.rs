@@ -8,7 +8,7 @@ use super::set::{SignalSet, check};
 use super::table::{SignalCounts, Table};
 use super::{Builder, SignalError, Subscription};
 use crate::sigqueue::{Origin, Sent};
-use crate::sync::{AtomicU32, MutexGuard, Ordering::*, UnsafeCell};
+use crate::sync::{AtomicU32, AtomicUsize, MutexGuard, Ordering::*, UnsafeCell};
 use crate::sys::{self, AllBlocked, Errno, Mask, RawOrigin, Restored, Verdict};
 
 /// The real system, whose handlers feed [`HUB`].
@@ -58,23 +58,17 @@ std::thread_local! {
     static OURS: Cell<bool> = const { Cell::new(false) };
 }
 
-const NONE: u32 = 0;
-const STARTING: u32 = 1;
-const RUNNING: u32 = 2;
+const NONE: usize = 0;
+const RUNNING: usize = 1;
 
-/// Whether the receiver's thread was started in this process.
-static RECEIVER: AtomicU32 = AtomicU32::new(NONE);
+/// Whether a thread receives in this process: NONE, RUNNING, or the name of the thread that is about to start it,
+/// which is even.
+static RECEIVER: AtomicUsize = AtomicUsize::new(NONE);
 static FORK_HOOKED: AtomicU32 = AtomicU32::new(0);
 
 /// Starts the receiver's thread unless there is one.
 pub(super) fn ensure_receiver() -> Result<(), SignalError> {
-    // ORDERING: Relaxed: the word says only who starts the thread; starting it synchronises.
-    if RECEIVER.load(Relaxed) != NONE {
-        return Ok(());
-    }
-    hook_fork();
-    // ORDERING: Relaxed: as above.
-    if RECEIVER.compare_exchange(NONE, STARTING, Relaxed, Relaxed).is_err() {
+    if !take_part(sys::thread_id()) {
         return Ok(());
     }
     let started = {
@@ -87,9 +81,29 @@ pub(super) fn ensure_receiver() -> Result<(), SignalError> {
         })
     };
     let now = if started.is_ok() { RUNNING } else { NONE };
-    // ORDERING: Relaxed: as above.
+    // ORDERING: Relaxed: as in `take_part`.
     RECEIVER.store(now, Relaxed);
     started.map(drop).map_err(|_| SignalError::NoThread)
+}
+
+/// Makes RECEIVER this, unless there is one; waits for who is about to start one, which may fail. That one's
+/// allocator may come here itself: then there is one, as far as it is concerned.
+fn take_part(part: usize) -> bool {
+    let me = sys::thread_id();
+    loop {
+        // ORDERING: Relaxed, here and below: the word says only who starts the thread; starting it
+        // synchronises.
+        match RECEIVER.load(Relaxed) {
+            NONE => {
+                hook_fork();
+                if RECEIVER.compare_exchange(NONE, part, Relaxed, Relaxed).is_ok() {
+                    return true;
+                }
+            }
+            starter if starter == RUNNING || starter == me => return false,
+            _ => thread::yield_now(),
+        }
+    }
 }
 
 /// Lends the calling thread to be the receiver. Returns when [`shutdown`] is called, and not before:
@@ -102,12 +116,10 @@ pub(super) fn ensure_receiver() -> Result<(), SignalError> {
 /// [`SignalError::ReceiverTaken`] if the crate's thread or another lent one runs already,
 /// [`SignalError::ShutDown`].
 pub fn run_receiver() -> Result<(), SignalError> {
-    hook_fork();
     if HUB.lock().closed {
         return Err(SignalError::ShutDown);
     }
-    // ORDERING: Relaxed: as in `ensure_receiver`.
-    if RECEIVER.compare_exchange(NONE, RUNNING, Relaxed, Relaxed).is_err() {
+    if !take_part(RUNNING) {
         return Err(SignalError::ReceiverTaken);
     }
     HUB.run_receiver()

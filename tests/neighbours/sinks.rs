@@ -49,3 +49,37 @@ fn what_they_start_is_not_deaf() {
         sink.stop().unwrap();
     });
 }
+
+/// No thread can be made: said, and nothing has changed. A lent one receives.
+#[test]
+fn no_thread_to_be_had() {
+    isolated("sinks::no_thread_to_be_had", || {
+        let (tell, told) = mpsc::channel::<()>();
+        let subscribes = std::thread::spawn(move || {
+            told.recv().unwrap();
+            // As soon as the thread is lent.
+            let sink = loop {
+                let sink = Builder::new().sink([SIGUSR1], |_| signal::shutdown());
+                match sink {
+                    Ok(sink) => break sink,
+                    Err(refused) => assert_eq!(refused, signal::SignalError::NoThread),
+                }
+            };
+            kill_self(SIGUSR1);
+            sink.detach();
+        });
+        let (none, nobody) = (libc::rlimit { rlim_cur: 0, rlim_max: 0 }, 65_534);
+        // The first user is above the limit.
+        // SAFETY: the limit is a local; rights are given up.
+        unsafe {
+            assert_eq!(libc::setrlimit(libc::RLIMIT_NPROC, &raw const none), 0);
+            libc::setresuid(nobody, nobody, nobody);
+        }
+        let refused = signal::subscribe([SIGUSR1]).map(drop);
+        assert_eq!(refused, Err(signal::SignalError::NoThread));
+        assert_eq!(disposition(SIGUSR1).unwrap().action, libc::SIG_DFL);
+        tell.send(()).unwrap();
+        signal::run_receiver().unwrap();
+        subscribes.join().unwrap();
+    });
+}
