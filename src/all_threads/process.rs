@@ -68,11 +68,13 @@ static EVERYONE: Everyone = Everyone {
 };
 
 /// A call on every thread of the process, whoever made it. Threads that mask the signal are reached by the one
-/// that the C library keeps for itself (man 7 nptl), which pthread_sigmask(3) leaves open. As [`AllThreads::call`]; `Seat::thread` is a
-/// thread's number. The first call is not async-signal-safe; a later one needs 6 KiB of stack. The child of a
-/// fork of the C library calls for itself; what the call calls, and handlers that interrupt it, do not fork.
-/// In a library that was loaded by dlopen(3), with glibc, a thread's first look at its thread-locals may
-/// allocate: an operation that interrupts malloc then deadlocks. Link it into the program, or preload it.
+/// that the C library keeps for itself (man 7 nptl), which pthread_sigmask(3) leaves open.
+///
+/// As [`AllThreads::call`]; `Seat::thread` is a thread's number. The first call is not async-signal-safe; a
+/// later one needs 6 KiB of stack. The child of a fork of the C library calls for itself; what the call calls,
+/// and handlers that interrupt it, do not fork. In a library that was loaded by dlopen(3), with glibc, a
+/// thread's first look at its thread-locals may allocate: an operation that interrupts malloc then deadlocks.
+/// Link it into the program, or preload it.
 ///
 /// Who creates a thread while a call is under way has run the operation, and the new one inherits what the
 /// kernel keeps of it; or has not, and the new one is found and runs it. It is found as well if it has
@@ -223,7 +225,10 @@ impl Place {
             return true;
         }
         let (_, born) = Tasks::life_and_birth(thread);
-        let same = born == self.born.load(Relaxed);
+        let known = self.born.load(Relaxed);
+        // Where the system does not tell it is taken for the same: who still runs the operation must not be
+        // buried.
+        let same = born == known || born == 0 || known == 0;
         if same {
             self.node.store(node, Relaxed);
         }

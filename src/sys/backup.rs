@@ -14,8 +14,8 @@ const BACKUP: c_int = if cfg!(target_env = "musl") { 34 } else { 33 };
 /// Has the entry called for that signal too. To be called before each use: the C library puts its own
 /// handler in place when it needs it. Async-signal-safe.
 pub(crate) fn keep_backup(crossing: Crossing, entry: Entry) -> Result<c_int, Errno> {
-    if cfg!(target_os = "android") {
-        // Its signals have other uses.
+    if cfg!(target_os = "android") || !KNOWN {
+        // Android's signals have other uses.
         return Err(Errno(libc::ENOTSUP));
     }
     stop::interrupt_by(BACKUP, crossing, entry)?;
@@ -39,12 +39,29 @@ struct Kernels {
         target_arch = "loongarch64"
     )))]
     restorer: usize,
-    mask: [u64; WORDS],
+    mask: [usize; SIGNALS / BITS],
 }
 
-/// Signals of 64 bits each.
-const WORDS: usize =
-    if cfg!(any(target_arch = "mips", target_arch = "mips64")) { 2 } else { 1 };
+/// As many as the kernel's set has.
+const SIGNALS: usize =
+    if cfg!(any(target_arch = "mips", target_arch = "mips64")) { 128 } else { 64 };
+const BITS: usize = usize::BITS as usize;
+
+/// Where the layout is this one: not on sparc, alpha and x32.
+const KNOWN: bool = cfg!(any(
+    all(target_arch = "x86_64", target_pointer_width = "64"),
+    target_arch = "x86",
+    target_arch = "aarch64",
+    target_arch = "arm",
+    target_arch = "riscv32",
+    target_arch = "riscv64",
+    target_arch = "powerpc",
+    target_arch = "powerpc64",
+    target_arch = "s390x",
+    target_arch = "mips",
+    target_arch = "mips64",
+    target_arch = "loongarch64"
+));
 
 pub(super) fn is_backup(signal: c_int) -> bool {
     signal == BACKUP
@@ -56,7 +73,7 @@ pub(super) fn is_backup(signal: c_int) -> bool {
 ///
 /// As for `unix::change`.
 unsafe fn sigaction(new: *const Kernels, old: *mut Kernels) -> Result<(), Errno> {
-    let size = size_of::<u64>() * WORDS;
+    let size = SIGNALS / 8;
     // SAFETY: null, or of the kernel's layout; what is new is what the caller promises.
     match unsafe { libc::syscall(libc::SYS_rt_sigaction, BACKUP, new, old, size) } {
         0 => Ok(()),
@@ -73,8 +90,8 @@ pub(super) fn query() -> Result<libc::sigaction, Errno> {
     // SAFETY: all zeros is a valid sigaction.
     let mut told: libc::sigaction = unsafe { zeroed() };
     (told.sa_sigaction, told.sa_flags) = (now.action, now.flags as c_int);
-    for at in 0..64 * WORDS {
-        if now.mask[at / 64] >> (at % 64) & 1 != 0 {
+    for at in 0..SIGNALS {
+        if now.mask[at / BITS] >> (at % BITS) & 1 != 0 {
             // SAFETY: the set is a local; numbers that the C library keeps are left out.
             unsafe { libc::sigaddset(&raw mut told.sa_mask, at as c_int + 1) };
         }
@@ -87,7 +104,7 @@ pub(super) fn query() -> Result<libc::sigaction, Errno> {
 pub(super) fn put_as(like: c_int) -> Result<(), Errno> {
     // SAFETY: all zeros is one.
     let mut there: Kernels = unsafe { zeroed() };
-    let size = size_of::<u64>() * WORDS;
+    let size = SIGNALS / 8;
     let none: *const c_void = core::ptr::null();
     // SAFETY: it only asks, into a local of the kernel's layout.
     if unsafe { libc::syscall(libc::SYS_rt_sigaction, like, none, &raw mut there, size) } != 0 {
