@@ -36,7 +36,7 @@ impl Kernel for System {
         begin(sys::thread_id());
     }
     fn under(&self, mask: &Mask, body: &mut dyn FnMut()) {
-        if OURS.with(Cell::get) { mask.under(body) } else { body() }
+        if OURS.with(Cell::get) { mask.and_subscribed().under(body) } else { body() }
     }
 }
 

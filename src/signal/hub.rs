@@ -77,8 +77,8 @@ pub(crate) trait Kernel {
     /// In the child of a fork by a handler that interrupted the lock's holder, which is done now: has
     /// this done by the only thread, of this name, with all signals masked.
     fn in_child_late(&self, _begin: &mut dyn FnMut(usize)) {}
-    /// Runs code of the user's under the mask of whoever subscribed, if this is a thread of ours, whose own
-    /// is another.
+    /// Runs code of the user's under the mask of whoever subscribed, and of what is subscribed to, if this is a
+    /// thread of ours, whose own is another.
     fn under(&self, _mask: &Mask, body: &mut dyn FnMut()) {
         body();
     }

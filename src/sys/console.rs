@@ -237,6 +237,9 @@ impl Mask {
     pub(crate) fn current() -> Self {
         Self
     }
+    pub(crate) fn and_subscribed(self) -> Self {
+        self
+    }
     #[allow(clippy::unused_self, reason = "as that of other systems")]
     pub(crate) fn under(&self, body: impl FnOnce()) {
         body();

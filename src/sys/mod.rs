@@ -31,7 +31,8 @@
 //!   it, masked or not; returns only if it goes on, with 0 if the system gave no reason.
 //! - `AllBlocked`: masks every signal that may wait in this thread until dropped, `but_interrupts` all but
 //!   those by which threads are interrupted, `and_faults` the others too; no effect where there are none.
-//! - `Mask::current()`: what the calling thread masks; `under` runs code under it.
+//! - `Mask::current()`: what the calling thread masks; `under` runs code under it; `and_subscribed`
+//!   adds those that are ours.
 //! - `interrupts(signal)`: whether threads are interrupted by it.
 //! - `at_fork(prepare, parent, child)`: called around each fork, in the forking thread.
 //! - `thread_id()`: names the calling thread while it lives. Async-signal-safe.

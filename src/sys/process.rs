@@ -156,6 +156,16 @@ impl Mask {
         Self(now)
     }
 
+    /// And those that have our handler now. They are for other threads: one that came here and was not taken yet
+    /// when a subscription ends would act by default, though it was sent before.
+    pub(crate) fn and_subscribed(mut self) -> Self {
+        for signal in (1..super::SIGNALS as c_int).filter(|signal| unix::is_installed(*signal)) {
+            // SAFETY: the set is a local.
+            unsafe { libc::sigaddset(&raw mut self.0, signal) };
+        }
+        self
+    }
+
     /// Runs this under it, and puts back what was there, also if it panics.
     pub(crate) fn under(&self, body: impl FnOnce()) {
         let _before = AllBlocked::set(&self.0);

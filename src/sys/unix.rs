@@ -23,6 +23,11 @@ fn record(signal: c_int) -> Option<&'static Record> {
     RECORDS.get(usize::try_from(signal).ok()?)
 }
 
+/// Whether ours was put in place, and not taken out since.
+pub(super) fn is_installed(signal: c_int) -> bool {
+    record(signal).is_some_and(Record::is_installed)
+}
+
 fn check(result: c_int) -> Result<(), Errno> {
     if result == -1 { Err(Errno(errno::get())) } else { Ok(()) }
 }
