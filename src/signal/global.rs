@@ -174,6 +174,8 @@ fn in_child() {
     let mut held = FORKING.take();
     match &mut held {
         Some((table, _)) => {
+            // Whatever a fork before this one left to be done is done here.
+            _ = table.take_forked();
             let _all = AllBlocked::and_faults();
             // SAFETY: only the forking thread lives on in the child, and it masks all signals. That no
             // handler has forked that interrupted a send is on whoever installed it: all others wait for
