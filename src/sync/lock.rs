@@ -62,6 +62,7 @@ impl<T> Mutex<T> {
         inside: Inside,
     ) -> MutexGuard<'a, T> {
         // FORKED stays: a handler may have forked just before this, or as the one before gave it up.
+        // ORDERING: Relaxed: as above.
         self.holder.fetch_or(thread_id() & !FORKED, Relaxed);
         MutexGuard { holder: &self.holder, inner, _inside: inside }
     }
