@@ -96,10 +96,11 @@
 //! # Progress
 //!
 //! A call waits for every thread that it asks, until the deadline, and for the operation where it runs by
-//! then; longer only if its seats stop telling of a thread that was asked. Threads wait for no call, but for
-//! the one system call by which they are being interrupted. A sweep more is made for threads that
-//! joined or were created meanwhile: who creates threads without end while he never answers ends it
-//! by the deadline alone. A handler waits for nothing: not for a call, nor for a state.
+//! then; longer only if its seats stop telling of a thread that was asked. Without a deadline it gives up
+//! threads that its reach says are unreachable, two seconds after it waits for no others. Threads wait for no
+//! call, but for the one system call by which they are being interrupted. A sweep more is made for threads that
+//! joined or were created meanwhile: if they come as fast as they are asked, until the deadline alone; if
+//! 1,000 sweeps in a row find nobody, no more. A handler waits for nothing: not for a call, nor for a state.
 //!
 //! # Limits
 //!

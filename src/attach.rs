@@ -83,6 +83,11 @@
 //!   interrupted code may load the word and store it later.
 //! - I5: a record is reset by its new owner, masked, before it is published: nothing is carried
 //!   over, whatever way the last owner went.
+//! - I6: the host's slots are of one `Threads` alone, by an address inside it that nothing else has; until that
+//!   is found out, and where they are another's, nobody is attached.
+//! - I7: signals are masked in every step on the list, but in the runtime's `create` and in a wait: no handler
+//!   forks with a step half done. A hook that forks itself finds the record of its thread kept, and one that is
+//!   being made not written.
 //!
 //! # Happens-before
 //!

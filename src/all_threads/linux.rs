@@ -102,7 +102,7 @@ fn reached(report: Report) -> Result<(), CallError> {
     }
 }
 
-/// Each as a function, and as a method with a deadline. Those marked `unsafe` are.
+/// Each as a function, and as a method with a deadline.
 macro_rules! rights {
     ($($(#[$doc:meta])* fn $name:ident($($argument:ident: $type:ty),*) |$self:ident| $body:block)*) => {
         $(

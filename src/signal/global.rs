@@ -131,8 +131,8 @@ struct Forking(UnsafeCell<Option<(MutexGuard<'static, Table>, AllBlocked)>>);
 
 // SAFETY: the cell is reached by the thread that holds the hub's lock and no other: `before_fork`
 // fills it once it has the lock, and `take` empties it before it gives the lock back; in a handler that
-// interrupted the holder it stays empty. That the C library calls the three around one fork, in one thread,
-// is on it: glibc, musl and bionic hold a lock of their own from the first to the last.
+// interrupted the holder it stays empty. The C library calls the three around one fork in one thread; others
+// that fork meanwhile wait for the lock.
 unsafe impl Sync for Forking {}
 
 static FORKING: Forking = Forking(UnsafeCell::new(None));

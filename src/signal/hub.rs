@@ -6,6 +6,8 @@
 //! ordinary threads and takes the one lock for a bounded time. Under it nothing sleeps or is woken,
 //! nothing is allocated or freed and no code of the user runs, be it a waker, a sink, a drop of
 //! either, or a global allocator: none of them can find the lock held or the table half-changed.
+//! A handler that interrupts the holder and forks waits for nobody: in the child the holder finishes, and
+//! begins the child then.
 //! What a user's waker or sink panics with is caught outside the lock and kept for its owner.
 //!
 //! # States of one signal

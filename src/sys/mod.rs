@@ -84,14 +84,6 @@ cfg_if::cfg_if! {
                 mod backup;
                 #[cfg(any(target_os = "linux", target_os = "android"))]
                 mod own;
-                #[cfg(all(
-                    any(
-                        all(target_os = "linux", target_env = "gnu"),
-                        target_vendor = "apple",
-                        target_os = "freebsd"
-                    ),
-                    not(target_feature = "crt-static")
-                ))]
                 mod pin;
                 mod previous;
                 mod process;
@@ -104,18 +96,6 @@ cfg_if::cfg_if! {
                 #[cfg(any(target_os = "linux", target_os = "android"))]
                 pub(crate) use tasks::{Life, Signals, Tasks, map_zeroed, raw_syscall};
                 mod unix;
-                #[cfg(not(all(
-                    any(
-                        all(target_os = "linux", target_env = "gnu"),
-                        target_vendor = "apple",
-                        target_os = "freebsd"
-                    ),
-                    not(target_feature = "crt-static")
-                )))]
-                mod pin {
-                    /// Nothing is unloaded here, or nothing to be done about it.
-                    pub(super) fn pin() {}
-                }
                 pub(crate) use altstack::{Altstack, Entered};
                 #[cfg(test)]
                 pub(crate) use altstack::needed;

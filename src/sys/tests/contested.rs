@@ -163,6 +163,6 @@ fn our_own_handlers_one_over_the_other() {
         let [entered, interrupted] = ENTERED.each_ref().map(|count| count.load(Relaxed) as i32);
         entered * 10 + interrupted
     });
-    // Each is told; the one that is called twice by way of the other is idempotent, as its signal is merged.
+    // Each is told; one of them a second time, by way of the other, which the mark ends.
     assert!((1..=2).contains(&(ended / 10)) && (1..=2).contains(&(ended % 10)), "{ended}");
 }
