@@ -39,7 +39,7 @@ struct Queued {
 /// in the queue, one that does not.
 pub(super) fn send(thread: libc::pid_t, signal: c_int) -> Result<(), Errno> {
     // SAFETY: no preconditions.
-    let (pid, uid) = unsafe { (libc::getpid(), libc::getuid()) };
+    let pid = unsafe { libc::getpid() };
     // Zeroed first: the kernel copies the padding too, and hands it to whoever handles the signal.
     let mut info = MaybeUninit::<Info>::zeroed();
     let to = info.as_mut_ptr();
@@ -48,7 +48,6 @@ pub(super) fn send(thread: libc::pid_t, signal: c_int) -> Result<(), Errno> {
         (&raw mut (*to).signal).write(signal);
         (&raw mut (*to).code).write(libc::SI_QUEUE);
         (&raw mut (*to).queued.pid).write(pid);
-        (&raw mut (*to).queued.uid).write(uid);
         (&raw mut (*to).queued.value).write(value());
     }
     let number = libc::SYS_rt_tgsigqueueinfo;

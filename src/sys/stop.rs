@@ -100,8 +100,14 @@ pub(crate) fn chosen() -> c_int {
 /// be called before each use. Async-signal-safe.
 pub(crate) fn interrupt(crossing: Crossing, entry: Entry) -> Result<(), Errno> {
     let all = || [chosen(), INTERRUPT].into_iter().chain(OTHERS);
+    let entry_place = &ENTRIES[crossing as usize];
+    // ORDERING: Relaxed: as in `interrupt_by`. It was asked for by this crossing, and is there: one question
+    // is enough.
+    if !entry_place.load(Relaxed).is_null() && company(chosen()) == Company::Ours {
+        return Ok(());
+    }
     // Where everybody has company, it is shared.
-    let signal = all().find(|signal| is_alone(*signal)).unwrap_or(INTERRUPT);
+    let signal = all().find(|signal| company(*signal) != Company::Others).unwrap_or(INTERRUPT);
     interrupt_by(signal, crossing, entry)?;
     if signal != chosen() {
         // Whoever uses the old one meanwhile has a handler for it still.
@@ -117,19 +123,29 @@ pub(crate) fn interrupts(signal: c_int) -> bool {
     before.is_some_and(Record::is_installed)
 }
 
-/// Whether nobody else has a handler for the signal.
-fn is_alone(signal: c_int) -> bool {
-    let Ok(now) = query(signal) else { return false };
+/// Who has a handler for a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Company {
+    Nobody,
+    /// It is in place, and over nobody's.
+    Ours,
+    Others,
+}
+
+fn company(signal: c_int) -> Company {
+    let Ok(now) = query(signal) else { return Company::Others };
     match now.sa_sigaction {
         // Somebody wants to be rid of it, who may count on that.
-        libc::SIG_IGN => signal == INTERRUPT,
-        libc::SIG_DFL => true,
+        libc::SIG_IGN if signal != INTERRUPT => Company::Others,
+        libc::SIG_IGN | libc::SIG_DFL => Company::Nobody,
         action if action == handler() => {
             let before = usize::try_from(signal).ok().and_then(|at| BEFORE.get(at));
-            let before = before.and_then(Record::read);
-            before.is_some_and(|it| it.over.is_none() && !it.base.is_function())
+            match before.and_then(Record::read) {
+                Some(it) if it.over.is_none() && !it.base.is_function() => Company::Ours,
+                _ => Company::Others,
+            }
         }
-        _ => false,
+        _ => Company::Others,
     }
 }
 
