@@ -166,7 +166,7 @@ unsafe impl Backend for SystemBackend {
 
     unsafe fn open(&'static self) -> Result<SystemThread, RegisterError> {
         self.take_signal()?;
-        arm().map_err(RegisterError::System)?;
+        arm().and_then(|()| sys::keep_stack()).map_err(RegisterError::System)?;
         let thread = OsThread::current();
         Ok(SystemThread { thread, backend: self, ended: AtomicBool::new(false) })
     }

@@ -14,6 +14,7 @@ mod handlers;
 mod interrupts;
 mod plugin;
 mod sinks;
+mod stacks;
 mod threads;
 
 use std::ffi::{c_int, c_void};
