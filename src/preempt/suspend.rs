@@ -7,7 +7,6 @@ use core::ptr;
 use super::host::{Backend, BackendError, Barrier, with_local};
 use super::{EXTERNAL, Gate, Gates, INSIDE, Request, STATE, SuspendError, ThreadRef, WANTED};
 use crate::preempt::request::Asked;
-use crate::preempt::turn::turns;
 use crate::sync::Ordering::*;
 use crate::sys::Errno;
 
@@ -74,7 +73,8 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
         &self,
         thread: ThreadRef<B, K>,
     ) -> Result<Suspended<'_, B, K>, SuspendError> {
-        for attempts in turns() {
+        let mut attempts = 0;
+        loop {
             self.take_turn();
             let patience = self.backend.patience(attempts);
             let done = self.attempt(thread, &patience);
@@ -83,8 +83,8 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
                 Err(SuspendError::NotAnswering) if self.backend.gave_way(&patience) => {}
                 done => return done.map(|()| Suspended { gates: self, thread, own: PhantomData }),
             }
+            attempts += 1;
         }
-        Err(SuspendError::NotAnswering)
     }
 
     fn attempt(&self, thread: ThreadRef<B, K>, patience: &K::Patience) -> Result<(), SuspendError> {
@@ -98,7 +98,8 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
     /// left alone and say why. One that was outside comes back when it likes: a runtime whose world
     /// it must not find running asks a word of its own there, as after every callback.
     pub fn stop_all<'a>(&'a self, targets: &'a mut [Target<B, K>]) -> StoppedAll<'a, B, K> {
-        for attempts in turns() {
+        let mut attempts = 0;
+        loop {
             self.take_turn();
             let patience = self.backend.patience(attempts);
             self.attempt_all(targets, &patience);
@@ -109,10 +110,10 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
             let stopped = targets.iter().filter(|target| target.outcome.is_ok()).count() as u32;
             self.give_turn(stopped);
             if !gave_way {
-                break;
+                return StoppedAll { gates: self, targets, own: PhantomData };
             }
+            attempts += 1;
         }
-        StoppedAll { gates: self, targets, own: PhantomData }
     }
 
     fn attempt_all(&self, targets: &mut [Target<B, K>], patience: &K::Patience) {

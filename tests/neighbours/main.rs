@@ -15,6 +15,7 @@ mod interrupts;
 mod plugin;
 mod sinks;
 mod stacks;
+mod stoppers;
 mod threads;
 
 use std::ffi::{c_int, c_void};
