@@ -114,6 +114,13 @@ impl Altstack {
             && stack.ss_flags & libc::SS_DISABLE == 0
     }
 
+    fn as_stack(&self) -> libc::stack_t {
+        // SAFETY: all zeros is a valid stack_t.
+        let mut own: libc::stack_t = unsafe { zeroed() };
+        (own.ss_sp, own.ss_size) = (self.base.cast(), self.size);
+        own
+    }
+
     /// Has the calling thread use it, unless it has one that is large enough or runs on one.
     /// Async-signal-safe; errno is kept.
     ///
@@ -122,10 +129,7 @@ impl Altstack {
     /// No other thread has it, and none gets it before `leave` on this one, which is not called in a handler:
     /// what a handler changes, its return takes back.
     pub(crate) unsafe fn enter(&self) -> Entered {
-        // SAFETY: all zeros is a valid stack_t.
-        let mut own: libc::stack_t = unsafe { zeroed() };
-        (own.ss_sp, own.ss_size) = (self.base.cast(), self.size);
-        errno::kept(|| match change(&own) {
+        errno::kept(|| match change(&self.as_stack()) {
             // EPERM: the caller is a handler on the stack in force.
             None => Entered::Adopted,
             Some(old) if ADOPTS && is_enabled(&old) && old.ss_size >= needed() => {
@@ -209,7 +213,7 @@ pub(crate) fn keep_stack() -> Result<(), Errno> {
         Some(own) => own,
         None => Altstack::new()?,
     };
-    change(&libc::stack_t { ss_sp: own.base.cast(), ss_size: own.size, ss_flags: 0, ..now });
+    change(&own.as_stack());
     KEPT.set(Some(own));
     Ok(())
 }
@@ -220,7 +224,8 @@ unsafe fn give_back(_: *const ()) {
     // Thread-locals may be keys of the system's too, and gone (Android, OpenBSD): then the stack stays.
     let Ok(Some(own)) = KEPT.try_with(Cell::take) else { return };
     // SAFETY: all zeros is a valid stack_t.
-    let none = libc::stack_t { ss_flags: libc::SS_DISABLE, ..unsafe { zeroed() } };
+    let mut none: libc::stack_t = unsafe { zeroed() };
+    none.ss_flags = libc::SS_DISABLE;
     match change(&none) {
         // It runs on it: it left a handler by pthread_exit(3), and the stack stays for its last steps.
         None => {}
