@@ -8,6 +8,7 @@
 mod common;
 
 mod barrier;
+mod children;
 mod faults;
 mod forks;
 mod handlers;
