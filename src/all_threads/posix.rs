@@ -10,6 +10,7 @@ use super::host::{Reach, SeatLocal, Wait};
 use super::{AllThreads, Seat};
 use crate::note::Deadline;
 use crate::sync::AtomicU32;
+use crate::sys::early::{Zeroed, early_local};
 use crate::sys::{self, Crossing, Errno, OsThread, ThreadEnd, Waited};
 
 /// Threads are interrupted by SIGURG, whose default is to be ignored, so that one under way when the
@@ -31,10 +32,13 @@ pub type ThreadSeat = Seat<SystemReach>;
 /// has the processor's clock set anew, twice, which costs as much as half a signal.
 pub(super) const LOOK: Duration = Duration::from_millis(12);
 
-std::thread_local! {
+// SAFETY: no seat, not engaged, not ended: `SeatLocal::new`.
+unsafe impl<R: 'static> Zeroed for SeatLocal<R> {}
+
+early_local! {
     /// The calling thread's, of those that have joined. Plain memory of the thread, without initialiser
     /// and destructor, where the system has such.
-    static HERE: SeatLocal<SystemReach> = const { SeatLocal::new() };
+    fn here("portcullis_seat") -> SeatLocal<SystemReach> = SeatLocal::new();
 }
 
 // SAFETY: the only one of its type, for nobody else makes a `SystemReach`.
@@ -109,18 +113,20 @@ unsafe fn thread_ends(_: *const ()) {
     // Where thread-locals are keys of the system's too (OpenBSD, Android), perhaps after ours: then there is
     // nothing to leave by. Their order is the system's: OpenBSD's is the last one first, which is
     // ours; Android numbers threads and bears the name of one that has ended.
-    if HERE.try_with(|_| ()).is_ok() {
+    if !here().is_null() {
         // SAFETY: called by the system as the thread ends, outside of all else.
         unsafe { REGISTERED.thread_ends() };
     }
 }
 
-// SAFETY: `HERE` is a thread-local, that of this type's only `AllThreads`. A name is a thread's number on
+// SAFETY: `here` is a thread-local, that of this type's only `AllThreads`. A name is a thread's number on
 // Linux, where one that has ended is told; elsewhere a handle, whose thread has left its seat before it ends:
 // `watch_end` sees to that. pthread_kill says ESRCH of threads that do not run.
 unsafe impl Reach for SystemReach {
     fn here(&self) -> *const SeatLocal<Self> {
-        HERE.with(core::ptr::from_ref)
+        let own = here();
+        assert!(!own.is_null(), "called by a thread that has ended");
+        own
     }
     fn current(&self) -> usize {
         current()

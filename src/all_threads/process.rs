@@ -13,6 +13,7 @@ use super::seat::LIVE;
 use super::{AllThreads, Call, CallError, Report, Seats};
 use crate::note::Deadline;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, Ordering::*};
+use crate::sys::early::{Zeroed, early_local};
 use crate::sys::{Errno, InChild, Life, OsThread, Tasks, map_zeroed};
 
 type Seat = super::Seat<ProcessReach>;
@@ -52,10 +53,27 @@ const CHUNKS: usize = 16;
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 const NONE: u32 = u32::MAX;
 
-std::thread_local! {
-    static HERE: SeatLocal<ProcessReach> = const { SeatLocal::new() };
+/// What each thread has of its own.
+struct Own {
+    here: SeatLocal<ProcessReach>,
     /// The calling thread's seat when it was looked for last; its handlers look too.
-    static FOUND: AtomicPtr<Seat> = const { AtomicPtr::new(ptr::null_mut()) };
+    found: AtomicPtr<Seat>,
+}
+
+// SAFETY: as `SeatLocal`'s; no seat was found.
+unsafe impl Zeroed for Own {}
+
+early_local! {
+    fn own("portcullis_process") -> Own =
+        Own { here: SeatLocal::new(), found: AtomicPtr::new(ptr::null_mut()) };
+}
+
+/// The calling thread's.
+fn with_own<R>(body: impl FnOnce(&Own) -> R) -> R {
+    let own = own();
+    assert!(!own.is_null(), "called by a thread that has ended");
+    // SAFETY: the thread's until its last instruction, by the line above also where it may be gone before.
+    body(unsafe { &*own })
 }
 
 // SAFETY: the only one of its type, for nobody else makes a `ProcessReach`.
@@ -72,9 +90,9 @@ static EVERYONE: Everyone = Everyone {
 ///
 /// As [`AllThreads::call`]; `Seat::thread` is a thread's number. The first call is not async-signal-safe; a
 /// later one needs 6 KiB of stack. The child of a fork of the C library calls for itself; what the call calls,
-/// and handlers that interrupt it, do not fork. In a library that was loaded by dlopen(3), with glibc, a
-/// thread's first look at its thread-locals may allocate: an operation that interrupts malloc then deadlocks.
-/// Link it into the program, or preload it.
+/// and handlers that interrupt it, do not fork. In a library that was loaded by dlopen(3), with glibc on
+/// processors other than x86-64 and arm64, a thread's first look at its thread-locals may allocate: an operation
+/// that interrupts malloc then deadlocks. Link it into the program, or preload it.
 ///
 /// Who creates a thread while a call is under way has run the operation, and the new one inherits what the
 /// kernel keeps of it; or has not, and the new one is found and runs it. It is found as well if it has
@@ -103,16 +121,16 @@ unsafe fn forked(_: *const ()) {
     EVERYONE.done();
 }
 
-// SAFETY: `HERE` is a thread-local, that of this type's only `AllThreads`. A seat is found by the number of
+// SAFETY: `own` is a thread-local, that of this type's only `AllThreads`. A seat is found by the number of
 // the calling thread, which no other has while it lives. Linux tells whether a thread of a number is there.
 unsafe impl Reach for ProcessReach {
     fn here(&self) -> *const SeatLocal<Self> {
-        HERE.with(ptr::from_ref)
+        with_own(|own| ptr::from_ref(&own.here))
     }
     fn seat(&self) -> Option<&'static Seat> {
         let me = current();
         let is = |seat: &&'static Seat| seat.thread() == Some(me);
-        FOUND.with(|found| {
+        with_own(|Own { found, .. }| {
             // ORDERING: Relaxed, here and below: the thread's own, and its handlers'; the table is for ever,
             // and a thread reads what it has written.
             // SAFETY: stored below, a seat of the table.

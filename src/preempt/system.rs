@@ -84,14 +84,32 @@ impl Hook {
 /// One for all backends of the process: any two may stop each other's threads.
 pub(super) static TURN: Turn = Turn::new();
 
+#[cfg(unix)]
+// SAFETY: no gate, no holds, not ending: `GateLocal::new`.
+unsafe impl crate::sys::early::Zeroed for GateLocal {}
+
+#[cfg(unix)]
+crate::sys::early::early_local! {
+    fn own("portcullis_gate") -> GateLocal = GateLocal::new();
+}
+
+/// The calling thread's. Plain memory of the thread, without initialiser and destructor, so it is there
+/// until the thread's last instruction.
+#[cfg(unix)]
+#[inline]
+pub(super) fn here() -> *const GateLocal {
+    let own = own();
+    assert!(!own.is_null(), "called by a thread that has ended");
+    own
+}
+
+#[cfg(windows)]
 std::thread_local! {
     static HERE: GateLocal = const { GateLocal::new() };
 }
 
-/// The calling thread's. Plain memory of the thread, without initialiser and destructor, so it is there
-/// until the thread's last instruction; for what that means in a library loaded by dlopen see
-/// [`Local`](crate::attach::Local).
-#[inline]
+/// The calling thread's.
+#[cfg(windows)]
 pub(super) fn here() -> *const GateLocal {
     HERE.with(core::ptr::from_ref)
 }
@@ -116,8 +134,13 @@ pub(super) fn pause(turn: u32) {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Checked<A>(pub A);
 
+fn holds() -> u32 {
+    // SAFETY: the calling thread's own, whose memory stays until its last instruction.
+    unsafe { (*here()).holds() }
+}
+
 fn check() {
-    if cfg!(debug_assertions) && HERE.with(GateLocal::holds) > 0 {
+    if cfg!(debug_assertions) && holds() > 0 {
         // Nothing that might allocate, to say why.
         std::process::abort();
     }

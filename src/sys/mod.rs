@@ -79,6 +79,7 @@ cfg_if::cfg_if! {
         cfg_if::cfg_if! {
             if #[cfg(feature = "std")] {
                 mod altstack;
+                pub(crate) mod early;
                 mod origin;
                 #[cfg(any(target_os = "linux", target_os = "android"))]
                 mod backup;

@@ -100,6 +100,26 @@ pub(super) fn all_but_faults() -> libc::sigset_t {
     all
 }
 
+/// What our handlers mask: those too that the C library keeps for itself, which sigaddset(3) refuses. By one of
+/// them threads are interrupted that mask the others (`backup`); it would put a second frame of ours on a stack
+/// that may hold no more than one, and a cancellation would leave a handler of ours in the middle. They come
+/// when the handler returns. A stop opens them again while it waits ([`AllBlocked`]): setgid(3) waits for all
+/// threads.
+pub(super) fn handlers_mask() -> libc::sigset_t {
+    #[allow(unused_mut, reason = "on Linux alone")]
+    let mut all = all_but_faults();
+    // Bionic leaves its own out here, too.
+    #[cfg(target_os = "linux")]
+    for signal in 32..super::REALTIME_MIN {
+        const BITS: i32 = core::ffi::c_ulong::BITS as i32;
+        let words: *mut core::ffi::c_ulong = (&raw mut all).cast();
+        // SAFETY: a set of a local, which is an array of such words, one bit for each signal (asm/signal.h);
+        // these are in its first 64 bits.
+        unsafe { *words.add(((signal - 1) / BITS) as usize) |= 1 << ((signal - 1) % BITS) };
+    }
+    all
+}
+
 /// All signals that may wait masked in this thread, until dropped. Async-signal-safe. Stays on the thread
 /// whose mask it holds.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use core::mem::zeroed;
 use core::ptr;
 
 use super::previous::{Chaining, Disposition, Record, Recorded, Whose};
-use super::process::all_but_faults;
+use super::process::handlers_mask;
 use super::unix::{change, query};
 use super::{Errno, SIGNALS, errno};
 use crate::sync::{AtomicPtr, AtomicU32, Ordering::*};
@@ -187,7 +187,7 @@ pub(crate) fn interrupt_by(signal: c_int, crossing: Crossing, entry: Entry) -> R
     let mut new: libc::sigaction = unsafe { zeroed() };
     new.sa_sigaction = handler();
     new.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
-    new.sa_mask = all_but_faults();
+    new.sa_mask = handlers_mask();
     // SAFETY: `on_signal` has the three arguments of SA_SIGINFO.
     unsafe { change(signal, &new) }.map(drop)
 }

@@ -7,7 +7,7 @@ use core::ptr;
 
 use super::origin::origin;
 use super::previous::{ALONE, Chaining, Disposition, Record, Recorded, Whose};
-use super::process::{acts_by_default, all_but_faults, raise_here};
+use super::process::{acts_by_default, handlers_mask, raise_here};
 use super::{Entry, Errno, Restored, SIGNALS, Verdict, errno};
 use crate::sync::{AtomicPtr, AtomicU32, Mutex, Ordering::*};
 
@@ -79,7 +79,7 @@ fn ours_over(signal: c_int, before: &Disposition) -> libc::sigaction {
         // Children that nobody waits for do not stay.
         new.sa_flags |= libc::SA_NOCLDWAIT;
     }
-    new.sa_mask = all_but_faults();
+    new.sa_mask = handlers_mask();
     new
 }
 

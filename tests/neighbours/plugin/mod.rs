@@ -6,6 +6,7 @@ use std::mem::transmute_copy;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
 use std::sync::{Barrier, Once, mpsc};
 
 use libc::SIGUSR1;
@@ -142,5 +143,43 @@ fn two_copies_suspend_each_other() {
             ours.join().unwrap();
             theirs.join().unwrap();
         });
+    });
+}
+
+/// A thread's first signal of the library's comes while it has the allocator's lock: where the library's
+/// thread-locals were made at their first use, by that allocator, it would wait for itself.
+#[test]
+fn threads_are_called_in_the_allocator() {
+    let library = library();
+    isolated_open("plugin::threads_are_called_in_the_allocator", 60, move || {
+        let handle = load(&library);
+        // SAFETY: of the library; this is its type in its source.
+        let call: extern "C" fn() -> i32 = unsafe { find(handle, c"plugin_call_everyone") };
+        let over = AtomicBool::new(false);
+        let begun = AtomicU32::new(0);
+        for _ in 0..300 {
+            over.store(false, Relaxed);
+            begun.store(0, Relaxed);
+            std::thread::scope(|scope| {
+                for _ in 0..2 {
+                    // Of sizes for which it has the lock.
+                    scope.spawn(|| {
+                        begun.fetch_add(1, Relaxed);
+                        while !over.load(Relaxed) {
+                            // SAFETY: freed at once, or null.
+                            unsafe {
+                                let memory = [2_000, 30_000].map(|size| libc::malloc(size));
+                                memory.iter().for_each(|memory| libc::free(*memory));
+                            }
+                        }
+                    });
+                }
+                while begun.load(Relaxed) < 2 {
+                    std::thread::yield_now();
+                }
+                assert!(call() >= 1);
+                over.store(true, Relaxed);
+            });
+        }
     });
 }

@@ -1,6 +1,6 @@
 //! Uses the crossings on the calling thread, and leaves what is left to the thread's end.
 
-use portcullis::all_threads::{ThreadSeat, registered};
+use portcullis::all_threads::{Call, Operation, ThreadSeat, call_everyone, registered};
 use portcullis::preempt::{Fenced, Gate, Gates, Hook, SuspendError, SystemBackend, ThreadRef};
 use portcullis::signal;
 use std::sync::Mutex;
@@ -48,4 +48,12 @@ pub extern "C" fn plugin_suspend(at: usize) -> i32 {
         Err(SuspendError::Gone) => 1,
         Err(_) => 3,
     }
+}
+
+/// Has every thread of the process called; how many there were besides, or -1.
+// SAFETY: as above.
+#[unsafe(no_mangle)]
+pub extern "C" fn plugin_call_everyone() -> i32 {
+    let called = call_everyone(Call::new(Operation::barrier()));
+    called.map_or(-1, |report| report.others as i32)
 }
