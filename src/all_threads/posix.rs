@@ -15,8 +15,9 @@ use crate::sys::{self, Crossing, Errno, OsThread, ThreadEnd, Waited};
 /// Threads are interrupted by SIGURG, whose default is to be ignored, so that one under way when the
 /// process executes another program does nothing there. Signals of that number merge: where somebody else
 /// has a handler for it (Go has, and programs with urgent data), threads are interrupted by a real-time
-/// signal instead that nobody has, 57 to 59, on Linux. A handler that was there before ours is called for
-/// signals that are not ours. The gate may use the same signal.
+/// signal instead that nobody has, 57 to 59, on Linux; or one that somebody has, if each is (a host in Go).
+/// A handler that was there before ours is called for signals that are not ours. The gate may use the same
+/// signal.
 ///
 /// The one of the process is [`registered`]. A thread that has joined leaves its seat as it ends, if it has
 /// not done so: in the last of its life, by a thread-specific key (man 3 pthread_key_create), so that it is
