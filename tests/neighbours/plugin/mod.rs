@@ -1,51 +1,22 @@
 //! A library that was loaded, used us, and is unloaded.
 
 use std::ffi::{CStr, CString, c_void};
-use std::fs;
 use std::mem::transmute;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::process::Command;
 use std::sync::mpsc;
 
 use libc::SIGUSR1;
 
 use super::common::*;
-
-/// Builds it in a folder of these tests, of what the tests are built of: nothing is fetched.
-fn build(folder: &Path) {
-    let root = env!("CARGO_MANIFEST_DIR");
-    let manifest = format!(
-        "[package]\nname = \"plugin\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\
-         [lib]\ncrate-type = [\"cdylib\"]\npath = \"{root}/tests/neighbours/plugin/source.rs\"\n\
-         [dependencies]\nportcullis = {{ path = \"{root}\" }}\n[workspace]\n"
-    );
-    fs::create_dir_all(folder).unwrap();
-    fs::write(folder.join("Cargo.toml"), manifest).unwrap();
-    fs::copy(Path::new(root).join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
-    let mut cargo = Command::new(env!("CARGO"));
-    // As it is by itself, not as these tests are built.
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().ends_with("RUSTFLAGS") {
-            cargo.env_remove(name);
-        }
-    }
-    let built = cargo
-        .args(["build", "--offline", "--quiet", "--target-dir", "target"])
-        .current_dir(folder)
-        .env_remove("CARGO_BUILD_TARGET")
-        .status()
-        .unwrap();
-    assert!(built.success());
-}
+use super::library;
 
 /// Its thread ends, the process forks, and a signal comes that was its own, when it is unloaded.
 #[test]
 fn unloaded_while_it_is_in_use() {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugin");
-    let library = folder.join("target/debug/libplugin.so");
+    let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugin/target/debug/libplugin.so");
     if is_harness() {
-        build(&folder);
+        library::build("plugin", "tests/neighbours/plugin/source.rs");
     }
     isolated_open("plugin::unloaded_while_it_is_in_use", 60, move || {
         let path = CString::new(library.as_os_str().as_bytes()).unwrap();
