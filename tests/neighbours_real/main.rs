@@ -16,8 +16,12 @@ mod common;
 #[path = "../common/library.rs"]
 mod library;
 
+mod children;
+mod debuggers;
 mod go;
 mod hosts;
 mod java;
 #[path = "library/source.rs"]
 mod pn;
+mod python;
+mod rings;

@@ -37,6 +37,8 @@ static void visit(void *data)
 {
 	struct visit *to = data;
 	(*to->env)->CallStaticVoidMethod(to->env, to->host, to->method);
+	if ((*to->env)->ExceptionCheck(to->env))
+		(*to->env)->FatalError(to->env, "visit throws nothing");
 }
 
 NATIVE(jint, work, jint rounds)

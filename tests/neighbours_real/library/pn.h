@@ -20,8 +20,6 @@ int pn_detach(const unsigned token[4]);
 
 /* The calling thread works in so many rounds: each a while at the gate's inside, then outside, where `call` is called. */
 int pn_work(unsigned rounds, void (*call)(void *), void *data);
-/* How many threads are at work. */
-int pn_working(void);
 /* Suspends all that work but the calling thread, sees that they stand still, resumes them: how many it were. */
 int pn_stop_world(void);
 

@@ -187,12 +187,6 @@ pub unsafe extern "C" fn pn_work(
 
 // SAFETY: as above.
 #[unsafe(no_mangle)]
-pub extern "C" fn pn_working() -> i32 {
-    WORKERS.iter().filter(|worker| worker.name.lock().unwrap().is_some()).count() as i32
-}
-
-// SAFETY: as above.
-#[unsafe(no_mangle)]
 pub extern "C" fn pn_stop_world() -> i32 {
     let mut targets = Vec::with_capacity(WORKERS.len());
     let mut whose = Vec::with_capacity(WORKERS.len());
