@@ -9,7 +9,7 @@ use super::host::Silence;
 use super::host::{Reach, SeatLocal, Wait};
 use super::{AllThreads, Seat};
 use crate::note::Deadline;
-use crate::sync::AtomicU32;
+use crate::sync::{AtomicU32, Ordering::*};
 use crate::sys::{self, Crossing, Errno, OsThread, ThreadEnd, Waited};
 
 /// Threads are interrupted by SIGURG, whose default is to be ignored, so that one under way when the
@@ -64,10 +64,16 @@ pub(super) fn wait(
     look: Duration,
 ) -> Wait {
     let soon = Deadline::after(look);
-    match sys::wait(word, value, Some(&deadline.map_or(soon, |deadline| deadline.sooner(soon)))) {
-        Waited::Woken => Wait::Woken,
-        Waited::TimedOut if deadline.is_some_and(Deadline::has_passed) => Wait::TimedOut,
-        Waited::TimedOut => Wait::Look,
+    let until = deadline.map_or(soon, |deadline| deadline.sooner(soon));
+    loop {
+        match sys::wait(word, value, Some(&until)) {
+            // ORDERING: Relaxed: a look; the caller's load is the one that acquires.
+            Waited::Woken if word.load(Relaxed) != value => return Wait::Woken,
+            // Interrupted by somebody's signal, perhaps again and again, and always before it is time.
+            Waited::Woken if !until.has_passed() => {}
+            _ if deadline.is_some_and(Deadline::has_passed) => return Wait::TimedOut,
+            _ => return Wait::Look,
+        }
     }
 }
 

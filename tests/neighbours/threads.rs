@@ -15,7 +15,7 @@ use portcullis::all_threads::{
 use portcullis::note::Deadline;
 
 use super::common::*;
-use super::{forbid, function, gettid, set};
+use super::{forbid, function, gettid, set, tgkill};
 
 fn everyone() -> Result<u32, CallError> {
     static RAN: AtomicU32 = AtomicU32::new(0);
@@ -107,6 +107,30 @@ fn all_masked_by_the_c_library() {
         assert_eq!((report.others, report.missing), (1, None));
         drop(wake);
         thread.join().unwrap();
+    });
+}
+
+/// Who calls is interrupted again and again, as by a collector that stops it, and sooner than it has waited long
+/// enough to look after a thread that does not answer.
+#[test]
+fn a_caller_that_is_interrupted() {
+    extern "C" fn theirs(_: i32, _: *mut libc::siginfo_t, _: *mut c_void) {}
+    isolated_open("threads::a_caller_that_is_interrupted", 30, || {
+        static OVER: AtomicU32 = AtomicU32::new(0);
+        set(libc::SIGUSR1, function(theirs), libc::SA_SIGINFO | libc::SA_RESTART);
+        let (_, over) = asleep(|| set_mask(!0));
+        let caller = gettid();
+        let interrupts = thread::spawn(move || {
+            while OVER.load(Relaxed) == 0 {
+                assert!(tgkill(caller, libc::SIGUSR1));
+            }
+        });
+        for _ in 0..10 {
+            assert!(everyone().unwrap() >= 2);
+        }
+        OVER.store(1, Relaxed);
+        interrupts.join().unwrap();
+        over();
     });
 }
 
