@@ -16,6 +16,7 @@ mod common;
 #[path = "../common/library.rs"]
 mod library;
 
+mod bdwgc;
 mod children;
 mod debuggers;
 mod go;
