@@ -10,7 +10,7 @@
 
 #include "pn.h"
 
-enum { ALLOCATORS = 2, WORKERS = 2, COLLECTIONS = 20, CALLS = 20, STOPS = 50 };
+enum { ALLOCATORS = 2, WORKERS = 2, COLLECTIONS = 20, CALLS = 20, STOPS = 10 };
 
 static atomic_int over;
 
