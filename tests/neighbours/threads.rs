@@ -259,8 +259,8 @@ fn a_number_that_is_used_again() {
             first.join().unwrap();
             // Old enough to be told from the next: the system counts in hundredths of a second.
             thread::sleep(Duration::from_millis(50));
-            // It is listed until it is gone for good; others may be created meanwhile.
-            let second = (0..1000).find_map(|_| {
+            // It is listed until it is gone for good; another process may be given it meanwhile, and live on.
+            let second = (0..10_000).find_map(|_| {
                 std::fs::write(LAST, (number - 1).to_string()).unwrap();
                 let (name, named) = mpsc::channel();
                 let second = thread::spawn(move || {
@@ -274,7 +274,9 @@ fn a_number_that_is_used_again() {
                 (named.recv().unwrap() == number).then_some(second)
             });
             set_mask(0);
-            second.unwrap().join().unwrap();
+            let had = second.is_some();
+            second.into_iter().for_each(|second| second.join().unwrap());
+            had
         });
         is_ready.recv().unwrap();
         let run = || {
@@ -283,9 +285,13 @@ fn a_number_that_is_used_again() {
         };
         // SAFETY: a system call and an atomic.
         let operation = unsafe { Operation::new(&run) };
-        assert!(call_everyone(Call::new(operation)).unwrap().is_complete());
-        assert_eq!(RAN.load(Relaxed), 2, "each of the two");
-        creator.join().unwrap();
+        let report = call_everyone(Call::new(operation)).unwrap();
+        if creator.join().unwrap() {
+            assert!(report.is_complete());
+            assert_eq!(RAN.load(Relaxed), 2, "each of the two");
+        } else {
+            println!("left out: another process has the number");
+        }
     });
 }
 
