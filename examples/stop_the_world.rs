@@ -1,4 +1,4 @@
-//! A collector stops the world ten thousand times, a profiler suspends threads at random, mutators
+//! A collector stops the world ten thousand times, or for ten seconds, a profiler suspends threads at random, mutators
 //! work, call out, and end, and in the end the process exits in the middle of it all.
 //!
 //! `cargo run --release --example stop_the_world`. What it has seen it prints; that the process ended

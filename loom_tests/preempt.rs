@@ -3,6 +3,7 @@
 
 mod ends;
 pub(crate) mod host;
+mod neighbours;
 mod requests;
 mod two_gates;
 

@@ -88,6 +88,9 @@
 //!   whoever claims it later sees the mark, and does not have the system look for the thread.
 //! - I8: who claims a thread does so by the barrier by which the thread looks: that of the [`Gates`] by
 //!   which it was registered, which its name carries.
+//! - I9: who has the turn, or holds threads, masks the signals of others, so that nobody else stops him
+//!   meanwhile; who waits for a thread that does not answer looks whether one waits for him, and then
+//!   gives way: he lets all go, gives the turn up, takes their signals, and begins anew.
 //!
 //! # Happens-before
 //!
@@ -102,7 +105,9 @@
 //!
 //! Going out waits for one suspension at most, and only if there is one; so does a thread that ends
 //! registered. Coming back waits for nothing. An attempt to suspend waits for the attempts of others, those that waited before it first
-//! unless they cannot run, and, as long as the backend is patient, for a thread that does not answer.
+//! unless they cannot run, and, as long as the backend is patient, for a thread that does not answer. One
+//! that gives way is patient anew; each time it waits twice as long before it looks whether it has to, so
+//! it does so some ten times at most.
 //!
 //! # Limits
 //!

@@ -21,7 +21,6 @@ use portcullis::preempt::{Either, Gate, Gates, Hook, SuspendError, SystemBackend
 static GATES: LazyLock<Gates<Either, SystemBackend>> =
     LazyLock::new(|| Gates::new(Either::new(), SystemBackend::new(Hook::nothing())));
 const THREADS: usize = 3;
-const SUSPENSIONS: u64 = 100;
 static EACH: [Gate<SystemBackend>; THREADS] = [const { Gate::new() }; THREADS];
 
 type Thread = ThreadRef<Either, SystemBackend>;
@@ -46,10 +45,10 @@ fn spins(at: usize, told: &Sender<Thread>) {
 }
 
 /// Suspends one thread over and over, and never waits between, until somebody has done so often.
-fn greedy(thread: Thread, suspensions: &AtomicU64) {
+fn greedy(thread: Thread, suspensions: &AtomicU64, enough: u64) {
     while !OVER.load(Acquire) {
         match GATES.try_suspend(thread).map(drop) {
-            Ok(()) if suspensions.fetch_add(1, Relaxed) < SUSPENSIONS => {}
+            Ok(()) if suspensions.fetch_add(1, Relaxed) < enough => {}
             // Enough, or another one found it so, and the thread ended.
             Ok(()) | Err(SuspendError::Gone) => OVER.store(true, Release),
             Err(other) => panic!("{other}"),
@@ -65,28 +64,65 @@ impl Drop for Over {
     }
 }
 
-/// Of three that suspend without a pause none is kept waiting for long.
+/// How often each of three that suspend without a pause did so when one has had enough.
+fn three_greedy(enough: u64) {
+    let start = Instant::now();
+    let counts = [const { AtomicU64::new(0) }; 3];
+    thread::scope(|scope| {
+        let _over = Over;
+        let threads = [0, 1, 2].map(|at| {
+            let (sender, told) = mpsc::channel();
+            scope.spawn(move || spins(at, &sender));
+            told.recv().expect("it registers")
+        });
+        let greedy = [0, 1, 2].map(|at| {
+            let (thread, count) = (threads[at], &counts[at]);
+            scope.spawn(move || greedy(thread, count, enough))
+        });
+        greedy.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+    let counts = counts.map(AtomicU64::into_inner);
+    eprintln!("{counts:?} in {:?}", start.elapsed());
+    assert!(counts.iter().all(|&count| count > enough / 4), "{counts:?}");
+}
+
+/// None is kept waiting for long.
 #[test]
 fn the_greedy_let_others_by() {
     isolated_within("the_greedy_let_others_by", 100, || {
         one_processor();
-        let start = Instant::now();
-        let counts = [const { AtomicU64::new(0) }; 3];
-        thread::scope(|scope| {
-            let _over = Over;
-            let threads = [0, 1, 2].map(|at| {
-                let (sender, told) = mpsc::channel();
-                scope.spawn(move || spins(at, &sender));
-                told.recv().expect("it registers")
-            });
-            let greedy = [0, 1, 2].map(|at| {
-                let (thread, count) = (threads[at], &counts[at]);
-                scope.spawn(move || greedy(thread, count))
-            });
-            greedy.into_iter().for_each(|thread| thread.join().unwrap());
-        });
-        let counts = counts.map(AtomicU64::into_inner);
-        eprintln!("{counts:?} in {:?}", start.elapsed());
-        assert!(counts.iter().all(|&count| count > SUSPENSIONS / 4), "{counts:?}");
+        three_greedy(100);
+    });
+}
+
+/// A process that never waits.
+struct Busy(i32);
+
+impl Busy {
+    fn start() -> Self {
+        let parent = pid();
+        Self(fork(|| {
+            alarm(100);
+            while common::parent() == parent {}
+            0
+        }))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        kill(self.0, libc::SIGKILL).expect("a child");
+        wait_for(self.0);
+    }
+}
+
+/// Nor where others want the processor: who waits for the turn gets it by what those do who have it, not by
+/// when it comes to run.
+#[test]
+fn the_greedy_let_others_by_on_a_busy_machine() {
+    isolated_within("the_greedy_let_others_by_on_a_busy_machine", 100, || {
+        one_processor();
+        let _busy = [0; 4].map(|_| Busy::start());
+        three_greedy(20);
     });
 }

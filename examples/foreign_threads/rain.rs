@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use libc::{SIGALRM, SIGCHLD, SIGUSR1};
+
 use crate::runtime::call_in_handler;
 
 extern "C" fn handler(_: i32) {
@@ -19,6 +21,12 @@ fn handle(signal: i32) {
     let mut action: libc::sigaction = unsafe { zeroed() };
     action.sa_sigaction = handler as *const () as usize;
     action.sa_flags = libc::SA_ONSTACK | libc::SA_RESTART;
+    // Each masks the others: what is interrupted before it attached has a stack of its own, which holds two
+    // frames and no more.
+    for other in [SIGALRM, SIGCHLD, SIGUSR1] {
+        // SAFETY: the set is a local's, made empty above.
+        unsafe { libc::sigaddset(&raw mut action.sa_mask, other) };
+    }
     // SAFETY: the handler is async-signal-safe, and a function of one argument.
     assert_eq!(unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) }, 0);
 }
@@ -37,14 +45,14 @@ pub(crate) struct Rain {
 }
 
 pub(crate) fn start() -> Rain {
-    [libc::SIGALRM, libc::SIGCHLD, libc::SIGUSR1].into_iter().for_each(handle);
+    [SIGALRM, SIGCHLD, SIGUSR1].into_iter().for_each(handle);
     let over = Arc::new(AtomicBool::new(false));
     let theirs = Arc::clone(&over);
     let sender = thread::spawn(move || {
         let mut sent = 0;
         while !theirs.load(Relaxed) {
             // SAFETY: this process, and a signal that is handled.
-            unsafe { libc::kill(libc::getpid(), libc::SIGUSR1) };
+            unsafe { libc::kill(libc::getpid(), SIGUSR1) };
             sent += 1;
             if sent % 64 == 0 {
                 sent += u64::from(child_ends());

@@ -2,7 +2,7 @@
 
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
-use std::sync::{LazyLock, Mutex};
+use std::sync::{LazyLock, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,8 @@ use portcullis::preempt::{
 static ALLOCATOR: Checked<std::alloc::System> = Checked(std::alloc::System);
 
 const STOPS: usize = 10_000;
+/// A stop waits until each thread has had a processor: where others want those too, fewer will do.
+const LONG_ENOUGH: Duration = Duration::from_secs(10);
 const MUTATORS: usize = 4;
 
 static PREEMPTED: AtomicU32 = AtomicU32::new(0);
@@ -121,7 +123,8 @@ fn profiler(over: &AtomicBool) -> Account {
 /// Stops the world and looks whether it stands still; returns how long each pause was.
 fn collector(account: &mut Account) -> Vec<Duration> {
     let mut pauses = Vec::with_capacity(STOPS);
-    for _ in 0..STOPS {
+    let end = Instant::now() + LONG_ENOUGH;
+    while pauses.len() < STOPS && Instant::now() < end {
         let known = known();
         let mut targets: Vec<_> = known.iter().map(|(_, thread)| Target::new(*thread)).collect();
         let start = Instant::now();
@@ -143,7 +146,7 @@ fn collector(account: &mut Account) -> Vec<Duration> {
 }
 
 pub(crate) fn run() {
-    println!("{MUTATORS} mutators, {STOPS} stops, barrier: {}", Either::new());
+    println!("{MUTATORS} mutators, up to {STOPS} stops, barrier: {}", Either::new());
     (0..MUTATORS).for_each(|at| drop(thread::spawn(move || mutator(at))));
     let over = AtomicBool::new(false);
     let mut collected = Account::default();
@@ -156,7 +159,8 @@ pub(crate) fn run() {
     pauses.sort_unstable();
     let at = |share: usize| pauses[(pauses.len() - 1) * share / 100];
     println!(
-        "pauses: half up to {:.1?}, 99 of 100 up to {:.1?}, all up to {:.1?}",
+        "{} stops; half of the pauses up to {:.1?}, 99 of 100 up to {:.1?}, all up to {:.1?}",
+        pauses.len(),
         at(50),
         at(99),
         at(100)
@@ -168,17 +172,24 @@ pub(crate) fn run() {
 
     // The end, while others suspend the thread that ends it.
     static LAST: Gate<SystemBackend> = Gate::new();
-    let mut member = GATES.register(&LAST).expect("a gate of its own");
-    let own = member.thread();
-    for _ in 0..2 {
+    static NAME: OnceLock<ThreadRef<Either, SystemBackend>> = OnceLock::new();
+    static SUSPENDED: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
+    // They are there before the first of them suspends: who is suspended again and again makes no
+    // thread, for the system begins that anew after each signal.
+    for suspended in &SUSPENDED {
         thread::spawn(move || {
             loop {
-                drop(GATES.try_suspend(own));
+                let done = NAME.get().map(|name| GATES.try_suspend(*name).map(drop));
+                suspended.fetch_add(u32::from(done == Some(Ok(()))), Relaxed);
             }
         });
     }
-    thread::sleep(Duration::from_millis(20));
     println!("exit in the middle of it");
+    let mut member = GATES.register(&LAST).expect("a gate of its own");
+    NAME.set(member.thread()).expect("set once");
+    while SUSPENDED.iter().any(|suspended| suspended.load(Relaxed) < 10) {
+        spin_loop();
+    }
     match member.exit(if well { 7 } else { 1 }) {
         Err(error) => println!("{error}"),
         Ok(never) => match never {},

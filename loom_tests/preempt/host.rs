@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::support::Payload;
 use crate::model::futex::{self, Deadline, Waited};
 use crate::model::thread::{self, ThreadId};
-use crate::model::{Handler, Kernel, SigSet, ThreadHandle, sig, violation};
+use crate::model::{Handler, How, Kernel, SigSet, ThreadHandle, sig, violation};
 use crate::preempt::host::{
     Backend, BackendError, Barrier, GateLocal, Met, StopAnswer, StopWord, Turn,
 };
@@ -32,6 +32,17 @@ pub(crate) enum Way {
     System,
     /// By a signal and a handshake.
     Signal,
+}
+
+/// What a suspender does about others that suspend threads by signals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Others {
+    /// Nothing: in models without such, or where that is to be found.
+    Unmasked,
+    /// It masks their signals, and waits all the same, which is to be found.
+    Masked,
+    /// It masks their signals, and gives way if it does not get an answer.
+    GivesWay,
 }
 
 pub(crate) const WAYS: [Way; 2] = [Way::System, Way::Signal];
@@ -73,6 +84,10 @@ pub(crate) struct Simulated {
     turn: Option<Turn>,
     pub(crate) ends: Cell<Ends>,
     pub(crate) failing: Cell<Option<Failing>>,
+    /// What is done about others that stop threads.
+    pub(crate) others: Cell<Others>,
+    /// What is masked besides, by thread; no two change the same.
+    before: [Cell<Option<SigSet>>; MOST],
     /// Until when an answer is waited for: for ever, unless the model says otherwise.
     pub(crate) patience: Cell<Option<Deadline>>,
     /// Signals sent for requests; of no interest to loom.
@@ -141,6 +156,10 @@ impl Simulated {
         self.kernel.open_thread(thread::main());
     }
 
+    fn before(&self) -> &Cell<Option<SigSet>> {
+        &self.before[thread::current().number() % MOST]
+    }
+
     /// Asked for a thread that has ended.
     fn refuses(&self) -> Result<(), BackendError> {
         self.refused.set(self.refused.get() + 1);
@@ -153,7 +172,7 @@ unsafe impl Backend for Simulated {
     type Handle = Named;
     type Context = ();
     type Exited = ();
-    type Patience = Option<Deadline>;
+    type Patience = (Option<Deadline>, Cell<bool>);
 
     fn here(&self) -> *const GateLocal {
         &raw const self.process.here[thread::current().number() % MOST]
@@ -172,14 +191,28 @@ unsafe impl Backend for Simulated {
     unsafe fn close(&self, handle: Named) {
         self.kernel.close_thread(handle.handle);
     }
-    fn patience(&self) -> Option<Deadline> {
-        self.patience.get()
+    fn patience(&self, _: u32) -> Self::Patience {
+        (self.patience.get(), Cell::new(false))
+    }
+    fn mask(&self) {
+        if self.others.get() != Others::Unmasked {
+            let before = self.kernel.sigmask(How::Set, SigSet::ALL.without(sig::USR1));
+            self.before().set(Some(before));
+        }
+    }
+    fn unmask(&self) {
+        if let Some(before) = self.before().take() {
+            self.kernel.sigmask(How::Set, before);
+        }
+    }
+    fn gave_way(&self, patience: &Self::Patience) -> bool {
+        patience.1.get()
     }
     unsafe fn ask(
         &self,
         handle: &Named,
         word: &StopWord,
-        _: &Option<Deadline>,
+        _: &Self::Patience,
     ) -> Result<(), BackendError> {
         self.asked.set(self.asked.get() + 1);
         self.fails(Failing::Ask)?;
@@ -205,7 +238,7 @@ unsafe impl Backend for Simulated {
         &self,
         handle: &Named,
         word: &StopWord,
-        until: &Option<Deadline>,
+        (until, gave_way): &Self::Patience,
     ) -> Result<(), BackendError> {
         self.asked.set(self.asked.get() + 1);
         let failed = self.fails(Failing::Confirm);
@@ -222,7 +255,17 @@ unsafe impl Backend for Simulated {
             Way::Signal if failed.is_err() => unsafe { word.withdraw() },
             Way::Signal => {
                 let wait = |word: &AtomicU32, value| {
-                    futex::wait(word, value, until.as_ref()) != Waited::TimedOut
+                    if matches!(self.others.get(), Others::Unmasked | Others::Masked) {
+                        return futex::wait(word, value, until.as_ref()) != Waited::TimedOut;
+                    }
+                    // The system's looks now and then; this one whenever loom lets it.
+                    relax();
+                    if self.kernel.sigpending() == SigSet::EMPTY {
+                        return !gave_way.get();
+                    }
+                    // SAFETY: the calling thread's own. Who holds others cannot give way: its patience is over.
+                    gave_way.set(unsafe { (*self.here()).holds() } == 0);
+                    false
                 };
                 // SAFETY: as above.
                 unsafe { word.wait(wait) }
@@ -311,6 +354,8 @@ impl<B: Barrier + 'static> World<B> {
             turn,
             ends: Cell::new(Ends::Named),
             failing: Cell::new(None),
+            others: Cell::new(Others::Unmasked),
+            before: [const { Cell::new(None) }; MOST],
             patience: Cell::new(None),
             sent: Cell::new(0),
             refused: Cell::new(0),

@@ -138,7 +138,8 @@ unsafe impl Reach for SystemReach {
     unsafe fn watch_end(&self) -> Result<(), Errno> {
         static END: ThreadEnd = ThreadEnd::new();
         // SAFETY: a static, and the same function each time, which needs no data.
-        unsafe { END.arm(core::ptr::null(), thread_ends) }
+        unsafe { END.arm(core::ptr::null(), thread_ends)? };
+        sys::keep_stack()
     }
     unsafe fn interrupt(&self, name: usize) -> Result<bool, Errno> {
         // SAFETY: as the caller promises; a thread that has a seat has not ended.

@@ -161,6 +161,27 @@ impl Kernel {
         old
     }
 
+    /// What is pending for the calling thread, or its process, and held back by its mask: sigpending(2).
+    #[track_caller]
+    pub fn sigpending(self) -> SigSet {
+        let call = Call::enter(Location::caller());
+        // Orders the look with every post to the thread, and to the process.
+        super::state::touch(&call.words.lines[call.me]);
+        touch(&call.words.shared);
+        let mut pending = SigSet::EMPTY;
+        {
+            let mut inner = call.run.borrow();
+            let own = inner.threads[call.me].pending.iter().map(|p| p.0).collect::<Vec<_>>();
+            let shared = inner.process_of(call.me).pending.clone();
+            let mask = inner.threads[call.me].mask;
+            for signal in own.into_iter().chain(shared).filter(|&signal| mask.contains(signal)) {
+                pending = pending.with(signal);
+            }
+        }
+        call.leave("sigpending", Detail::Number(pending.bits()));
+        pending
+    }
+
     /// Sends `signal` to the calling thread; if unmasked, it is acted on before this returns.
     #[track_caller]
     pub fn raise(self, signal: Signal) {

@@ -28,6 +28,10 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
         gates: impl IntoIterator<Item = &'static Gate<K>>,
     ) -> Result<(), RegisterError> {
         self.backend.turn().reset();
+        if self.holds() > 0 {
+            with_local(&self.backend, |own| own.hold(|_| 0));
+            self.backend.unmask();
+        }
         let mut done = Ok(());
         for gate in gates {
             // Each, whatever becomes of the caller's own.

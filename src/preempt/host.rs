@@ -226,8 +226,23 @@ pub unsafe trait Backend: Sync + Sized {
     /// uses the handle any more.
     unsafe fn close(&self, handle: Self::Handle);
 
-    /// Until when threads may take to stop: asked once for all that are stopped together.
-    fn patience(&self) -> Self::Patience;
+    /// Until when threads may take to stop: asked once for all that are stopped together, in the turn;
+    /// after so many attempts that [gave way](Self::gave_way).
+    fn patience(&self, attempts: u32) -> Self::Patience;
+
+    /// Keeps others in the process from stopping the calling thread, until [`unmask`](Self::unmask): by a
+    /// signal of theirs, say. Called before the turn may be had; never twice.
+    fn mask(&self) {}
+
+    /// Takes [`mask`](Self::mask) back: the calling thread has neither the turn nor any thread stopped.
+    fn unmask(&self) {}
+
+    /// Whether [`confirm`](Self::confirm) gave up on a thread within this patience because somebody else
+    /// wants to stop the calling thread, who may have stopped that other one already. All that were
+    /// asked are let go then, and asked anew when the calling thread has been unmasked for a moment.
+    fn gave_way(&self, _: &Self::Patience) -> bool {
+        false
+    }
 
     /// Asks the thread to stop.
     ///

@@ -5,11 +5,13 @@ use core::ffi::{c_int, c_void};
 use core::fmt;
 use core::time::Duration;
 
-use super::RegisterError;
 use super::host::{Backend, BackendError, GateLocal, Met, StopAnswer, StopWord, Turn};
 use super::system::{Hook, TURN, here, pause};
+use super::{Gate, RegisterError};
 use crate::sync::{AtomicBool, AtomicU32, Ordering::*};
-use crate::sys::{self, AllBlocked, Class, Crossing, Deadline, Errno, OsThread, ThreadEnd, Waited};
+use crate::sys::{
+    self, AllBlocked, Class, Crossing, Deadline, Errno, Mask, OsThread, ThreadEnd, Waited,
+};
 
 /// Threads are stopped by a signal to each, and wait in its handler.
 ///
@@ -22,6 +24,11 @@ use crate::sys::{self, AllBlocked, Class, Crossing, Deadline, Errno, OsThread, T
 /// A thread that masks the signal for longer than the patience is told as
 /// [`NotAnswering`](super::SuspendError::NotAnswering). It is one patience for all threads that are
 /// stopped together.
+///
+/// Who suspends masks the signals of others from when he asks until all are resumed: others in the
+/// process suspend threads by signals too (a conservative collector, another copy of this crate), and would
+/// wait for him who waits for a thread that they have stopped. Where a thread does not answer soon, and one
+/// of their signals is held back, he lets all go and is stopped by them first.
 pub struct SystemBackend {
     /// By the one that all share, unless another was named.
     signal: Option<c_int>,
@@ -41,9 +48,46 @@ pub struct SystemThread {
 /// A wait looks at the clock once in so many turns.
 const TURNS: u32 = 256;
 
+/// How long an answer is waited for before it is looked whether others wait for the caller: longer than a
+/// thread takes that has a processor.
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+
+/// For threads that are to stop.
+#[derive(Debug)]
+pub struct Patience {
+    until: Deadline,
+    /// What is masked besides: `None` where the caller cannot give way, for it holds threads already, or has
+    /// given way often enough.
+    before: Option<Mask>,
+    /// When it is looked next, and how long after that.
+    look: Cell<(Deadline, Duration)>,
+    gave_way: Cell<bool>,
+}
+
+impl Patience {
+    /// Whether there is more time to wait for this thread.
+    fn goes_on(&self, word: &AtomicU32, value: u32) -> bool {
+        let Some(before) = &self.before else {
+            return sys::wait(word, value, Some(&self.until)) == Waited::Woken;
+        };
+        let (look, length) = self.look.get();
+        if self.gave_way.get() {
+            return false;
+        }
+        if sys::wait(word, value, Some(&self.until.sooner(look))) == Waited::Woken {
+            return true;
+        }
+        self.gave_way.set(before.is_waited_for());
+        self.look.set((Deadline::after(length * 2), length * 2));
+        !self.gave_way.get() && !self.until.has_passed()
+    }
+}
+
 static END: ThreadEnd = ThreadEnd::new();
 
 std::thread_local! {
+    /// What the thread masked before it had the turn, or threads stopped.
+    static BEFORE: Cell<Option<Mask>> = const { Cell::new(None) };
     /// Whether `END` is armed on this thread.
     static ARMED: Cell<bool> = const { Cell::new(false) };
 }
@@ -153,7 +197,7 @@ unsafe impl Backend for SystemBackend {
     /// A `ucontext_t`, on the stopped thread's stack.
     type Context = *mut c_void;
     type Exited = core::convert::Infallible;
-    type Patience = Deadline;
+    type Patience = Patience;
 
     #[inline]
     fn here(&self) -> *const GateLocal {
@@ -166,26 +210,52 @@ unsafe impl Backend for SystemBackend {
 
     unsafe fn open(&'static self) -> Result<SystemThread, RegisterError> {
         self.take_signal()?;
-        arm().map_err(RegisterError::System)?;
+        arm().and_then(|()| sys::keep_stack()).map_err(RegisterError::System)?;
         let thread = OsThread::current();
         Ok(SystemThread { thread, backend: self, ended: AtomicBool::new(false) })
     }
 
     unsafe fn close(&self, _: SystemThread) {}
 
-    fn patience(&self) -> Deadline {
-        Deadline::after(self.patience)
+    fn patience(&self, attempts: u32) -> Patience {
+        let first = FIRST_LOOK.checked_mul(1 << attempts.min(20)).unwrap_or(Duration::MAX);
+        // SAFETY: the calling thread's own, whose memory stays until its last instruction.
+        let may_give_way = unsafe { (*here()).holds() } == 0 && first < self.patience;
+        Patience {
+            until: Deadline::after(self.patience),
+            before: BEFORE.get().filter(|_| may_give_way),
+            look: Cell::new((Deadline::after(first), first)),
+            gave_way: Cell::new(false),
+        }
+    }
+
+    fn mask(&self) {
+        // SAFETY: the calling thread's own, whose memory stays until its last instruction; the gates of
+        // this thread-local are this backend's.
+        let own = unsafe { (*here()).gate::<Self>() }.and_then(Gate::handle);
+        let own = own.and_then(|handle| handle.backend.signal);
+        BEFORE.set(Some(Mask::all_but(&[sys::chosen(), own.unwrap_or(sys::chosen())])));
+    }
+
+    fn unmask(&self) {
+        if let Some(before) = BEFORE.take() {
+            before.restore();
+        }
+    }
+
+    fn gave_way(&self, patience: &Patience) -> bool {
+        patience.gave_way.get()
     }
 
     unsafe fn ask(
         &self,
         handle: &SystemThread,
         word: &StopWord,
-        until: &Deadline,
+        patience: &Patience,
     ) -> Result<(), BackendError> {
         let pause = |turn| {
             self.pause(turn);
-            turn % TURNS != TURNS - 1 || !until.has_passed()
+            turn % TURNS != TURNS - 1 || !patience.until.has_passed()
         };
         // SAFETY: in `ask`, the word that it was given.
         if !unsafe { word.ask(pause) } {
@@ -204,9 +274,9 @@ unsafe impl Backend for SystemBackend {
         &self,
         _: &SystemThread,
         word: &StopWord,
-        until: &Deadline,
+        patience: &Patience,
     ) -> Result<(), BackendError> {
-        let wait = |word: &AtomicU32, value| sys::wait(word, value, Some(until)) == Waited::Woken;
+        let wait = |word: &AtomicU32, value| patience.goes_on(word, value);
         // SAFETY: in `confirm`, the word that it was given.
         match unsafe { word.wait(wait) } {
             StopAnswer::Stopped => Ok(()),

@@ -39,10 +39,11 @@ impl<B: Barrier, K: Backend> Target<B, K> {
 }
 
 /// A suspended thread; resumed when this is dropped. If this is forgotten, it never is: others are told
-/// that it is busy, and the calling thread counts as holding it for ever.
+/// that it is busy, and the calling thread counts as holding it for ever, its signals masked.
 ///
 /// While there is one the calling thread must not block, allocate, free, log, or take any lock:
-/// the suspended thread may have it.
+/// the suspended thread may have it. Nor do its handlers run, but for faults and what interrupts it for
+/// this crate: on Unix it masks the signals of others.
 #[must_use = "the thread is resumed when this is dropped"]
 pub struct Suspended<'a, B: Barrier + 'static, K: Backend + 'static> {
     gates: &'a Gates<B, K>,
@@ -72,40 +73,69 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
         &self,
         thread: ThreadRef<B, K>,
     ) -> Result<Suspended<'_, B, K>, SuspendError> {
-        self.take_turn();
-        let done = self.claim(thread).and_then(|()| {
-            self.barrier.heavy().map_err(|errno| no_barrier(thread, errno))?;
-            let patience = self.backend.patience();
-            self.ask(thread, &patience)?;
-            self.confirm(thread, &patience)
-        });
-        self.backend.turn().give();
-        done?;
-        with_local(&self.backend, |own| own.hold(|count| count.saturating_add(1)));
-        Ok(Suspended { gates: self, thread, own: PhantomData })
+        let mut attempts = 0;
+        loop {
+            self.take_turn();
+            let patience = self.backend.patience(attempts);
+            let done = self.attempt(thread, &patience);
+            self.give_turn(u32::from(done.is_ok()));
+            match done {
+                Err(SuspendError::NotAnswering) if self.backend.gave_way(&patience) => {}
+                done => return done.map(|()| Suspended { gates: self, thread, own: PhantomData }),
+            }
+            attempts += 1;
+        }
+    }
+
+    fn attempt(&self, thread: ThreadRef<B, K>, patience: &K::Patience) -> Result<(), SuspendError> {
+        self.claim(thread)?;
+        self.barrier.heavy().map_err(|errno| no_barrier(thread, errno))?;
+        self.ask(thread, patience)?;
+        self.confirm(thread, patience)
     }
 
     /// Suspends threads: asks all of them before it waits for any. Those that could not be are
     /// left alone and say why. One that was outside comes back when it likes: a runtime whose world
     /// it must not find running asks a word of its own there, as after every callback.
     pub fn stop_all<'a>(&'a self, targets: &'a mut [Target<B, K>]) -> StoppedAll<'a, B, K> {
-        self.take_turn();
+        let mut attempts = 0;
+        loop {
+            self.take_turn();
+            let patience = self.backend.patience(attempts);
+            self.attempt_all(targets, &patience);
+            let gave_way = self.backend.gave_way(&patience);
+            if gave_way {
+                targets.iter_mut().for_each(|target| self.let_go(target));
+            }
+            let stopped = targets.iter().filter(|target| target.outcome.is_ok()).count() as u32;
+            self.give_turn(stopped);
+            if !gave_way {
+                return StoppedAll { gates: self, targets, own: PhantomData };
+            }
+            attempts += 1;
+        }
+    }
+
+    fn attempt_all(&self, targets: &mut [Target<B, K>], patience: &K::Patience) {
         targets.iter_mut().for_each(|target| target.outcome = self.claim(target.thread));
         if let Err(errno) = self.barrier.heavy() {
             for Target { thread, outcome } in targets.iter_mut() {
                 *outcome = outcome.and_then(|()| Err(no_barrier(*thread, errno)));
             }
         }
-        let patience = self.backend.patience();
         for step in [Self::ask, Self::confirm] {
             for Target { thread, outcome } in targets.iter_mut() {
-                *outcome = outcome.and_then(|()| step(self, *thread, &patience));
+                *outcome = outcome.and_then(|()| step(self, *thread, patience));
             }
         }
-        self.backend.turn().give();
-        let stopped = targets.iter().filter(|target| target.outcome.is_ok()).count() as u32;
-        with_local(&self.backend, |own| own.hold(|held| held.saturating_add(stopped)));
-        StoppedAll { gates: self, targets, own: PhantomData }
+    }
+
+    /// One that stopped in an attempt that gave way.
+    fn let_go(&self, target: &mut Target<B, K>) {
+        if target.outcome.is_ok() {
+            self.resume(target.thread.gate);
+            target.outcome = Err(SuspendError::NotAnswering);
+        }
     }
 
     /// Asks a thread to be preempted: where it runs the runtime's code next, or has since, its
@@ -162,7 +192,7 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
             thread.gate.release();
             done
         });
-        self.backend.turn().give();
+        self.give_turn(0);
         done
     }
 
@@ -232,7 +262,28 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
     }
 
     pub(crate) fn take_turn(&self) {
-        self.backend.turn().take(|turn| self.backend.pause(turn));
+        self.backend.turn().take(|turn| self.backend.pause(turn), |on| self.mask(on));
+    }
+
+    /// With so many threads stopped in it.
+    fn give_turn(&self, stopped: u32) {
+        self.backend.turn().give();
+        with_local(&self.backend, |own| own.hold(|held| held.saturating_add(stopped)));
+        self.mask(false);
+    }
+
+    fn lets_go(&self, stopped: u32) {
+        with_local(&self.backend, |own| own.hold(|held| held.saturating_sub(stopped)));
+        self.mask(false);
+    }
+
+    /// Who holds threads is masked already, and stays so (I9).
+    fn mask(&self, on: bool) {
+        match on {
+            _ if self.holds() > 0 => {}
+            true => self.backend.mask(),
+            false => self.backend.unmask(),
+        }
     }
 }
 
@@ -262,7 +313,7 @@ impl<K: Backend> Gate<K> {
 impl<B: Barrier, K: Backend> Drop for Suspended<'_, B, K> {
     fn drop(&mut self) {
         self.gates.resume(self.thread.gate);
-        with_local(&self.gates.backend, |own| own.hold(|count| count.saturating_sub(1)));
+        self.gates.lets_go(1);
     }
 }
 
@@ -287,7 +338,9 @@ impl<B: Barrier, K: Backend> Drop for StoppedAll<'_, B, K> {
             self.gates.resume(target.thread.gate);
             count += 1;
         }
-        with_local(&self.gates.backend, |own| own.hold(|held| held.saturating_sub(count)));
+        if count > 0 {
+            self.gates.lets_go(count);
+        }
     }
 }
 

@@ -26,8 +26,9 @@ enum Run {
 }
 
 impl Hook {
-    /// How much stack code of one's own may need, in bytes. Handlers run on the thread's signal stack: that
-    /// of std's threads is 8 KiB, of which the frame of one signal takes 3 KiB and more.
+    /// How much stack code of one's own may need, in bytes. Handlers run on the thread's signal stack, which
+    /// has 8 KiB and more above a signal's frame on a thread that registered; others' handlers take of
+    /// the same.
     pub const STACK: usize = 2048;
 
     /// Nothing: requests are acknowledged, and that is all.

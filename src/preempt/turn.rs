@@ -7,6 +7,10 @@
 //!
 //! Those that wait are served before any that come after them, then, unless they cannot run.
 //!
+//! Others in the process suspend threads too, and take no turns (bdwgc, Julia): whom they stop while he
+//! waits for a thread that is stopped here waits for ever, and they with him. So who has the turn, and who
+//! holds threads, is stopped by nobody else: he masks their signals (I9).
+//!
 //! It is one for all that can stop each other, whatever `Gates` they stop each other by: so the backend
 //! has it, and not each `Gates`.
 
@@ -38,17 +42,19 @@ impl Turn {
     }
 
     /// Spins: a sleep would take locks of the system's, which a stopped thread may have. `pause` is
-    /// [`Backend::pause`](super::host::Backend::pause).
-    pub(crate) fn take(&self, pause: impl Fn(u32)) {
+    /// [`Backend::pause`](super::host::Backend::pause). `mask` is called with true before it may be had, and
+    /// with false if it was not: whoever has it is masked, who waits for it is not.
+    pub(crate) fn take(&self, pause: impl Fn(u32), mask: impl Fn(bool)) {
         self.let_others_by(&pause);
-        if self.try_take() {
+        if self.try_take(&mask) {
             return;
         }
         // ORDERING: Relaxed: a courtesy.
         self.waiting.fetch_add(1, Relaxed);
         for turn in turns() {
             pause(turn);
-            if self.try_take() {
+            // ORDERING: Relaxed: a guess, which saves the mask's system calls.
+            if self.taken.load(Relaxed) == 0 && self.try_take(&mask) {
                 break;
             }
         }
@@ -81,14 +87,23 @@ impl Turn {
         }
     }
 
-    fn try_take(&self) -> bool {
+    fn try_take(&self, mask: impl Fn(bool)) -> bool {
+        mask(true);
+        let taken = self.swap();
+        if !taken {
+            mask(false);
+        }
+        taken
+    }
+
+    fn swap(&self) -> bool {
         // ORDERING: Acquire: E4 from `give`. Weakened: preempt system_is_asked_by_turns.
         // Failure Relaxed: it goes on.
         self.taken.compare_exchange(0, 1, Acquire, Relaxed).is_ok()
     }
 
     pub(crate) fn give(&self) {
-        // ORDERING: Release: E4 to `try_take`. Weakened: preempt system_is_asked_by_turns.
+        // ORDERING: Release: E4 to `swap`. Weakened: preempt system_is_asked_by_turns.
         self.taken.store(0, Release);
     }
 

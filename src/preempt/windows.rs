@@ -156,7 +156,7 @@ unsafe impl Backend for SystemBackend {
         unsafe { CloseHandle(handle.0) };
     }
 
-    fn patience(&self) {}
+    fn patience(&self, _: u32) {}
 
     unsafe fn ask(&self, handle: &SystemThread, _: &StopWord, (): &()) -> Result<(), BackendError> {
         handle.suspend()

@@ -8,7 +8,7 @@ use super::set::{SignalSet, check};
 use super::table::{SignalCounts, Table};
 use super::{Builder, SignalError, Subscription};
 use crate::sigqueue::{Origin, Sent};
-use crate::sync::{AtomicU32, AtomicUsize, MutexGuard, Ordering::*, UnsafeCell};
+use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, MutexGuard, Ordering::*, UnsafeCell};
 use crate::sys::{self, AllBlocked, Errno, Mask, RawOrigin, Restored, Verdict};
 
 /// The real system, whose handlers feed [`HUB`].
@@ -34,6 +34,9 @@ impl Kernel for System {
     fn in_child_late(&self, begin: &mut dyn FnMut(usize)) {
         let _all = AllBlocked::and_faults();
         begin(sys::thread_id());
+    }
+    fn serve_child(&self) {
+        serve_child();
     }
     fn under(&self, mask: &Mask, body: &mut dyn FnMut()) {
         if OURS.with(Cell::get) { mask.and_subscribed().under(body) } else { body() }
@@ -65,6 +68,7 @@ const RUNNING: usize = 1;
 /// which is even.
 static RECEIVER: AtomicUsize = AtomicUsize::new(NONE);
 static FORK_HOOKED: AtomicU32 = AtomicU32::new(0);
+static FOLLOWS: AtomicBool = AtomicBool::new(true);
 
 /// Starts the receiver's thread unless there is one.
 pub(super) fn ensure_receiver() -> Result<(), SignalError> {
@@ -186,7 +190,34 @@ fn in_child() {
     }
     // ORDERING: Relaxed: no other thread is there.
     RECEIVER.store(NONE, Relaxed);
-    drop(held);
+    if held.is_some() {
+        drop(held);
+        serve_child();
+    }
+}
+
+/// In the child of a fork: who receives by himself has a thread started when he does; sinks have nobody who
+/// would. Not on the crate's own thread, whose sink has forked: that one is to end as it returns.
+fn serve_child() {
+    // ORDERING: Relaxed, both: no other thread is there.
+    if HUB.sinks.load(Relaxed) != 0
+        && FOLLOWS.load(Relaxed)
+        && !OURS.try_with(Cell::get).unwrap_or(true)
+    {
+        // Without one, signals wait until the module is used.
+        _ = ensure_receiver();
+    }
+}
+
+/// Whether the child of a fork(2) that has sinks is given a thread that calls them, at once: so a daemon hears
+/// its signals. It is unless this was called with false: for a program whose children are to enter a user
+/// namespace, say, which takes a process of one thread. Their signals wait then until they use this module.
+///
+/// Children of vfork(2), posix_spawn(3) and clone(2) have none: nothing is told of them. Nor has one that was
+/// forked in a sink on the crate's thread: it ends when the sink returns.
+pub fn follow_forks(yes: bool) {
+    // ORDERING: Relaxed: read by who comes after it in the same process, or forks after it.
+    FOLLOWS.store(yes, Relaxed);
 }
 
 /// Subscribes to a set of signals with the usual capacity; see [`Builder`] for more.

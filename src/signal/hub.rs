@@ -79,6 +79,8 @@ pub(crate) trait Kernel {
     /// In the child of a fork by a handler that interrupted the lock's holder, which is done now: has
     /// this done by the only thread, of this name, with all signals masked.
     fn in_child_late(&self, _begin: &mut dyn FnMut(usize)) {}
+    /// In the same child, when the lock was given back.
+    fn serve_child(&self) {}
     /// Runs code of the user's under the mask of whoever subscribed, and of what is subscribed to, if this is a
     /// thread of ours, whose own is another.
     fn under(&self, _mask: &Mask, body: &mut dyn FnMut()) {
@@ -155,13 +157,17 @@ impl<K: Kernel> Hub<K> {
         let mut wakes = Wakes::default();
         let mut table = self.table.lock();
         let result = f(&mut table, &mut wakes);
-        if table.take_forked() {
+        let forked = table.take_forked();
+        if forked {
             self.kernel.in_child_late(&mut |survivor| {
                 // SAFETY: the kernel says so: this thread is the only one, and masks all signals.
                 unsafe { self.in_child(&mut table, survivor) };
             });
         }
         drop(table);
+        if forked {
+            self.kernel.serve_child();
+        }
         if !wakes.is_empty() {
             self.fire(wakes);
         }

@@ -59,7 +59,7 @@
 //!
 //! Nothing here but the handler itself is async-signal-safe. In the child of a fork the
 //! subscriptions live on, empty of nothing and sharing nothing with the parent; a new receiver
-//! thread is started when they are next used.
+//! thread is started when they are next used, and at once if there are sinks ([`follow_forks`]).
 //!
 //! [`REALTIME_CAPACITY`]: crate::sigqueue::REALTIME_CAPACITY
 
@@ -96,7 +96,8 @@ mod subscription;
 #[cfg(not(all(loom, any(test, feature = "loom"))))]
 pub use {
     global::{
-        counts, die_by, ignore, is_ignored, overflow, reset, run_receiver, shutdown, subscribe,
+        counts, die_by, follow_forks, ignore, is_ignored, overflow, reset, run_receiver, shutdown,
+        subscribe,
     },
     subscription::{Builder, Iter, SinkHandle, Stopper, Subscription},
 };

@@ -1,10 +1,11 @@
 //! Alternate signal stacks: their memory, and which one the calling thread has. man 2 sigaltstack,
 //! man 3 getauxval.
 
+use core::cell::Cell;
 use core::mem::zeroed;
 use core::ptr;
 
-use super::{Errno, errno};
+use super::{Errno, ThreadEnd, errno};
 
 /// Below what the system says that it needs for a signal's frame, a handler needs room to run.
 const HEADROOM: usize = 8 * 1024;
@@ -46,6 +47,11 @@ fn page() -> usize {
     unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
 }
 
+/// How large those are that are made here.
+fn made() -> usize {
+    (frame() + ROOMY).next_multiple_of(page())
+}
+
 /// A stack with a guard page below it.
 #[derive(Debug)]
 pub(crate) struct Altstack {
@@ -63,8 +69,7 @@ unsafe impl Sync for Altstack {}
 impl Altstack {
     /// Not async-signal-safe.
     pub(crate) fn new() -> Result<Self, Errno> {
-        let page = page();
-        let size = (frame() + ROOMY).next_multiple_of(page);
+        let (page, size) = (page(), made());
         // OpenBSD runs no handler on other memory.
         #[cfg(any(target_os = "openbsd", target_os = "netbsd"))]
         let flags = libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_STACK;
@@ -109,6 +114,13 @@ impl Altstack {
             && stack.ss_flags & libc::SS_DISABLE == 0
     }
 
+    fn as_stack(&self) -> libc::stack_t {
+        // SAFETY: all zeros is a valid stack_t.
+        let mut own: libc::stack_t = unsafe { zeroed() };
+        (own.ss_sp, own.ss_size) = (self.base.cast(), self.size);
+        own
+    }
+
     /// Has the calling thread use it, unless it has one that is large enough or runs on one.
     /// Async-signal-safe; errno is kept.
     ///
@@ -117,10 +129,7 @@ impl Altstack {
     /// No other thread has it, and none gets it before `leave` on this one, which is not called in a handler:
     /// what a handler changes, its return takes back.
     pub(crate) unsafe fn enter(&self) -> Entered {
-        // SAFETY: all zeros is a valid stack_t.
-        let mut own: libc::stack_t = unsafe { zeroed() };
-        (own.ss_sp, own.ss_size) = (self.base.cast(), self.size);
-        errno::kept(|| match change(&own) {
+        errno::kept(|| match change(&self.as_stack()) {
             // EPERM: the caller is a handler on the stack in force.
             None => Entered::Adopted,
             Some(old) if ADOPTS && is_enabled(&old) && old.ss_size >= needed() => {
@@ -177,4 +186,63 @@ fn change(new: &libc::stack_t) -> Option<libc::stack_t> {
     // std has unmapped its own before `leave` names it again; signals are masked from there on.
     let result = unsafe { libc::sigaltstack(&raw const new, &raw mut old) };
     (result == 0).then_some(old)
+}
+
+std::thread_local! {
+    /// What `keep_stack` gave the thread.
+    static KEPT: Cell<Option<Altstack>> = const { Cell::new(None) };
+}
+
+/// Sees that the calling thread has a stack for its handlers that holds what they need, until it ends. For a
+/// thread that is interrupted by signals of ours: others nest on the same stack, and what the thread has of
+/// its own may hold one frame and no more (std's), or not be there on a stack of 16 KiB.
+///
+/// One of the host's that is large enough stays, but not one of a size that is made here: it may be a
+/// record's, which goes when its thread detaches. Not async-signal-safe.
+pub(crate) fn keep_stack() -> Result<(), Errno> {
+    static END: ThreadEnd = ThreadEnd::new();
+    let Some(now) = query() else { return Ok(()) };
+    let roomy = ADOPTS && is_enabled(&now) && now.ss_size >= needed() && now.ss_size != made();
+    // To run on it is to be a coroutine of the host's; it is not changed then.
+    if roomy || now.ss_flags & libc::SS_ONSTACK != 0 {
+        return Ok(());
+    }
+    // SAFETY: a static, and the same function each time, which needs no data.
+    unsafe { END.arm(ptr::null(), give_back)? };
+    let own = match KEPT.take() {
+        Some(own) => own,
+        None => Altstack::new()?,
+    };
+    change(&own.as_stack());
+    KEPT.set(Some(own));
+    Ok(())
+}
+
+/// The calling thread ends. std has disabled and unmapped the one that was there before; who brings his own
+/// may have, too: from here on handlers run on the thread's stack.
+unsafe fn give_back(_: *const ()) {
+    // Thread-locals may be keys of the system's too, and gone (Android, OpenBSD): then the stack stays.
+    let Ok(Some(own)) = KEPT.try_with(Cell::take) else { return };
+    // SAFETY: all zeros is a valid stack_t.
+    let mut none: libc::stack_t = unsafe { zeroed() };
+    none.ss_flags = libc::SS_DISABLE;
+    match change(&none) {
+        // It runs on it: it left a handler by pthread_exit(3), and the stack stays for its last steps.
+        None => {}
+        Some(now) => {
+            if !own.is(&now) {
+                change(&now);
+            }
+            // SAFETY: in force on no thread: `keep_stack` gave it to this one alone, which has another by now.
+            unsafe { own.free() };
+        }
+    }
+}
+
+/// What is in force.
+fn query() -> Option<libc::stack_t> {
+    // SAFETY: all zeros is a valid stack_t.
+    let mut now: libc::stack_t = unsafe { zeroed() };
+    // SAFETY: a null new stack only asks; the other is a local.
+    (unsafe { libc::sigaltstack(ptr::null(), &raw mut now) } == 0).then_some(now)
 }

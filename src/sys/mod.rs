@@ -43,7 +43,7 @@
 //!
 //! - `Altstack::new() -> Altstack`: a stack large enough for a handler, with a guard page below it;
 //!   `enter` and `leave` register it for the calling thread and put back what was there. Nothing
-//!   where there are no handlers.
+//!   where there are no handlers. `keep_stack`: sees that the calling thread has one until it ends.
 //! - `ThreadEnd::arm(data, function)`: called when the calling thread ends, on that thread; several
 //!   `ThreadEnd`s may be. `prepare`, then `arm_in_handler -> bool`: the same, async-signal-safe, where
 //!   the system can do that.
@@ -96,7 +96,7 @@ cfg_if::cfg_if! {
                 #[cfg(any(target_os = "linux", target_os = "android"))]
                 pub(crate) use tasks::{Life, Signals, Tasks, map_zeroed, raw_syscall};
                 mod unix;
-                pub(crate) use altstack::{Altstack, Entered};
+                pub(crate) use altstack::{Altstack, Entered, keep_stack};
                 #[cfg(test)]
                 pub(crate) use altstack::needed;
                 pub(crate) use stop::{

@@ -143,7 +143,7 @@ impl AllBlocked {
 }
 
 /// What a thread masks.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Mask(libc::sigset_t);
 
 impl Mask {
@@ -154,6 +154,34 @@ impl Mask {
         // SAFETY: the set is a local; a null new one only asks.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, ptr::null(), &raw mut now) };
         Self(now)
+    }
+
+    /// The calling thread masks all that may wait but these; returns what it masked before, for `restore`.
+    /// Async-signal-safe.
+    pub(crate) fn all_but(open: &[c_int]) -> Self {
+        let before = AllBlocked::but(open);
+        let mask = Self(before.0);
+        core::mem::forget(before);
+        mask
+    }
+
+    /// What `all_but` returned on this thread.
+    pub(crate) fn restore(&self) {
+        // SAFETY: the set was written by the system.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, ptr::null_mut()) };
+    }
+
+    /// Whether a signal is held back that this lets through, and `all_but` masked.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        // SAFETY: all zeros is storage for a set, filled next.
+        let mut pending: libc::sigset_t = unsafe { zeroed() };
+        // SAFETY: the set is a local.
+        unsafe { libc::sigpending(&raw mut pending) };
+        let is = |set: &libc::sigset_t, signal| {
+            // SAFETY: the set was written by the system; a number out of range is in none.
+            unsafe { libc::sigismember(set, signal) == 1 }
+        };
+        (1..super::SIGNALS as c_int).any(|signal| is(&pending, signal) && !is(&self.0, signal))
     }
 
     /// And those that have our handler now. They are for other threads: one that came here and was not taken yet

@@ -69,7 +69,7 @@ unsafe impl Backend for Told {
         self.fails(Failing::Open).map_err(|_| RegisterError::System(Errno(5)))
     }
     unsafe fn close(&self, (): ()) {}
-    fn patience(&self) {}
+    fn patience(&self, _: u32) {}
     unsafe fn ask(&self, (): &(), _: &StopWord, (): &()) -> Result<(), BackendError> {
         self.fails(Failing::Ask)
     }

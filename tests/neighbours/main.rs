@@ -10,12 +10,15 @@ mod common;
 mod library;
 
 mod barrier;
+mod children;
 mod faults;
 mod forks;
 mod handlers;
 mod interrupts;
 mod plugin;
 mod sinks;
+mod stacks;
+mod stoppers;
 mod threads;
 
 use std::ffi::{c_int, c_void};
