@@ -11,7 +11,11 @@ fn host(suspender: &str) {
     }
     let program = scratch("bdwgc").join(suspender);
     compile(&source("bdwgc/host.c"), &program, &library(), &["-lgc"]);
-    assert!(succeeds(bounded(&program, 120).arg(suspender)).contains("done"));
+    let mut program = bounded(&program, 120);
+    // It counts answers to its own signals once too often, and then ends the process, if another's wakes a thread
+    // that it has stopped, just as it lets threads go on: docs/neighbours.md.
+    program.env("GC_RETRY_SIGNALS", "0");
+    assert!(succeeds(program.arg(suspender)).contains("done"));
 }
 
 /// Its threads allocate, are stopped and collected, and are called, suspended and attached meanwhile.
