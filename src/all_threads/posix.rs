@@ -9,15 +9,16 @@ use super::host::Silence;
 use super::host::{Reach, SeatLocal, Wait};
 use super::{AllThreads, Seat};
 use crate::note::Deadline;
-use crate::sync::AtomicU32;
+use crate::sync::{AtomicU32, Ordering::*};
 use crate::sys::early::{Zeroed, early_local};
 use crate::sys::{self, Crossing, Errno, OsThread, ThreadEnd, Waited};
 
 /// Threads are interrupted by SIGURG, whose default is to be ignored, so that one under way when the
 /// process executes another program does nothing there. Signals of that number merge: where somebody else
 /// has a handler for it (Go has, and programs with urgent data), threads are interrupted by a real-time
-/// signal instead that nobody has, 57 to 59, on Linux. A handler that was there before ours is called for
-/// signals that are not ours. The gate may use the same signal.
+/// signal instead that nobody has, 57 to 59, on Linux; or one that somebody has, if each is (a host in Go).
+/// A handler that was there before ours is called for signals that are not ours. The gate may use the same
+/// signal.
 ///
 /// The one of the process is [`registered`]. A thread that has joined leaves its seat as it ends, if it has
 /// not done so: in the last of its life, by a thread-specific key (man 3 pthread_key_create), so that it is
@@ -67,10 +68,16 @@ pub(super) fn wait(
     look: Duration,
 ) -> Wait {
     let soon = Deadline::after(look);
-    match sys::wait(word, value, Some(&deadline.map_or(soon, |deadline| deadline.sooner(soon)))) {
-        Waited::Woken => Wait::Woken,
-        Waited::TimedOut if deadline.is_some_and(Deadline::has_passed) => Wait::TimedOut,
-        Waited::TimedOut => Wait::Look,
+    let until = deadline.map_or(soon, |deadline| deadline.sooner(soon));
+    loop {
+        match sys::wait(word, value, Some(&until)) {
+            // ORDERING: Relaxed: a look; the caller's load is the one that acquires.
+            Waited::Woken if word.load(Relaxed) != value => return Wait::Woken,
+            // Interrupted by somebody's signal, perhaps again and again, and always before it is time.
+            Waited::Woken if !until.has_passed() => {}
+            _ if deadline.is_some_and(Deadline::has_passed) => return Wait::TimedOut,
+            _ => return Wait::Look,
+        }
     }
 }
 

@@ -17,8 +17,8 @@ use crate::sys::{
 ///
 /// The signal is SIGURG unless another is named: its default is to be ignored, so that one under way
 /// when the process executes another program does nothing there. Where somebody else has a handler for it
-/// it is, on Linux, a real-time signal that nobody has, 57 to 59: signals of SIGURG's number merge. A
-/// handler that was there before ours, or was put over it since, is called for signals that are not ours.
+/// it is, on Linux, a real-time signal that nobody has if there is one, 57 to 59: signals of SIGURG's number
+/// merge. A handler that was there before ours, or was put over it since, is called for signals that are not ours.
 /// `errno` is as it was for the interrupted code, whatever the hook does.
 ///
 /// A thread that masks the signal for longer than the patience is told as

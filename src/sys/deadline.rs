@@ -22,6 +22,16 @@ fn now() -> libc::timespec {
     now
 }
 
+/// Of the clock that does not jump. Async-signal-safe.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(feature = "std")]
+pub(crate) fn milliseconds() -> u64 {
+    let now = now();
+    #[allow(clippy::unnecessary_cast, reason = "its type differs between systems")]
+    let seconds = now.tv_sec as u64;
+    seconds * 1000 + nanos(&now) as u64 / 1_000_000
+}
+
 /// Its type is not the same everywhere: `c_long`, or 64 bits on x32.
 #[allow(clippy::unnecessary_cast, reason = "its type differs between systems")]
 fn nanos(time: &libc::timespec) -> i64 {

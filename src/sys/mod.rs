@@ -75,6 +75,8 @@ cfg_if::cfg_if! {
         mod errno;
         mod numbers;
         pub use deadline::Deadline;
+        #[cfg(all(feature = "std", any(target_os = "linux", target_os = "android")))]
+        pub(crate) use deadline::milliseconds;
         pub(crate) use numbers::*;
         cfg_if::cfg_if! {
             if #[cfg(feature = "std")] {

@@ -106,8 +106,10 @@ pub(crate) fn interrupt(crossing: Crossing, entry: Entry) -> Result<(), Errno> {
     if !entry_place.load(Relaxed).is_null() && company(chosen()) == Company::Ours {
         return Ok(());
     }
-    // Where everybody has company, it is shared.
-    let signal = all().find(|signal| company(*signal) != Company::Others).unwrap_or(INTERRUPT);
+    // Where everybody has company, one is shared that does not merge, if one may be: a host in Go has a handler
+    // for every signal.
+    let alone = all().find(|signal| company(*signal) != Company::Others);
+    let signal = alone.or_else(|| all().find(|signal| may_be_shared(*signal))).unwrap_or(INTERRUPT);
     interrupt_by(signal, crossing, entry)?;
     if signal != chosen() {
         // Whoever uses the old one meanwhile has a handler for it still.
@@ -147,6 +149,13 @@ fn company(signal: c_int) -> Company {
         }
         _ => Company::Others,
     }
+}
+
+/// Whether neither owner loses a signal: ours are told from theirs, and theirs handed on. Who ignores one may
+/// count on that.
+fn may_be_shared(signal: c_int) -> bool {
+    let handled = |now: libc::sigaction| now.sa_sigaction != libc::SIG_IGN;
+    OTHERS.contains(&signal) && query(signal).is_ok_and(handled)
 }
 
 /// What a crossing does in the handler of its signal, told what was interrupted. Several may be by one

@@ -67,7 +67,7 @@ pub(crate) fn isolated_open(name: &str, seconds: u32, body: impl FnOnce()) {
 }
 
 /// This binary once more, with one test, in a role of it.
-fn bare_command(name: &str, role: &str) -> Command {
+pub(crate) fn bare_command(name: &str, role: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this binary has a path"));
     command.args(["--exact", name, "--nocapture", "--test-threads=1", "--quiet"]);
     command.env(CHILD, name).env(ROLE, role).stdout(Stdio::null());

@@ -52,15 +52,20 @@ fn call() -> u32 {
 
 /// A neighbour sends one signal after the other, each only when the one before was handled, as Go's
 /// preemption does: one that got lost in one of ours would end it.
-fn neighbour_is_told(before_us: bool) {
+fn neighbour_is_told(before_us: bool, signals: &[c_int]) {
+    let come = || {
+        for signal in signals {
+            set(*signal, function(theirs), libc::SA_SIGINFO | libc::SA_ONSTACK);
+        }
+    };
     if before_us {
-        set(SIGURG, function(theirs), libc::SA_SIGINFO | libc::SA_ONSTACK);
+        come();
     }
     with_threads(|numbers| {
         if !before_us {
             // We have called before they came.
             assert_eq!(call(), 2);
-            set(SIGURG, function(theirs), libc::SA_SIGINFO | libc::SA_ONSTACK);
+            come();
         }
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
@@ -88,12 +93,30 @@ fn neighbour_is_told(before_us: bool) {
 
 #[test]
 fn a_neighbour_before_us() {
-    isolated_open("interrupts::a_neighbour_before_us", 60, || neighbour_is_told(true));
+    isolated_open("interrupts::a_neighbour_before_us", 60, || neighbour_is_told(true, &[SIGURG]));
 }
 
 #[test]
 fn a_neighbour_after_us() {
-    isolated_open("interrupts::a_neighbour_after_us", 60, || neighbour_is_told(false));
+    isolated_open("interrupts::a_neighbour_after_us", 60, || neighbour_is_told(false, &[SIGURG]));
+}
+
+/// As Go has when it is the host: nothing is left that nobody has.
+#[test]
+fn a_neighbour_with_every_signal() {
+    isolated_open("interrupts::a_neighbour_with_every_signal", 60, || {
+        let real_time: Vec<_> = (libc::SIGRTMIN()..=libc::SIGRTMAX()).collect();
+        let every = [&[SIGURG], real_time.as_slice()].concat();
+        neighbour_is_told(true, &every);
+        // Theirs of the number that is shared now are theirs still.
+        for signal in real_time {
+            let before = THEIRS.load(Acquire);
+            kill_self(signal);
+            while THEIRS.load(Acquire) == before {
+                thread::yield_now();
+            }
+        }
+    });
 }
 
 /// Somebody takes our handler out between two calls, in every way there is.

@@ -6,6 +6,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/library.rs"]
+mod library;
 
 mod barrier;
 mod children;

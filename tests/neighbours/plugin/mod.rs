@@ -1,11 +1,9 @@
 //! A library with a copy of this crate of its own: beside ours, and unloaded while it is in use.
 
 use std::ffi::{CStr, CString, c_void};
-use std::fs;
 use std::mem::transmute_copy;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
 use std::sync::{Barrier, Once, mpsc};
 
@@ -13,40 +11,14 @@ use libc::SIGUSR1;
 use portcullis::preempt::{Fenced, Gate, Gates, Hook, SuspendError, SystemBackend};
 
 use super::common::*;
-
-/// Builds it in a folder of these tests, of what the tests are built of: nothing is fetched.
-fn build(folder: &Path) {
-    let root = env!("CARGO_MANIFEST_DIR");
-    let manifest = format!(
-        "[package]\nname = \"plugin\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\
-         [lib]\ncrate-type = [\"cdylib\"]\npath = \"{root}/tests/neighbours/plugin/source.rs\"\n\
-         [dependencies]\nportcullis = {{ path = \"{root}\" }}\n[workspace]\n"
-    );
-    fs::create_dir_all(folder).unwrap();
-    fs::write(folder.join("Cargo.toml"), manifest).unwrap();
-    fs::copy(Path::new(root).join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
-    let mut cargo = Command::new(env!("CARGO"));
-    // As it is by itself, not as these tests are built.
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().ends_with("RUSTFLAGS") {
-            cargo.env_remove(name);
-        }
-    }
-    let built = cargo
-        .args(["build", "--offline", "--quiet", "--target-dir", "target"])
-        .current_dir(folder)
-        .env_remove("CARGO_BUILD_TARGET")
-        .status()
-        .unwrap();
-    assert!(built.success());
-}
+use super::library::build;
 
 /// Its path; built once.
 fn library() -> PathBuf {
     static BUILT: Once = Once::new();
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugin");
     if is_harness() {
-        BUILT.call_once(|| build(&folder));
+        BUILT.call_once(|| _ = build("plugin", "tests/neighbours/plugin/source.rs"));
     }
     folder.join("target/debug/libplugin.so")
 }
