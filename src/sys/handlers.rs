@@ -5,7 +5,7 @@
 
 use core::ffi::c_int;
 
-use super::record::{Disposition, Own, Record, Recorded, Whose};
+use super::record::{COVERED, Disposition, Own, Record, Recorded, Whose};
 use super::{Errno, Restored, SIGNALS, Verdict};
 use crate::sync::{Mutex, filled, model_const_fn};
 
@@ -64,10 +64,6 @@ pub(crate) struct Handlers<T> {
     writer: Mutex<()>,
 }
 
-fn simple(action: usize) -> Disposition {
-    Disposition { action, flags: 0, mask: Default::default() }
-}
-
 impl<T> Handlers<T> {
     model_const_fn! {
         pub(crate) const fn new(system: T) -> Self {
@@ -121,8 +117,9 @@ impl<T: Restore> Handlers<T> {
             return Ok(Restored::Foreign);
         }
         let recorded = record.read();
-        let old =
-            recorded.map_or(simple(libc::SIG_DFL), |Recorded { base, over }| over.unwrap_or(base));
+        let old = recorded.map_or(Disposition::simple(libc::SIG_DFL), |Recorded { base, over }| {
+            over.unwrap_or(base)
+        });
         // SAFETY: SIG_DFL, or what the system told `install`.
         let replaced = unsafe { self.system.put(signal, &old) }?;
         let foreign = !self.system.is_ours(&replaced);
@@ -139,7 +136,7 @@ impl<T: Restore> Handlers<T> {
     /// SIG_DFL or SIG_IGN, whoever handled it.
     pub(crate) fn set_simple(&self, signal: c_int, action: usize) -> Result<(), Errno> {
         let _writer = self.writer.lock();
-        let new = simple(action);
+        let new = Disposition::simple(action);
         // SAFETY: SIG_DFL or SIG_IGN, as who calls this says.
         unsafe { self.system.put(signal, &new) }?;
         self.record(signal).into_iter().for_each(|record| record.set(&new));
@@ -204,14 +201,15 @@ impl<T: Restore> Delivered<'_, T> {
     /// Who has the signal: whatever is in force now, unless that is who called ours.
     fn unwanted(&self) {
         let (system, signal) = (&self.handlers.system, self.signal);
-        if system.query(signal).is_ok_and(|now| system.is_ours(&now)) {
+        let is_ours = system.query(signal).is_ok_and(|now| system.is_ours(&now));
+        let state = self.record.newest();
+        if is_ours {
             return self.act_as_before();
         }
-        let state = self.record.state();
-        if self.record.is_covered() || system.own(|own| own.sent.is_back(signal, state)) {
+        if state & COVERED != 0 || system.own(|own| own.sent.is_back(signal, state)) {
             return self.call_base();
         }
-        system.own(|own| own.sent.note(signal, self.record.state()));
+        system.own(|own| own.sent.note(signal, state));
         system.redeliver(signal, self.given);
     }
 
@@ -223,7 +221,7 @@ impl<T: Restore> Delivered<'_, T> {
         match self.record.read() {
             Some(Recorded { over: None, base }) if base.action == libc::SIG_DFL => {
                 // SAFETY: SIG_DFL.
-                let forced = || unsafe { system.put(signal, &simple(libc::SIG_DFL)) };
+                let forced = || unsafe { system.put(signal, &Disposition::simple(libc::SIG_DFL)) };
                 if system.acts_by_default(signal) && forced().is_ok() {
                     system.redeliver(signal, self.given);
                 }

@@ -21,6 +21,11 @@ pub(crate) struct Disposition {
 }
 
 impl Disposition {
+    /// Without flags and mask.
+    pub(crate) fn simple(action: usize) -> Self {
+        Self { action, flags: 0, mask: Default::default() }
+    }
+
     pub(crate) fn is_function(&self) -> bool {
         self.action != libc::SIG_DFL && self.action != libc::SIG_IGN
     }
@@ -45,7 +50,7 @@ impl Place {
     }
 
     fn store(&self, new: &Disposition) {
-        // ORDERING: Release, each: in front of them is the count that `Record::write` made odd, for `read`.
+        // ORDERING: Release, each: in front of them is the end of the write before, for `read`.
         self.action.store(new.action, Release);
         self.flags.store(new.flags as u32, Release);
         for (place, word) in self.mask.iter().zip(new.mask) {
@@ -65,14 +70,16 @@ impl Place {
 
 /// What is known of one signal's dispositions before and beside ours.
 ///
-/// Handlers read, and seldom write. A reader that finds the same even count before and after has
-/// what was written together (until 2^26 writes come between).
+/// Handlers read, and seldom write. Of either disposition there are two places: a write fills the one that is
+/// not in force, and then says in one step that it is. So a reader that interrupts a writer, or meets one, finds
+/// what was there before: were it to find nothing, somebody would not be told of a signal. One that finds the
+/// same count before and after has what was there together (until 2^24 writes come between).
 pub(crate) struct Record {
     state: AtomicU32,
     /// What stood there before ours.
-    base: Place,
+    base: [Place; 2],
     /// What was put over ours, and ours over that again: it may call ours as the one before it.
-    over: Place,
+    over: [Place; 2],
 }
 
 /// The base holds something.
@@ -80,15 +87,24 @@ const KNOWN: u32 = 1;
 /// There is something in `over`.
 const OVER: u32 = 1 << 1;
 /// Somebody put a handler over ours, and may call ours from it.
-pub(crate) const COVERED: u32 = 1 << 2;
+pub(super) const COVERED: u32 = 1 << 2;
 /// Ours was put in place, and not taken out since.
 const INSTALLED: u32 = 1 << 3;
 /// Those before ours are not called.
 const ALONE: u32 = 1 << 4;
 /// In the middle of a write.
 const WRITING: u32 = 1 << 5;
+/// The second place of `base` is in force.
+const BASE: u32 = 1 << 6;
+/// The second place of `over` is.
+const OVERS: u32 = 1 << 7;
 /// One write.
-const WRITE: u32 = 1 << 6;
+const WRITE: u32 = 1 << 8;
+
+/// The index of the place in force, of those that this bit chooses among.
+fn at(state: u32, which: u32) -> usize {
+    usize::from(state & which != 0)
+}
 
 /// A [`Record`] of one moment.
 pub(crate) struct Recorded {
@@ -99,18 +115,24 @@ pub(crate) struct Recorded {
 impl Record {
     model_const_fn! {
         pub(crate) const fn new() -> Self {
-            Self { state: AtomicU32::new(0), base: Place::new(), over: Place::new() }
+            Self {
+                state: AtomicU32::new(0),
+                base: [Place::new(), Place::new()],
+                over: [Place::new(), Place::new()],
+            }
         }
     }
 
-    /// Flags, and a count of the writes.
-    pub(crate) fn state(&self) -> u32 {
+    fn state(&self) -> u32 {
         // ORDERING: Relaxed: one word, passing nothing on.
         self.state.load(Relaxed)
     }
 
-    pub(crate) fn is_covered(&self) -> bool {
-        self.state() & COVERED != 0
+    /// Flags, and a count of the writes, of now: for one that knows from elsewhere that ours was taken out.
+    pub(crate) fn newest(&self) -> u32 {
+        // ORDERING: Acquire: from the end of a write, for `read`; a read-modify-write, so that it is the last
+        // one. A load: neighbours put_back_after_stop.
+        self.state.fetch_or(0, Acquire) & !WRITING
     }
 
     pub(crate) fn is_installed(&self) -> bool {
@@ -125,53 +147,60 @@ impl Record {
         self.state() & OVER != 0
     }
 
-    /// What is remembered, unless it is just being changed.
+    /// What is remembered.
     pub(crate) fn read(&self) -> Option<Recorded> {
-        // ORDERING: Acquire: from the end of a write: what it wrote. The last is ordered by those in
-        // between.
-        let state = self.state.load(Acquire);
-        let (base, over) = (self.base.load(), self.over.load());
-        let whole = self.state.load(Relaxed) == state;
-        let known = whole && state & (KNOWN | WRITING) == KNOWN;
-        known.then_some(Recorded { base, over: (state & OVER != 0).then_some(over) })
+        loop {
+            // ORDERING: Acquire: from the end of a write: what it wrote. The last is ordered by those in
+            // between.
+            let state = self.state.load(Acquire);
+            let base = self.base[at(state, BASE)].load();
+            let over = (state & OVER != 0).then(|| self.over[at(state, OVERS)].load());
+            // Else somebody has got a write done.
+            if (self.state.load(Relaxed) ^ state) & !WRITING == 0 {
+                return (state & KNOWN != 0).then_some(Recorded { base, over });
+            }
+        }
     }
 
     /// By one writer at a time: nothing if another is in the middle of it, who saw what this one saw, or a
     /// frame that this handler has interrupted.
-    fn write(&self, clear: u32, set: u32, body: impl FnOnce()) {
+    fn write(&self, clear: u32, set: u32, put: Option<(u32, &Disposition)>) {
         // ORDERING: Relaxed: a guess, confirmed by the exchange.
         let before = self.state.load(Relaxed) & !WRITING;
-        let begun = before.wrapping_add(WRITE) | WRITING;
-        // ORDERING: AcqRel keeps what `body` writes behind it, Release keeps it in front of the end. Failure
+        // ORDERING: AcqRel keeps what is stored behind it, Release keeps it in front of the end. Failure
         // Relaxed: nothing is written.
-        if self.state.compare_exchange(before, begun, AcqRel, Relaxed).is_err() {
+        if self.state.compare_exchange(before, before | WRITING, AcqRel, Relaxed).is_err() {
             return;
         }
-        body();
-        let flags = before & (WRITE - 1) & !clear | set;
-        let count = before.wrapping_add(WRITE) & !(WRITE - 1);
-        self.state.store(count | flags, Release);
+        let mut after = before.wrapping_add(WRITE) & !clear | set;
+        if let Some((which, new)) = put {
+            after ^= which;
+            let places = if which == BASE { &self.base } else { &self.over };
+            places[at(after, which)].store(new);
+        }
+        // ORDERING: Release: to `read`.
+        self.state.store(after, Release);
     }
 
     /// Ours is put, or was just put, over this one.
     pub(crate) fn put_over(&self, old: &Disposition) {
         let is_over = old.is_function() && self.state() & (COVERED | INSTALLED) != 0;
         if is_over {
-            self.write(0, OVER | KNOWN | INSTALLED, || self.over.store(old));
+            self.write(0, OVER | KNOWN | INSTALLED, Some((OVERS, old)));
         } else {
-            self.write(OVER, KNOWN | INSTALLED, || self.base.store(old));
+            self.write(OVER, KNOWN | INSTALLED, Some((BASE, old)));
         }
     }
 
     /// Whoever handled it: this is in force, and nothing is known of others.
     pub(crate) fn set(&self, new: &Disposition) {
-        self.write(OVER | COVERED | INSTALLED | ALONE, KNOWN, || self.base.store(new));
+        self.write(OVER | COVERED | INSTALLED | ALONE, KNOWN, Some((BASE, new)));
     }
 
     /// Ours is no longer there: what it was over is, or somebody else's, who may call ours.
     pub(crate) fn taken_out(&self, covered: bool) {
         let covered = covered || self.has_over();
-        self.write(INSTALLED | OVER | ALONE, if covered { COVERED } else { 0 }, || ());
+        self.write(INSTALLED | OVER | ALONE, if covered { COVERED } else { 0 }, None);
     }
 
     /// Whether those before ours are called; true if that has changed.
@@ -179,7 +208,7 @@ impl Record {
         let (clear, set) = if alone { (0, ALONE) } else { (ALONE, 0) };
         let changes = self.state() & ALONE != set;
         if changes {
-            self.write(clear, set, || ());
+            self.write(clear, set, None);
         }
         changes
     }
@@ -188,8 +217,9 @@ impl Record {
     pub(crate) fn used(&self, base: &Disposition) {
         if base.flags & libc::SA_RESETHAND != 0 {
             let (from, to) = (base.action, libc::SIG_DFL);
+            let place = &self.base[at(self.state(), BASE)];
             // ORDERING: Relaxed, both: one word; flags and mask mean nothing beside SIG_DFL.
-            _ = self.base.action.compare_exchange(from, to, Relaxed, Relaxed);
+            _ = place.action.compare_exchange(from, to, Relaxed, Relaxed);
         }
     }
 }
