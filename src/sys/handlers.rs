@@ -125,10 +125,18 @@ impl<T: Restore> Handlers<T> {
         let foreign = !self.system.is_ours(&replaced);
         record.taken_out(foreign);
         if foreign {
-            // Somebody was quicker, between the question and the change: theirs stays.
-            let theirs = self.system.disposition(&replaced);
-            // SAFETY: the system told it just now.
-            return unsafe { self.system.put(signal, &theirs) }.map(|_| Restored::Foreign);
+            // Somebody was quicker, between the question and the change: theirs stays, or what they have put
+            // in its place since.
+            let (mut ours, mut theirs) = (old, self.system.disposition(&replaced));
+            loop {
+                // SAFETY: the system told it just now.
+                let found = unsafe { self.system.put(signal, &theirs) }?;
+                let found = self.system.disposition(&found);
+                if found == ours {
+                    return Ok(Restored::Foreign);
+                }
+                (ours, theirs) = (theirs, found);
+            }
         }
         Ok(Restored::Previous)
     }
@@ -148,7 +156,9 @@ impl<T: Restore> Handlers<T> {
     pub(crate) fn handle(&self, signal: c_int, given: T::Given, entry: impl FnOnce() -> Verdict) {
         let Some(record) = self.record(signal) else { return };
         let delivery = Delivered { handlers: self, signal, given, record };
-        if record.has_over() && delivery.is_called_by_over() {
+        // Once there was one it may call ours after it was taken out: neighbours foreign_sigaction_anywhere, at
+        // bound 4.
+        if record.had_over() && delivery.is_called_by_over() {
             return delivery.call_base();
         }
         match entry() {

@@ -73,7 +73,7 @@ impl Place {
 /// Handlers read, and seldom write. Of either disposition there are two places: a write fills the one that is
 /// not in force, and then says in one step that it is. So a reader that interrupts a writer, or meets one, finds
 /// what was there before: were it to find nothing, somebody would not be told of a signal. One that finds the
-/// same count before and after has what was there together (until 2^24 writes come between).
+/// same count before and after has what was there together (until 2^23 writes come between).
 pub(crate) struct Record {
     state: AtomicU32,
     /// What stood there before ours.
@@ -98,8 +98,10 @@ const WRITING: u32 = 1 << 5;
 const BASE: u32 = 1 << 6;
 /// The second place of `over` is.
 const OVERS: u32 = 1 << 7;
+/// There has been something in `over`: whoever it was may be in the middle of a call of ours.
+const HAD_OVER: u32 = 1 << 8;
 /// One write.
-const WRITE: u32 = 1 << 8;
+const WRITE: u32 = 1 << 9;
 
 /// The index of the place in force, of those that this bit chooses among.
 fn at(state: u32, which: u32) -> usize {
@@ -131,7 +133,7 @@ impl Record {
     /// Flags, and a count of the writes, of now: for one that knows from elsewhere that ours was taken out.
     pub(crate) fn newest(&self) -> u32 {
         // ORDERING: Acquire: from the end of a write, for `read`; a read-modify-write, so that it is the last
-        // one. A load: neighbours put_back_after_stop.
+        // one. A load: neighbours two_owners_one_signal.
         self.state.fetch_or(0, Acquire) & !WRITING
     }
 
@@ -143,8 +145,13 @@ impl Record {
         self.state() & ALONE != 0
     }
 
-    pub(crate) fn has_over(&self) -> bool {
+    fn has_over(&self) -> bool {
         self.state() & OVER != 0
+    }
+
+    /// Whether ours may be called by one that ours calls.
+    pub(crate) fn had_over(&self) -> bool {
+        self.state() & HAD_OVER != 0
     }
 
     /// What is remembered.
@@ -186,7 +193,7 @@ impl Record {
     pub(crate) fn put_over(&self, old: &Disposition) {
         let is_over = old.is_function() && self.state() & (COVERED | INSTALLED) != 0;
         if is_over {
-            self.write(0, OVER | KNOWN | INSTALLED, Some((OVERS, old)));
+            self.write(0, OVER | HAD_OVER | KNOWN | INSTALLED, Some((OVERS, old)));
         } else {
             self.write(OVER, KNOWN | INSTALLED, Some((BASE, old)));
         }
