@@ -6,7 +6,7 @@ use core::ffi::c_int;
 
 use super::handlers::Table;
 use super::record::{Record, Recorded, Whose};
-use super::{Errno, SIGNALS};
+use super::{Class, Errno, SIGNALS};
 use crate::sync::{AtomicU32, Ordering::*, filled, model_const_fn};
 
 /// What is asked for the signals by which threads are interrupted, beside a [`Table`].
@@ -77,17 +77,26 @@ impl<T: Marked> Interrupts<T> {
         if self.company(chosen) == Company::Ours {
             return Ok(());
         }
-        let mut all = [chosen, T::FIRST].into_iter().chain(T::OTHERS.iter().copied());
+        let all = [chosen, T::FIRST].into_iter().chain(T::OTHERS.iter().copied());
+        for signal in all {
+            // Somebody may come between the question and the change.
+            if self.company(signal) != Company::Others && self.put(signal)? {
+                self.choose(signal);
+                return Ok(());
+            }
+        }
         // Where everybody has company, it is shared.
-        let signal = all.find(|signal| self.company(*signal) != Company::Others);
-        let signal = signal.unwrap_or(T::FIRST);
-        self.put(signal)?;
+        self.put(T::FIRST)?;
+        self.choose(T::FIRST);
+        Ok(())
+    }
+
+    fn choose(&self, signal: c_int) {
         if signal != self.chosen() {
             // Whoever uses the old one meanwhile has a handler for it still.
             // ORDERING: Relaxed: as in `chosen`.
             self.chosen.store(signal as u32, Relaxed);
         }
-        Ok(())
     }
 
     fn company(&self, signal: c_int) -> Company {
@@ -104,30 +113,44 @@ impl<T: Marked> Interrupts<T> {
         }
     }
 
-    /// Puts ours in place for this signal, over whatever is there. Async-signal-safe.
-    pub(crate) fn put(&self, signal: c_int) -> Result<(), Errno> {
+    /// Puts ours in place for this signal, over whatever is there; false if that is a handler of somebody's.
+    /// Async-signal-safe.
+    pub(crate) fn put(&self, signal: c_int) -> Result<bool, Errno> {
         let before = self.before(signal).ok_or(Errno(libc::EINVAL))?;
-        let old = self.system.query(signal)?;
-        if self.system.is_ours(&old) {
-            return Ok(());
+        let system = &self.system;
+        let old = system.query(signal)?;
+        if system.is_ours(&old) {
+            return Ok(true);
         }
-        let old = self.system.disposition(&old);
+        let old = system.disposition(&old);
         before.put_over(&old);
-        self.system.put_ours(signal, &old).map(drop)
+        let found = system.put_ours(signal, &old)?;
+        let replaced = system.disposition(&found);
+        if system.is_ours(&found) {
+            return Ok(true);
+        }
+        if replaced != old {
+            before.put_over(&replaced);
+        }
+        Ok(!replaced.is_function())
     }
 
     /// Our handler, by its entries. To whoever had the signal before us; to who put a handler over ours, if
-    /// somebody did, unless that is who calls.
+    /// somebody did, unless that is who calls. One of ours goes on to them too where it may stand for one of
+    /// theirs, which came while it was pending.
     pub(crate) fn handle(&self, signal: c_int, given: T::Given, entries: impl FnOnce()) {
         let Some(before) = self.before(signal) else { return };
         let system = &self.system;
-        let again = before.has_over() && {
+        let again = before.had_over() && {
             let context = system.context(given);
             system.own(|own| own.chaining(Whose::Interrupts).is_calling(signal, context))
         };
         entries();
-        if system.is_own(given) {
-            return;
+        match system.is_own(given) {
+            true if super::classify(signal) != Class::Standard => return,
+            true => {}
+            // Who comes while ours is put in place is recorded after that, which orders nothing here.
+            false => _ = before.newest(),
         }
         match before.read() {
             Some(Recorded { over: Some(over), .. }) if !again => {

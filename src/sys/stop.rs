@@ -130,7 +130,7 @@ static ENTRIES: [AtomicPtr<c_void>; 2] = [const { AtomicPtr::new(ptr::null_mut()
 /// and then ours is put over that. Async-signal-safe.
 pub(crate) fn interrupt_by(signal: c_int, crossing: Crossing, entry: Entry) -> Result<(), Errno> {
     enter(crossing, entry);
-    INTERRUPTS.put(signal)
+    INTERRUPTS.put(signal).map(drop)
 }
 
 fn enter(crossing: Crossing, entry: Entry) {
@@ -213,7 +213,8 @@ pub(super) fn handler() -> usize {
 }
 
 /// Leaves errno as it was for the interrupted code. Whoever had the signal before us is told of those that
-/// are not known to be ours: also of ours that comes late, when nothing is asked any more, it is not.
+/// are not known to be ours: of ours that comes late, when nothing is asked any more, it is not. But of a
+/// standard one, where it has all that we know: ours may stand for one of theirs.
 extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     errno::kept(|| {
         INTERRUPTS.handle(signal, Given { info, context }, || {
