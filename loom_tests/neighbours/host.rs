@@ -8,14 +8,16 @@ use std::cell::{Cell, RefCell};
 use std::rc::{self, Rc};
 use std::sync::{Arc, Weak};
 
-use crate::model::{Disposition, Handler, Info, Kernel as Sim, Outcome, SigSet, Signal, thread};
+use crate::model::{
+    Disposition, Handler, How, Info, Kernel as Sim, Outcome, SigSet, Signal, thread,
+};
 use crate::note::Deadline;
 use crate::signal::hub::{Hub, Kernel, Stopped};
 use crate::signal::mailbox::Key;
 use crate::signal::set::SignalSet;
 use crate::sigqueue::{Origin, Sent};
 use crate::sys::handlers::{self, Handlers, Restore};
-use crate::sys::interrupts::Marked;
+use crate::sys::interrupts::{Interrupts, Marked};
 use crate::sys::record::{self, Own};
 use crate::sys::{Errno, Restored, Verdict};
 
@@ -203,13 +205,18 @@ impl Kernel for System {
     fn set_ignored(&self, signal: i32) -> Result<(), Errno> {
         self.core.handlers.set_simple(signal, IGNORE)
     }
+    fn in_child_late(&self, begin: &mut dyn FnMut(usize)) {
+        let before = self.sim.sigmask(How::Block, SigSet::ALL);
+        begin(crate::sys::thread_id());
+        self.sim.sigmask(How::Set, before);
+    }
 }
 
 /// One process with a hub, and others' handlers.
 #[derive(Clone)]
 pub(super) struct Process {
     pub(super) sim: Sim,
-    hub: Arc<Hub<System>>,
+    pub(super) hub: Arc<Hub<System>>,
 }
 
 /// Runs by itself, or beside the hub: a handler that counts its calls and goes on to the one it found.
@@ -223,10 +230,16 @@ pub(super) struct Neighbour {
 
 impl Neighbour {
     pub(super) fn new(sim: Sim) -> Self {
+        Self::telling(sim, || {})
+    }
+
+    /// Its handler does this too.
+    pub(super) fn telling(sim: Sim, tell: impl Fn() + 'static) -> Self {
         let (calls, found) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(Disposition::Default)));
         let (count, before) = (Rc::clone(&calls), Rc::clone(&found));
         let handler = Handler::with_info(move |signal, info| {
             count.set(count.get() + 1);
+            tell();
             let before = before.borrow().clone();
             if let Disposition::Handler(before) = before {
                 before.call(signal, info);
@@ -243,9 +256,10 @@ impl Neighbour {
         *self.found.borrow_mut() = old;
     }
 
-    /// Puts its handler there, and does not go on to anything.
-    pub(super) fn put_alone(&self, signal: Signal) {
-        self.sim.sigaction(signal, self.handler.clone());
+    /// Takes itself out, as libraries do: what it found is there again.
+    pub(super) fn leave(&self, signal: Signal) {
+        let found = self.found.borrow().clone();
+        self.sim.sigaction(signal, found);
     }
 
     pub(super) fn is_in_force(&self, signal: Signal) -> bool {
@@ -304,4 +318,22 @@ impl Process {
     pub(super) fn died(&self) -> u32 {
         u32::from(self.sim.outcome() != Outcome::Running)
     }
+}
+
+/// Ours among others' for the signals by which threads are interrupted.
+pub(super) struct Interrupter {
+    pub(super) table: Rc<Table>,
+    pub(super) interrupts: Interrupts<Rc<Table>>,
+}
+
+/// Its handler runs this entry.
+pub(super) fn interrupter(sim: Sim, entry: impl Fn() + 'static) -> Rc<Interrupter> {
+    Rc::new_cyclic(|ours: &rc::Weak<Interrupter>| {
+        let (ours, table) = (ours.clone(), Rc::new(Table::new(sim)));
+        table.set_ours(Handler::with_info(move |signal, info| {
+            let ours = ours.upgrade().expect("it outlives its handler");
+            ours.interrupts.handle(signal, info, &entry);
+        }));
+        Interrupter { interrupts: Interrupts::new(Rc::clone(&table)), table }
+    })
 }
