@@ -121,7 +121,7 @@ fn chained_only_if_not_ours() {
     Control::new("neighbours::chained_only_if_not_ours", "deadlock")
         .actors(3)
         .bound(Bound::At(2))
-        .check(|| two_owners(Owner::Before, false));
+        .check(|| two_owners(Owner::OfAll, false));
 }
 
 /// A thread that sleeps is asked, and asked again as it has not answered; somebody else has a handler for
