@@ -20,7 +20,7 @@ use crate::sync::Ordering::{Acquire, Release};
 use crate::sys::Errno;
 
 /// A thread with seat 1 that does this; it is there when this returns.
-fn beside<T: 'static>(
+pub(crate) fn beside<T: 'static>(
     world: &World,
     body: impl FnOnce(&World, &mut host::Ours) -> T + 'static,
 ) -> thread::JoinHandle<T> {

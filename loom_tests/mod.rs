@@ -11,6 +11,8 @@ mod guest;
 mod historical;
 mod kernel;
 mod litmus;
+#[cfg(unix)]
+mod neighbours;
 mod note;
 mod preempt;
 mod sigqueue;

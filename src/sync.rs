@@ -359,6 +359,8 @@ mod imp {
     pub(crate) struct Mutex<T> {
         lock: RawLock,
         value: loom::cell::UnsafeCell<T>,
+        /// As `FORKED` of `lock.rs`; by the one thread of a child.
+        forked: core::cell::Cell<bool>,
     }
 
     // SAFETY: the value is reached only through a guard, and one guard exists at a time.
@@ -369,7 +371,8 @@ mod imp {
     impl<T> Mutex<T> {
         #[track_caller]
         pub(crate) fn new(value: T) -> Self {
-            Self { lock: RawLock::new(), value: loom::cell::UnsafeCell::new(value) }
+            let forked = core::cell::Cell::new(false);
+            Self { lock: RawLock::new(), value: loom::cell::UnsafeCell::new(value), forked }
         }
         #[track_caller]
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
@@ -395,11 +398,22 @@ mod imp {
         }
     }
 
+    /// What `lock.rs` promises of forks. Its own steps are tried on the real kernel.
+    impl<T> Mutex<T> {
+        /// As `lock`, unless the calling thread holds it already.
+        #[track_caller]
+        pub(crate) fn lock_unless_own(&self) -> Option<MutexGuard<'_, T>> {
+            let own = hook::holds_lock(core::ptr::from_ref(self).addr());
+            (!own).then(|| self.lock())
+        }
+        pub(crate) fn tell_forked(&self) {
+            self.forked.set(true);
+        }
+    }
+
     impl<T> MutexGuard<'_, T> {
-        /// No model forks in a handler that interrupted the holder: tests on the real kernel do.
-        #[allow(clippy::unused_self, reason = "as that of other builds")]
         pub(crate) fn take_forked(&self) -> bool {
-            false
+            self.0.forked.replace(false)
         }
     }
 

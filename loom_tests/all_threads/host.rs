@@ -4,13 +4,15 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use super::super::support::Payload;
-use crate::all_threads::host::{Reach, SeatLocal};
+use crate::all_threads::host::{Reach, SeatLocal, Wait};
 use crate::all_threads::{
     AllThreads, Call, CallError, Member, Operation, Report, WakeFn, WhenLate,
 };
+use crate::model::futex::{self, Waited};
 use crate::model::thread::{self, ThreadId};
 use crate::model::{Handler, Kernel, SigSet, sig, violation};
 use crate::note::Deadline;
+use crate::sync::AtomicU32;
 use crate::sys::Errno;
 
 /// Threads that a model may have.
@@ -26,6 +28,24 @@ pub(crate) struct Simulated {
     pub(crate) sent: Cell<u32>,
     /// As where it is undefined to name a thread that is gone.
     pub(crate) strict: Cell<bool>,
+    /// The signal, and what is queued with it.
+    pub(crate) signal: Cell<(i32, usize)>,
+    /// How often a wait is over before anybody answers.
+    pub(crate) looks: Cell<u32>,
+}
+
+impl Simulated {
+    fn new(kernel: Kernel) -> Self {
+        Self {
+            kernel,
+            here: core::array::from_fn(|_| SeatLocal::new()),
+            names: core::array::from_fn(|_| Cell::new(None)),
+            sent: Cell::new(0),
+            strict: Cell::new(false),
+            signal: Cell::new((sig::USR1, 0)),
+            looks: Cell::new(0),
+        }
+    }
 }
 
 // SAFETY: for loom's single system thread.
@@ -51,7 +71,8 @@ unsafe impl Reach for Simulated {
     unsafe fn interrupt(&self, name: usize) -> Result<bool, Errno> {
         self.sent.set(self.sent.get() + 1);
         let thread = self.names[name - 1].get().expect("it named itself");
-        let there = self.kernel.try_tgkill(thread, sig::USR1);
+        let (signal, value) = self.signal.get();
+        let there = self.kernel.queue(thread, signal, value);
         if self.strict.get() && !there {
             violation("named when it is gone");
         }
@@ -59,6 +80,16 @@ unsafe impl Reach for Simulated {
     }
     fn abort(&self) {
         violation("aborted");
+    }
+    fn wait(&self, word: &AtomicU32, value: u32, deadline: Option<&Deadline>) -> Wait {
+        if self.looks.get() > 0 {
+            self.looks.set(self.looks.get() - 1);
+            return Wait::Look;
+        }
+        match futex::wait(word, value, deadline) {
+            Waited::Woken => Wait::Woken,
+            Waited::TimedOut => Wait::TimedOut,
+        }
     }
 }
 
@@ -87,13 +118,7 @@ pub(crate) type Ours = Member<Simulated>;
 
 impl World {
     pub(crate) fn new(kernel: Kernel) -> Self {
-        let simulated = Simulated {
-            kernel,
-            here: core::array::from_fn(|_| SeatLocal::new()),
-            names: core::array::from_fn(|_| Cell::new(None)),
-            sent: Cell::new(0),
-            strict: Cell::new(false),
-        };
+        let simulated = Simulated::new(kernel);
         let world = Self(Arc::new(Statics {
             // SAFETY: the only one of its execution, whose seats are these.
             all: unsafe { AllThreads::new(simulated) },
@@ -115,13 +140,7 @@ impl World {
     /// What the child of a fork by the calling thread, which has seat `at`, finds.
     pub(crate) fn copied(&self, kernel: Kernel, at: usize) -> Self {
         let ours = self.statics();
-        let reach = Simulated {
-            kernel,
-            here: core::array::from_fn(|_| SeatLocal::new()),
-            names: core::array::from_fn(|_| Cell::new(None)),
-            sent: Cell::new(0),
-            strict: Cell::new(false),
-        };
+        let reach = Simulated::new(kernel);
         // A fork copies all at one moment. Here the round last: no seat's is newer.
         let seats = ours.seats.each_ref().map(Seat::copied);
         let copy = Self(Arc::new(Statics {

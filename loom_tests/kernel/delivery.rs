@@ -3,10 +3,12 @@
 use super::{Pair, counting, interrupt};
 use crate::loom_tests::support::Payload;
 use crate::loom_tests::{Control, Model};
-use crate::model::{Disposition, How, Kernel, SigSet, sig, thread, violation};
+use crate::model::{Disposition, Handler, How, Kernel, SigSet, Signal, sig, thread, violation};
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::sync::{AtomicBool, AtomicU32};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32 as Plain;
 
@@ -318,4 +320,33 @@ fn sending_publishes_nothing() {
     Control::new("kernel::sending_publishes_nothing", "Causality violation")
         .actors(2)
         .check(|| publish(false, &Arc::default()));
+}
+
+/// The values that a handler is told of two signals that were sent while they were masked.
+fn values(signal: Signal) -> Vec<usize> {
+    let kernel = Kernel::new();
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let log = Rc::clone(&told);
+    let handler = Handler::with_info(move |_, info| log.borrow_mut().push(info.value));
+    kernel.sigaction(signal, handler);
+    let before = kernel.sigmask(How::Block, SigSet::of(&[signal]));
+    assert!([5, 6].iter().all(|value| kernel.queue(thread::current(), signal, *value)));
+    kernel.sigmask(How::Set, before);
+    told.take()
+}
+
+/// Claim: of standard signals that are pending the first is handled, with its value; real-time ones are queued.
+#[test]
+fn merged_or_queued() {
+    Model::new("kernel::merged_or_queued").actors(1).check(|| {
+        assert_eq!(values(sig::USR1), [5]);
+        assert_eq!(values(3), [5, 6]);
+    });
+}
+
+#[test]
+fn merged_and_told_of_both() {
+    Control::new("kernel::merged_and_told_of_both", "left == right").actors(1).check(|| {
+        assert_eq!(values(sig::USR1), [5, 6]);
+    });
 }

@@ -268,3 +268,40 @@ fn handle_names_another() {
         .actors(2)
         .check(|| handle_reused(true));
 }
+
+/// A thread that goes on as a child, with a signal pending; whether its process ends by another one.
+fn child_goes_on(dies: bool) -> Outcome {
+    let kernel = Kernel::new();
+    let count = Arc::new(Plain::new(0));
+    kernel.sigaction(sig::USR1, Disposition::handler(counting(&count)));
+    thread::spawn("forks", move || {
+        let before = kernel.sigmask(How::Block, SigSet::of(&[sig::USR1]));
+        kernel.raise(sig::USR1);
+        kernel.become_child();
+        kernel.sigmask(How::Set, before);
+        assert_eq!(count.load(Relaxed), 0, "what is pending is the parent's");
+        if dies {
+            kernel.raise(sig::TERM);
+        }
+        kernel.outcome()
+    })
+    .join()
+}
+
+/// Claim: who goes on as the child has nothing pending, and what becomes of it the parent's other threads do not
+/// share.
+#[test]
+fn as_a_child() {
+    Model::new("kernel::as_a_child").actors(2).check(|| {
+        assert_eq!(child_goes_on(false), Outcome::Running);
+        assert_eq!(child_goes_on(true), Outcome::DiedOf(sig::TERM));
+        assert!(Kernel::current().alive());
+    });
+}
+
+#[test]
+fn as_a_child_and_alive() {
+    Control::new("kernel::as_a_child_and_alive", "left == right").actors(2).check(|| {
+        assert_eq!(child_goes_on(true), Outcome::Running);
+    });
+}

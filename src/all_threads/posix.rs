@@ -17,8 +17,8 @@ use crate::sys::{self, Crossing, Errno, OsThread, ThreadEnd, Waited};
 /// process executes another program does nothing there. Signals of that number merge: where somebody else
 /// has a handler for it (Go has, and programs with urgent data), threads are interrupted by a real-time
 /// signal instead that nobody has, 57 to 59, on Linux; or one that somebody has, if each is (a host in Go).
-/// A handler that was there before ours is called for signals that are not ours. The gate may use the same
-/// signal.
+/// A handler that was there before ours is called for signals that are not ours; where SIGURG has to be shared
+/// all the same, for ours too, as one may stand for one of theirs. The gate may use the same signal.
 ///
 /// The one of the process is [`registered`]. A thread that has joined leaves its seat as it ends, if it has
 /// not done so: in the last of its life, by a thread-specific key (man 3 pthread_key_create), so that it is

@@ -1,10 +1,10 @@
 //! Where signals land, and what happens then.
 
-use super::disposition::{Action, Handler};
+use super::disposition::{Action, Handler, Info};
 use super::kernel::Outcome;
 use super::lanes::{Detail, place};
-use super::signals::{Signal, sig};
-use super::state::{COINS, Frame, Run, TABLES, Thread, Words, touch};
+use super::signals::{Signal, is_realtime, sig};
+use super::state::{COINS, Frame, Pending, Run, TABLES, Thread, Words, touch};
 use core::panic::Location;
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::rc::Rc;
@@ -115,21 +115,21 @@ fn take_all(
         // The kernel takes the signal off the pending set and reads its disposition under one
         // lock: what follows this read in program order is one step with it.
         read_table(words, signal);
-        let action = {
+        let (action, value) = {
             let mut inner = run.borrow();
             let taken = if thread_directed {
                 let pending = &mut inner.threads[me].pending;
-                pending.iter().position(|p| p.0 == signal).map(|index| _ = pending.remove(index))
+                let index = pending.iter().position(|p| p.signal == signal);
+                index.map(|index| pending.remove(index).value)
             } else {
                 let pending = &mut inner.process_of(me).pending;
-                pending.iter().position(|&p| p == signal).map(|index| _ = pending.remove(index))
+                let index = pending.iter().position(|&p| p == signal);
+                index.map(|index| pending.remove(index)).map(|_| 0)
             };
-            if taken.is_none() {
-                continue;
-            }
-            inner.action(me, signal)
+            let Some(value) = taken else { continue };
+            (inner.action(me, signal), value)
         };
-        act(run, words, me, signal, action, at);
+        act(run, words, me, (signal, value), action, at);
         // A handler masks its own signal, and that may have kept others away.
         shared = true;
     }
@@ -142,9 +142,9 @@ fn candidate(run: &Run, me: usize, shared: bool) -> Option<(Signal, bool)> {
     }
     let thread = &inner.threads[me];
     let (mask, noticed) = (thread.mask, thread.noticed);
-    let own = thread.pending.iter().find(|p| p.1 <= noticed && !mask.contains(p.0));
-    if let Some(&(signal, _)) = own {
-        return Some((signal, true));
+    let own = thread.pending.iter().find(|p| p.number <= noticed && !mask.contains(p.signal));
+    if let Some(own) = own {
+        return Some((own.signal, true));
     }
     let process = inner.process_of(me);
     let found = process.pending.iter().copied().find(|&p| shared && !mask.contains(p));
@@ -162,7 +162,7 @@ fn act(
     run: &Rc<Run>,
     words: &Words,
     me: usize,
-    signal: Signal,
+    (signal, value): (Signal, usize),
     action: Action,
     at: &'static Location<'static>,
 ) {
@@ -172,14 +172,14 @@ fn act(
             end(run, words, me, Outcome::DiedOf(signal));
             run.row(me, "process dies of", Detail::Signal(signal), at);
         }
-        Action::Run(handler) => run_handler(run, me, signal, &handler, at),
+        Action::Run(handler) => run_handler(run, me, (signal, value), &handler, at),
     }
 }
 
 fn run_handler(
     run: &Rc<Run>,
     me: usize,
-    signal: Signal,
+    (signal, value): (Signal, usize),
     handler: &Handler,
     at: &'static Location<'static>,
 ) {
@@ -209,7 +209,8 @@ fn run_handler(
             place(at),
         ));
     }
-    (handler.run)(signal);
+    let context = (&raw const saved).addr();
+    (handler.run)(signal, Info { value, context });
     {
         let thread = &mut run.borrow().threads[me];
         thread.frames.pop();
@@ -233,8 +234,9 @@ pub(super) fn settle(run: &Run, me: usize, outcome: Outcome) {
     }
 }
 
-/// Sends `signal` to the thread in slot `to`.
-pub(super) fn post(run: &Run, words: &Words, to: usize, signal: Signal) {
+/// Sends `signal` to the thread in slot `to`, with a value. Of a standard signal one is pending at a time, the
+/// first; real-time ones are queued.
+pub(super) fn post(run: &Run, words: &Words, to: usize, signal: Signal, value: usize) {
     touch(&words.tables[signal as usize % TABLES]);
     // No order: sending a signal publishes nothing.
     touch(&words.lines[to]);
@@ -246,14 +248,15 @@ pub(super) fn post(run: &Run, words: &Words, to: usize, signal: Signal) {
         let nothing = matches!(inner.action(to, signal), Action::Nothing);
         let thread = &inner.threads[to];
         let masked = thread.mask.contains(signal);
-        let duplicate = thread.pending.iter().any(|p| p.0 == signal);
+        let merges = !is_realtime(signal);
+        let duplicate = merges && thread.pending.iter().any(|p| p.signal == signal);
         if thread.exited || duplicate || (nothing && !masked) {
             return;
         }
         masked
     };
     let number = if masked { 0 } else { interrupt(run, to) };
-    run.borrow().threads[to].pending.push((signal, number));
+    run.borrow().threads[to].pending.push(Pending { signal, number, value });
     if !masked {
         super::futex::interrupt(run, to);
     }
@@ -274,7 +277,7 @@ pub(super) fn post_process(run: &Run, words: &Words, from: usize, signal: Signal
         let targets: Vec<usize> = all.filter(|(_, t)| takes(t)).map(|(slot, _)| slot).collect();
         let nothing = matches!(inner.action(from, signal), Action::Nothing);
         let pending = &mut inner.process_of(from).pending;
-        if pending.contains(&signal) || (nothing && !targets.is_empty()) {
+        if !is_realtime(signal) && pending.contains(&signal) || (nothing && !targets.is_empty()) {
             return;
         }
         pending.push(signal);

@@ -16,10 +16,20 @@ pub enum Disposition {
     Handler(Handler),
 }
 
+/// What a handler is given beside the number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Info {
+    /// What [`Kernel::queue`](super::Kernel::queue) was given; 0 for signals sent otherwise.
+    pub value: usize,
+    /// An address in the frame of the delivery, as that of a `ucontext_t`: what was interrupted is above
+    /// it, the handler below.
+    pub context: usize,
+}
+
 /// A handler with its flags; two are equal if one is a clone of the other.
 #[derive(Clone)]
 pub struct Handler {
-    pub(super) run: Rc<dyn Fn(Signal)>,
+    pub(super) run: Rc<dyn Fn(Signal, Info)>,
     pub(super) mask: SigSet,
     pub(super) nodefer: bool,
     pub(super) onstack: bool,
@@ -36,8 +46,16 @@ pub(super) enum Action {
 impl Handler {
     /// A handler that masks its own signal while it runs, on the stack it finds.
     pub fn new(run: impl Fn(Signal) + 'static) -> Self {
+        Self::with_info(move |signal, _| run(signal))
+    }
+    /// `SA_SIGINFO`: the same, told more.
+    pub fn with_info(run: impl Fn(Signal, Info) + 'static) -> Self {
         let run = Rc::new(run);
         Self { run, mask: SigSet::EMPTY, nodefer: false, onstack: false, resethand: false }
+    }
+    /// A call by another handler, that goes on to the one that it found.
+    pub fn call(&self, signal: Signal, info: Info) {
+        (self.run)(signal, info);
     }
     /// `sa_mask`: masked while the handler runs.
     #[must_use]

@@ -46,4 +46,24 @@ impl Kernel {
         call.leave("fork: back in the parent", Detail::Text(format!("child {outcome:?}")));
         outcome
     }
+
+    /// Forks, and goes on as the child. Nothing is copied, and there is no parent any more: for the one
+    /// thread that uses the memory in question, what it shares with others, which stay in the parent, is
+    /// no more than ways to wait for each other.
+    #[track_caller]
+    pub fn become_child(self) {
+        let call = Call::enter(Location::caller());
+        {
+            let mut inner = call.run.borrow();
+            let parent = inner.threads[call.me].process;
+            let mut process = Process::new();
+            process.dispositions.clone_from(&inner.processes[parent].dispositions);
+            inner.processes.push(process);
+            let child = inner.processes.len() - 1;
+            let thread = &mut inner.threads[call.me];
+            thread.pending.clear();
+            thread.process = child;
+        }
+        call.leave("fork: the child goes on", Detail::Nothing);
+    }
 }

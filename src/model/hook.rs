@@ -63,6 +63,15 @@ pub(crate) fn lock_wanted(address: usize) {
     super::violation(message);
 }
 
+/// Whether the calling thread holds the lock at `address`.
+pub(crate) fn holds_lock(address: usize) -> bool {
+    Run::current().is_some_and(|run| {
+        let me = run.me();
+        let inner = run.borrow();
+        inner.threads[me].locks.iter().any(|held| held.address == address)
+    })
+}
+
 /// The calling thread took the lock at `address`.
 #[track_caller]
 pub(crate) fn lock_taken(address: usize) {

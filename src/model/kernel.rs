@@ -112,7 +112,7 @@ impl Kernel {
             if discards {
                 inner.processes[process].pending.retain(|&s| s != signal);
                 for thread in inner.threads.iter_mut().filter(|t| t.process == process) {
-                    thread.pending.retain(|p| p.0 != signal);
+                    thread.pending.retain(|p| p.signal != signal);
                 }
             }
             old
@@ -186,7 +186,7 @@ impl Kernel {
     #[track_caller]
     pub fn raise(self, signal: Signal) {
         let call = Call::enter(Location::caller());
-        deliver::post(&call.run, &call.words, call.me, signal);
+        deliver::post(&call.run, &call.words, call.me, signal, 0);
         call.leave("raise", Detail::Signal(signal));
     }
 
@@ -194,7 +194,7 @@ impl Kernel {
     #[track_caller]
     pub fn tgkill(self, thread: ThreadId, signal: Signal) {
         let call = Call::enter(Location::caller());
-        deliver::post(&call.run, &call.words, thread.0, signal);
+        deliver::post(&call.run, &call.words, thread.0, signal, 0);
         let name = call.run.borrow().threads[thread.0].name.clone();
         let text = format!("{} to \"{name}\"", super::signals::name(signal));
         call.leave("tgkill", Detail::Text(text));
@@ -203,11 +203,17 @@ impl Kernel {
     /// The same; false, and nothing is sent, if `thread` has ended.
     #[track_caller]
     pub fn try_tgkill(self, thread: ThreadId, signal: Signal) -> bool {
+        self.queue(thread, signal, 0)
+    }
+
+    /// `rt_tgsigqueueinfo`: the same, with a value for the handler.
+    #[track_caller]
+    pub fn queue(self, thread: ThreadId, signal: Signal, value: usize) -> bool {
         let call = Call::enter(Location::caller());
         touch(&call.words.lines[thread.0]);
         let there = !call.run.borrow().threads[thread.0].exited;
         if there {
-            deliver::post(&call.run, &call.words, thread.0, signal);
+            deliver::post(&call.run, &call.words, thread.0, signal, value);
         }
         let text = format!("{}, there: {there}", super::signals::name(signal));
         call.leave("tgkill", Detail::Text(text));

@@ -39,7 +39,7 @@
 //! | [`Model`] | explores a program and says how far: `model NAME: N executions, exhaustive` |
 //! | [`Control`] | a program that must fail, for a stated reason; explored in a child process |
 //! | [`Kernel`] | boots with `Kernel::new()`; signals, masks, dispositions, altstacks, fork, suspension |
-//! | [`Handler`], [`Disposition`], [`SigSet`], [`sig`] | what its calls take |
+//! | [`Handler`], [`Info`], [`Disposition`], [`SigSet`], [`sig`] | what its calls take |
 //! | [`thread`] | threads with a lane of their own; `spawn(name, body)`, `join` |
 //! | [`atomic`] | loom's atomics, each operation a place where a signal lands |
 //! | [`violation`], [`say`], [`name_thread`], [`set_attached`] | claims and remarks |
@@ -59,8 +59,9 @@
 //!   whoever is handed a handler sees what was written before it was installed. Entering the
 //!   handler is a later step: the disposition may have changed by then.
 //! - A process-directed signal is taken by exactly one thread that does not mask it.
-//! - A signal of which one is pending already, or which is ignored when sent and not masked, is
-//!   discarded; so is what is pending when its disposition becomes ignoring.
+//! - A standard signal of which one is pending already is discarded, and so is one that is ignored when
+//!   sent and not masked, and what is pending when its disposition becomes ignoring. Real-time ones
+//!   are queued.
 //! - The default action ends the process, or does nothing (CHLD, CONT, URG, WINCH). The first end
 //!   counts: [`Kernel::outcome`]. loom needs every thread to reach its end, so the threads of a
 //!   dead process go on, but get no more signals, and [`violation`]s of theirs are ignored.
@@ -91,7 +92,8 @@
 //! # Limits
 //!
 //! - Up to six interruptions of an execution have a flight; later ones land at the next step.
-//! - No real-time queueing, `siginfo`, job control, or system calls that fail with `EINTR`.
+//! - Of `siginfo` the value alone, of signals sent to a thread; no job control, or system calls that
+//!   fail with `EINTR`.
 //! - A thread that masks everything is not suspended until it unmasks something.
 //! - What loom does not see, this does not: compiler reordering against a handler, load
 //!   buffering, `SeqCst` accesses (they count as acquire and release).
@@ -124,7 +126,7 @@ mod suspend;
 
 pub use check::{Bound, Model};
 pub use control::Control;
-pub use disposition::{Disposition, Handler};
+pub use disposition::{Disposition, Handler, Info};
 pub use kernel::{How, Kernel, Outcome};
 pub use signals::{SigSet, Signal, sig};
 pub use suspend::ThreadHandle;

@@ -51,6 +51,11 @@ pub(super) fn ignored_by_default(signal: Signal) -> bool {
     matches!(signal, sig::CHLD | sig::CONT | sig::URG | sig::WINCH)
 }
 
+/// Whether signals of this number are queued, and none is merged with another.
+pub(super) fn is_realtime(signal: Signal) -> bool {
+    crate::sys::classify(signal) == crate::sys::Class::RealTime
+}
+
 /// A set of signals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SigSet(u64);

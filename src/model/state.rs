@@ -91,9 +91,8 @@ pub(super) struct Thread {
     pub(super) name: String,
     pub(super) process: usize,
     pub(super) mask: SigSet,
-    /// Thread-directed signals, each with the number of the post that brought it; 0 if it was
-    /// masked then, for the kernel interrupts nobody for a masked signal.
-    pub(super) pending: Vec<(Signal, u32)>,
+    /// Thread-directed signals.
+    pub(super) pending: Vec<Pending>,
     /// Posts that interrupt this thread, and how many of them it has noticed.
     pub(super) posted: u32,
     pub(super) noticed: u32,
@@ -114,6 +113,14 @@ pub(super) struct Thread {
     /// Owes a barrier to who waits for it.
     pub(super) barrier: bool,
     pub(super) exited: bool,
+}
+
+pub(super) struct Pending {
+    pub(super) signal: Signal,
+    /// Of the post that brought it; 0 if it was masked then, for the kernel interrupts nobody for a masked
+    /// signal.
+    pub(super) number: u32,
+    pub(super) value: usize,
 }
 
 pub(super) struct Frame {

@@ -200,13 +200,11 @@ impl<K: Kernel> Hub<K> {
 
     /// For the fork: `None` in a handler that interrupted the holder. A child of that fork takes care of
     /// the rest when the holder is done: see [`forked_within`](Self::forked_within).
-    #[cfg(not(all(loom, any(test, feature = "loom"))))]
     pub(crate) fn lock_for_fork(&self) -> Option<MutexGuard<'_, Table>> {
         self.table.lock_unless_own()
     }
 
     /// In the child of a fork that had no lock.
-    #[cfg(not(all(loom, any(test, feature = "loom"))))]
     pub(crate) fn forked_within(&self) {
         self.table.tell_forked();
     }
@@ -246,8 +244,8 @@ impl<K: Kernel> Hub<K> {
         self.generation.add();
         // SAFETY: the caller's promise: no other thread, no handler. `locked` holds the lock over
         // every batch, so none is alive. A receiver that the forking thread has, if it forked in a
-        // sink or a waker, is forgotten by `run_receiver` or `recv_leading`, which look at the
-        // generation after both.
+        // sink, a waker or a handler, is forgotten by `run_receiver` or `recv_leading`, which look at the
+        // generation after all three, for the last of which ends their wait.
         unsafe { self.queue.reset_after_fork() };
     }
 

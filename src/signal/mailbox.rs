@@ -9,7 +9,7 @@ use super::panic::Panic;
 use super::set::SignalSet;
 use super::table::Delivery;
 use super::{MAX_CAPACITY, SignalError};
-use crate::note::Note;
+use crate::note::{Note, Park};
 use crate::sync::AtomicBool;
 use crate::sys::Mask;
 
@@ -107,8 +107,11 @@ impl Mailbox {
 
     /// In the child of a fork: other threads, and a sink that one was calling, are not here.
     /// Threads that were in `stop` are not either; what they left is dropped with the mailbox.
+    /// The survivor may have been asleep when its handler forked: it looks who leads now.
     pub(crate) fn forked(&mut self, survivor: usize) {
-        self.waiting = Waiting::No;
+        if core::mem::replace(&mut self.waiting, Waiting::No) == Waiting::Asleep {
+            self.note.wake();
+        }
         if matches!(self.sink, SinkState::Running(thread) if thread != survivor) {
             self.sink = SinkState::Gone;
         }

@@ -31,8 +31,15 @@ impl<K: Kernel> Hub<K> {
         deadline: Option<&Deadline>,
     ) -> Result<Delivery, RecvError> {
         loop {
+            let generation = self.generation();
             let done = match self.lead() {
-                Some(receiver) => self.recv_leading(key, receiver, deadline),
+                // A handler forked, and this is the child. Whether the part was got before that is not to
+                // be known; given back, it is nobody's in either case.
+                Some(receiver) if self.generation() != generation => {
+                    drop(receiver);
+                    None
+                }
+                Some(receiver) => self.recv_leading(key, receiver, generation, deadline),
                 None => self.recv_following(key, deadline),
             };
             if let Some(done) = done {
@@ -70,14 +77,14 @@ impl<K: Kernel> Hub<K> {
         done
     }
 
-    /// In the receiver's part. `None`: the part had to be given back.
+    /// In the receiver's part, since this generation. `None`: the part had to be given back.
     fn recv_leading(
         &self,
         key: Key,
         mut receiver: Receiver<'_>,
+        generation: u32,
         deadline: Option<&Deadline>,
     ) -> Option<Result<Delivery, RecvError>> {
-        let generation = self.generation();
         let done = loop {
             if let Some(done) = self.pop_or(key, Waiting::Leading) {
                 break Some(done);
@@ -98,7 +105,7 @@ impl<K: Kernel> Hub<K> {
             }
         };
         if self.generation() != generation {
-            // A waker forked, and this is the child: the part is no longer this thread's.
+            // A waker or a handler forked, and this is the child: the part is no longer this thread's.
             core::mem::forget(receiver);
             return done;
         }
@@ -150,12 +157,17 @@ impl<K: Kernel> Hub<K> {
             ReceiverRefused::Closed => SignalError::ShutDown,
             ReceiverRefused::Taken | ReceiverRefused::Busy => SignalError::ReceiverTaken,
         })?;
+        if self.generation() != generation {
+            // As in `recv`.
+            return Ok(());
+        }
         loop {
             let wakeup = receiver.await_work(None);
             self.deliver_all(Some(RECEIVER));
             self.run_sinks();
             if self.generation() != generation {
-                // A sink or a waker forked, and this is the child: the part is no longer this thread's.
+                // A sink, a waker or a handler forked, and this is the child: the part is no longer this
+                // thread's.
                 core::mem::forget(receiver);
                 return Ok(());
             }

@@ -161,11 +161,13 @@ impl<N: Park> SignalQueue<N> {
 
     /// Makes the queue usable in the child of a fork, where only the forking thread lives on:
     /// receivers of other threads are forgotten, records of handlers that were running in them
-    /// are free again, and what is pending is announced.
+    /// are free again, and what is pending is announced. A handler that forks in the middle of a wait of
+    /// its own thread's receiver ends that: there are signals, for all that it knows.
     ///
     /// # Safety
     /// No other thread uses the queue, no handler sends to it meanwhile, the calling thread is not in a handler
-    /// that interrupted a call of this queue, and no [`Receiver`] or [`Batch`] of it is used afterwards.
+    /// that interrupted a call of this queue but one of [`Receiver::wait`] or the making or the drop of a
+    /// receiver, and no [`Receiver`] or [`Batch`] of it is used afterwards, but to end that call.
     pub unsafe fn reset_after_fork(&self) {
         self.standard.keep_only(self.linked(false));
         self.realtime.keep_only(self.linked(true));
@@ -173,10 +175,11 @@ impl<N: Park> SignalQueue<N> {
             // ORDERING: Relaxed: no other thread is there.
             slot.fetch_and(!ACTIVE, Relaxed);
         }
-        self.notes.iter().for_each(Park::clear);
         // ORDERING: Relaxed: no other thread is there.
         let closed = self.state.load(Relaxed) & CLOSED;
         self.state.store(closed | SENDING, Relaxed);
+        // The interrupted receiver may sleep on one; whoever sleeps there next wakes up once for nothing.
+        self.notes.iter().for_each(Park::wake);
     }
 
     /// The records of pending signals of one kind. Only while no other thread uses the queue.

@@ -36,6 +36,7 @@ macro_rules! early_local {
                 // The definition is part of it: a second copy of it would be refused by the linker.
                 #[inline(never)]
                 $vis fn $name() -> *const $type {
+                    const _: $type = $blank;
                     let () = <$type as $crate::sys::early::Zeroed>::CHECKED;
                     let place: *const $type;
                     #[cfg(target_arch = "x86_64")]

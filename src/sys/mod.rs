@@ -67,6 +67,12 @@ mod tests;
 
 cfg_if::cfg_if! {
     if #[cfg(all(loom, any(test, feature = "loom")))] {
+        #[cfg(all(unix, test))]
+        pub(crate) mod handlers;
+        #[cfg(all(unix, test))]
+        pub(crate) mod interrupts;
+        #[cfg(all(unix, test))]
+        pub(crate) mod record;
         mod model;
         pub(crate) use model::*;
         pub use model::{Deadline, Waited};
@@ -85,11 +91,14 @@ cfg_if::cfg_if! {
                 mod origin;
                 #[cfg(any(target_os = "linux", target_os = "android"))]
                 mod backup;
+                mod handlers;
+                mod interrupts;
                 #[cfg(any(target_os = "linux", target_os = "android"))]
                 mod own;
                 mod pin;
                 mod previous;
                 mod process;
+                mod record;
                 mod stop;
                 mod thread_end;
                 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -1,4 +1,4 @@
-//! What stood where a handler of ours was put, and calling it as the system would have: under its mask,
+//! Calling what stood where a handler of ours was put, as the system would have: under its mask,
 //! once if it said so, and not for what it did not ask for. man 2 sigaction.
 
 use core::ffi::{c_int, c_void};
@@ -6,22 +6,26 @@ use core::mem::zeroed;
 use core::ptr;
 
 use super::SIGNALS;
-use crate::sync::{AtomicU32, AtomicUsize, Ordering::*};
+use super::early::{Zeroed, early_local};
+use super::record::{Disposition, Own, WORDS};
 
 /// linux/signal.h: SA_RESTORER. The C library sets it and what it stands for, unless it finds it set (bionic).
 const RESTORER: c_int =
     if cfg!(any(target_os = "linux", target_os = "android")) { 0x0400_0000 } else { 0 };
 
-/// Words of a mask, 32 signals each.
-const WORDS: usize = SIGNALS.div_ceil(32);
+// SAFETY: calls nothing, and has sent nothing again: `Own::new`.
+unsafe impl Zeroed for Own {}
 
-/// A disposition, in a form that a handler can read while others write it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Disposition {
-    /// `sa_sigaction`: SIG_DFL, SIG_IGN or a function.
-    pub(super) action: usize,
-    pub(super) flags: c_int,
-    mask: [u32; WORDS],
+early_local! {
+    fn here("portcullis_chaining") -> Own = Own::new();
+}
+
+/// The calling thread's.
+pub(super) fn own<R>(look: impl FnOnce(&Own) -> R) -> R {
+    let here = here();
+    assert!(!here.is_null(), "called by a thread that has ended");
+    // SAFETY: the thread's until its last instruction, by the line above also where it may be gone before.
+    look(unsafe { &*here })
 }
 
 impl Disposition {
@@ -42,10 +46,6 @@ impl Disposition {
         (action.sa_sigaction, action.sa_flags) = (self.action, self.flags);
         self.add_mask(&mut action.sa_mask);
         action
-    }
-
-    pub(super) fn is_function(&self) -> bool {
-        self.action != libc::SIG_DFL && self.action != libc::SIG_IGN
     }
 
     /// Async-signal-safe.
@@ -159,222 +159,5 @@ cfg_if::cfg_if! {
             unsafe { libc::sigemptyset(&raw mut set) };
             set
         }
-    }
-}
-
-/// Where a disposition is kept. Several writes are one for readers by the count of a [`Record`].
-struct Place {
-    action: AtomicUsize,
-    flags: AtomicU32,
-    mask: [AtomicU32; WORDS],
-}
-
-impl Place {
-    const fn new() -> Self {
-        Self {
-            action: AtomicUsize::new(libc::SIG_DFL),
-            flags: AtomicU32::new(0),
-            mask: [const { AtomicU32::new(0) }; WORDS],
-        }
-    }
-
-    fn store(&self, new: &Disposition) {
-        // ORDERING: Release, each: in front of them is the count that `Record::write` made odd, for `read`.
-        self.action.store(new.action, Release);
-        self.flags.store(new.flags as u32, Release);
-        for (place, word) in self.mask.iter().zip(new.mask) {
-            place.store(word, Release);
-        }
-    }
-
-    fn load(&self) -> Disposition {
-        // ORDERING: Acquire, each: behind them is the second look at the count in `read`.
-        Disposition {
-            action: self.action.load(Acquire),
-            flags: self.flags.load(Acquire) as c_int,
-            mask: core::array::from_fn(|at| self.mask[at].load(Acquire)),
-        }
-    }
-}
-
-/// What is known of one signal's dispositions before and beside ours.
-///
-/// Handlers read, and seldom write. A reader that finds the same even count before and after has
-/// what was written together (until 2^26 writes come between).
-pub(super) struct Record {
-    state: AtomicU32,
-    /// What stood there before ours.
-    base: Place,
-    /// What was put over ours, and ours over that again: it may call ours as the one before it.
-    over: Place,
-}
-
-/// The base holds something.
-const KNOWN: u32 = 1;
-/// There is something in `over`.
-const OVER: u32 = 1 << 1;
-/// Somebody put a handler over ours, and may call ours from it.
-pub(super) const COVERED: u32 = 1 << 2;
-/// Ours was put in place, and not taken out since.
-const INSTALLED: u32 = 1 << 3;
-/// Those before ours are not called.
-pub(super) const ALONE: u32 = 1 << 4;
-/// In the middle of a write.
-const WRITING: u32 = 1 << 5;
-/// One write.
-const WRITE: u32 = 1 << 6;
-
-/// A [`Record`] of one moment.
-pub(super) struct Recorded {
-    pub(super) base: Disposition,
-    pub(super) over: Option<Disposition>,
-}
-
-impl Record {
-    pub(super) const fn new() -> Self {
-        Self { state: AtomicU32::new(0), base: Place::new(), over: Place::new() }
-    }
-
-    /// Flags, and a count of the writes.
-    pub(super) fn state(&self) -> u32 {
-        // ORDERING: Relaxed: one word, passing nothing on.
-        self.state.load(Relaxed)
-    }
-
-    pub(super) fn is_covered(&self) -> bool {
-        self.state() & COVERED != 0
-    }
-
-    pub(super) fn is_installed(&self) -> bool {
-        self.state() & INSTALLED != 0
-    }
-
-    pub(super) fn has_over(&self) -> bool {
-        self.state() & OVER != 0
-    }
-
-    /// What is remembered, unless it is just being changed.
-    pub(super) fn read(&self) -> Option<Recorded> {
-        // ORDERING: Acquire: from the end of a write: what it wrote. The last is ordered by those in
-        // between.
-        let state = self.state.load(Acquire);
-        let (base, over) = (self.base.load(), self.over.load());
-        let whole = self.state.load(Relaxed) == state;
-        let known = whole && state & (KNOWN | WRITING) == KNOWN;
-        known.then_some(Recorded { base, over: (state & OVER != 0).then_some(over) })
-    }
-
-    /// By one writer at a time: nothing if another is in the middle of it, who saw what this one saw, or a
-    /// frame that this handler has interrupted.
-    fn write(&self, clear: u32, set: u32, body: impl FnOnce()) {
-        // ORDERING: Relaxed: a guess, confirmed by the exchange.
-        let before = self.state.load(Relaxed) & !WRITING;
-        let begun = before.wrapping_add(WRITE) | WRITING;
-        // ORDERING: AcqRel keeps what `body` writes behind it, Release keeps it in front of the end. Failure
-        // Relaxed: nothing is written.
-        if self.state.compare_exchange(before, begun, AcqRel, Relaxed).is_err() {
-            return;
-        }
-        body();
-        let flags = before & (WRITE - 1) & !clear | set;
-        let count = before.wrapping_add(WRITE) & !(WRITE - 1);
-        self.state.store(count | flags, Release);
-    }
-
-    /// Ours is put, or was just put, over this one.
-    pub(super) fn put_over(&self, old: &Disposition) {
-        let is_over = old.is_function() && self.state() & (COVERED | INSTALLED) != 0;
-        if is_over {
-            self.write(0, OVER | KNOWN | INSTALLED, || self.over.store(old));
-        } else {
-            self.write(OVER, KNOWN | INSTALLED, || self.base.store(old));
-        }
-    }
-
-    /// Whoever handled it: this is in force, and nothing is known of others.
-    pub(super) fn set(&self, new: &Disposition) {
-        self.write(OVER | COVERED | INSTALLED | ALONE, KNOWN, || self.base.store(new));
-    }
-
-    /// Ours is no longer there: what it was over is, or somebody else's, who may call ours.
-    pub(super) fn taken_out(&self, covered: bool) {
-        let covered = covered || self.has_over();
-        self.write(INSTALLED | OVER | ALONE, if covered { COVERED } else { 0 }, || ());
-    }
-
-    /// Whether those before ours are called; true if that has changed.
-    pub(super) fn set_alone(&self, alone: bool) -> bool {
-        let (clear, set) = if alone { (0, ALONE) } else { (ALONE, 0) };
-        let changes = self.state() & ALONE != set;
-        if changes {
-            self.write(clear, set, || ());
-        }
-        changes
-    }
-
-    /// The base's function is about to be called: it is the default from then on, if it asked for that.
-    pub(super) fn used(&self, base: &Disposition) {
-        if base.flags & libc::SA_RESETHAND != 0 {
-            let (from, to) = (base.action, libc::SIG_DFL);
-            // ORDERING: Relaxed, both: one word; flags and mask mean nothing beside SIG_DFL.
-            _ = self.base.action.compare_exchange(from, to, Relaxed, Relaxed);
-        }
-    }
-}
-
-/// Which of our handlers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Whose {
-    /// That of subscribed signals.
-    Subscriptions = 0,
-    /// That of the signals by which threads are interrupted.
-    Interrupts = 1,
-}
-
-/// The handler that was put over one of ours and that the calling thread has been calling: for which signal, and
-/// from which frame. One for each of ours, as either may have been put over the other.
-pub(super) struct Chaining {
-    /// 0 for none.
-    signal: AtomicU32,
-    /// An address in that frame.
-    frame: AtomicUsize,
-}
-
-std::thread_local! {
-    static CHAINING: [Chaining; 2] = const { [const { Chaining::new() }; 2] };
-}
-
-// ORDERING: Relaxed everywhere here: the thread's own, and its handlers'.
-impl Chaining {
-    const fn new() -> Self {
-        Self { signal: AtomicU32::new(0), frame: AtomicUsize::new(0) }
-    }
-
-    /// Whether what `around` runs has called this handler. One that left `around` by a jump is told from
-    /// it by where the signal came: above the frame, and this handler below it.
-    pub(super) fn is_calling(whose: Whose, signal: c_int, context: *mut c_void) -> bool {
-        let here = (&raw const context).addr();
-        CHAINING.with(|calling| {
-            let calling = &calling[whose as usize];
-            // ORDERING: Relaxed: as above.
-            let frame = calling.frame.load(Relaxed);
-            calling.signal.load(Relaxed) == signal as u32
-                && here < frame
-                && (context.is_null() || context.addr() > frame)
-        })
-    }
-
-    #[inline(never)]
-    pub(super) fn around(whose: Whose, signal: c_int, body: impl FnOnce()) {
-        // ORDERING: Relaxed: as above.
-        CHAINING.with(|calling| {
-            let calling = &calling[whose as usize];
-            let before = (calling.signal.load(Relaxed), calling.frame.load(Relaxed));
-            calling.frame.store((&raw const before).addr(), Relaxed);
-            calling.signal.store(signal as u32, Relaxed);
-            body();
-            calling.signal.store(before.0, Relaxed);
-            calling.frame.store(before.1, Relaxed);
-        });
     }
 }

@@ -112,3 +112,50 @@ fn in_a_handler_that_interrupted_us() {
         assert_eq!((FORKED.load(Relaxed), DONE.load(Relaxed)), (FORKS, FORKS));
     });
 }
+
+/// The child goes on from here, and is sent signals when it should be blocked again.
+extern "C" fn forks_and_sends(_: i32) {
+    // SAFETY: the child goes on with what this thread was at.
+    match unsafe { libc::fork() } {
+        0 => {
+            IN_CHILD.store(true, Relaxed);
+            alarm(20);
+        }
+        child => {
+            for _ in 0..20 {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+                // SAFETY: no memory is passed; the child was not waited for yet.
+                unsafe { libc::kill(child, SIGUSR1) };
+            }
+            DONE.fetch_add(i32::from(wait_for(child) == Ended::Exited(7)), Relaxed);
+            FORKED.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// In a handler that interrupted a thread which is blocked in `recv`: the child goes on waiting, and is told.
+#[test]
+fn in_a_handler_while_blocked() {
+    isolated("forks::in_a_handler_while_blocked", || {
+        let handler = forks_and_sends as *const () as usize;
+        set_disposition(SIGUSR2, Disposition::simple(handler));
+        let mut ours = signal::subscribe([SIGUSR1]).unwrap();
+        // SAFETY: no memory is passed.
+        let thread = unsafe { libc::pthread_self() } as usize;
+        let sender = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            // SAFETY: that thread waits for this one.
+            unsafe { libc::pthread_kill(thread as libc::pthread_t, SIGUSR2) };
+            while FORKED.load(Relaxed) == 0 {
+                std::thread::yield_now();
+            }
+            kill_self(SIGUSR1);
+        });
+        assert_eq!(ours.recv().unwrap().signal, SIGUSR1);
+        if IN_CHILD.load(Relaxed) {
+            exit(7);
+        }
+        sender.join().unwrap();
+        assert_eq!((FORKED.load(Relaxed), DONE.load(Relaxed)), (1, 1));
+    });
+}

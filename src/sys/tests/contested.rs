@@ -166,3 +166,20 @@ fn our_own_handlers_one_over_the_other() {
     // Each is told; one of them a second time, by way of the other, which the mark ends.
     assert!((1..=2).contains(&(ended / 10)) && (1..=2).contains(&(ended % 10)), "{ended}");
 }
+
+/// A standard signal of ours that is pending takes in one of somebody's: they are told of it all the same.
+#[test]
+fn ours_may_stand_for_theirs() {
+    let ended = forked(|| {
+        set(10, one(), 0);
+        interrupt_by(10, Crossing::Gate, interrupted).unwrap();
+        let blocked = AllBlocked::new();
+        OsThread::current().send(10).unwrap();
+        // SAFETY: no memory is passed.
+        unsafe { libc::raise(10) };
+        drop(blocked);
+        // ORDERING: Relaxed: the handler ran in this thread.
+        super::posix::CHAINED.load(Relaxed) as i32
+    });
+    assert_eq!(ended, 10);
+}
