@@ -171,7 +171,7 @@ impl Kernel {
         let mut pending = SigSet::EMPTY;
         {
             let mut inner = call.run.borrow();
-            let own = inner.threads[call.me].pending.iter().map(|p| p.0).collect::<Vec<_>>();
+            let own = inner.threads[call.me].pending.iter().map(|p| p.signal).collect::<Vec<_>>();
             let shared = inner.process_of(call.me).pending.clone();
             let mask = inner.threads[call.me].mask;
             for signal in own.into_iter().chain(shared).filter(|&signal| mask.contains(signal)) {
