@@ -1,5 +1,7 @@
 //! bdwgc, which stops the threads that it knows by signals of its own.
 
+mod suspenders;
+
 use std::path::Path;
 
 use super::hosts::*;
