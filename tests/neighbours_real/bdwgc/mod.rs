@@ -14,9 +14,6 @@ fn host(suspender: &str) {
     let program = scratch("bdwgc").join(suspender);
     compile(&source("bdwgc/host.c"), &program, &library(), &["-lgc"]);
     let mut program = bounded(&program, 120);
-    // It counts answers to its own signals once too often, and then ends the process, if another's wakes a thread
-    // that it has stopped, just as it lets threads go on: docs/neighbours.md.
-    program.env("GC_RETRY_SIGNALS", "0");
     assert!(succeeds(program.arg(suspender)).contains("done"));
 }
 
