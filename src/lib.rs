@@ -44,6 +44,7 @@ pub mod sigqueue;
 #[cfg(target_has_atomic = "32")]
 pub(crate) mod sys;
 
+#[cfg(target_has_atomic = "32")]
 pub use sys::Errno;
 
 #[cfg(all(loom, any(test, feature = "loom")))]
