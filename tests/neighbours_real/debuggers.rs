@@ -64,11 +64,29 @@ fn busy() {
     subscription.stop().unwrap();
 }
 
-/// Traces every thread of the child, of those to come too, until it has ended; how many signals it handed on, and
-/// how the child ended.
-fn trace(child: libc::pid_t) -> (u32, i32) {
+/// Makes this thread the tracer of the child's threads, none of which makes one meanwhile, and of those to come.
+fn seize(child: libc::pid_t) {
     const ALL: c_long = (libc::PTRACE_O_TRACECLONE | libc::PTRACE_O_EXITKILL) as c_long;
-    assert!(ptrace(libc::PTRACE_SEIZE, child, ALL));
+    for entry in std::fs::read_dir(format!("/proc/{child}/task")).unwrap() {
+        let thread = entry.unwrap().file_name().to_str().unwrap().parse().unwrap();
+        assert!(ptrace(libc::PTRACE_SEIZE, thread, ALL), "{}", std::io::Error::last_os_error());
+    }
+}
+
+/// Reads until the tracer or the traced one prints that it is ready.
+fn until_it_tells(output: &mut impl Read) {
+    let mut said = Vec::new();
+    while !String::from_utf8_lossy(&said).contains(TELLS) {
+        let mut some = [0; 256];
+        let read = output.read(&mut some).unwrap();
+        assert_ne!(read, 0, "the other process has ended");
+        said.extend_from_slice(&some[..read]);
+    }
+}
+
+/// Lets the threads of a seized child run until it has ended; how many signals were handed on, and how the child
+/// ended.
+fn trace(child: libc::pid_t) -> (u32, i32) {
     let mut handed_on = 0;
     loop {
         let mut status = 0;
@@ -98,13 +116,18 @@ fn trace(child: libc::pid_t) -> (u32, i32) {
 fn traced() {
     isolated_open("debuggers::traced", 60, || {
         if role() == "traced" {
+            println!("{TELLS}");
             // It is told when it is traced.
             _ = std::io::stdin().read(&mut [0]);
             return busy();
         }
         let mut helper = bare_command("debuggers::traced", "traced");
-        let mut helper = Helper(helper.stdin(Stdio::piped()).spawn().unwrap());
+        let mut helper =
+            Helper(helper.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap());
         let child = helper.0.id() as libc::pid_t;
+        let mut output = helper.0.stdout.take().unwrap();
+        until_it_tells(&mut output);
+        seize(child);
         helper.0.stdin.take().unwrap().write_all(b"!").unwrap();
         let (handed_on, status) = trace(child);
         assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "{status:#x}");
@@ -163,15 +186,9 @@ fn one_that_is_stopped() {
         let mut tracer = bare_command(name, "tracer");
         tracer.env("THREAD", stopped.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut tracer = Helper(tracer.spawn().unwrap());
-        // It prints this when the thread stands.
-        let mut said = Vec::new();
+        // It says so when the thread stands.
         let mut output = tracer.0.stdout.take().unwrap();
-        while !String::from_utf8_lossy(&said).contains(TELLS) {
-            let mut some = [0; 256];
-            let read = output.read(&mut some).unwrap();
-            assert_ne!(read, 0, "the tracer has ended");
-            said.extend_from_slice(&some[..read]);
-        }
+        until_it_tells(&mut output);
 
         let ran = AtomicU32::new(0);
         let deadline = Deadline::after(Duration::from_millis(200));
