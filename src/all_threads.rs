@@ -242,6 +242,7 @@ impl<R: Reach> AllThreads<R> {
 
     /// In a handler: whether a call is under way, that of the signal at least. Saves the handler of
     /// another's signal the search for its seat.
+    #[cfg(any(test, all(feature = "std", unix, not(all(loom, feature = "loom")))))]
     pub(crate) fn is_calling(&self) -> bool {
         // ORDERING: Relaxed, but by a read-modify-write: it reads no older value than `publish` wrote
         // before the signal was sent. A load: all_threads handler_asks_for_a_call.
