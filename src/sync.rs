@@ -59,10 +59,10 @@ cfg_if::cfg_if! {
 }
 
 mod late;
-#[cfg(all(feature = "std", not(all(loom, any(test, feature = "loom")))))]
+#[cfg(all(feature = "std", any(unix, windows), not(all(loom, any(test, feature = "loom")))))]
 mod lock;
 pub(crate) use late::{Lates, Slots, lates};
-#[cfg(all(feature = "std", not(all(loom, any(test, feature = "loom")))))]
+#[cfg(all(feature = "std", any(unix, windows), not(all(loom, any(test, feature = "loom")))))]
 pub(crate) use lock::{Mutex, MutexGuard};
 
 #[cfg(not(all(loom, any(test, feature = "loom"))))]
