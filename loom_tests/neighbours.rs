@@ -6,6 +6,7 @@ use std::sync::Arc;
 mod forks;
 mod host;
 mod interrupts;
+mod sinks;
 
 use self::host::{Design, Neighbour, process};
 use super::{Bound, Control, Model};

@@ -172,12 +172,13 @@ fn act(
             end(run, words, me, Outcome::DiedOf(signal));
             run.row(me, "process dies of", Detail::Signal(signal), at);
         }
-        Action::Run(handler) => run_handler(run, me, (signal, value), &handler, at),
+        Action::Run(handler) => run_handler(run, words, me, (signal, value), &handler, at),
     }
 }
 
 fn run_handler(
     run: &Rc<Run>,
+    words: &Words,
     me: usize,
     (signal, value): (Signal, usize),
     handler: &Handler,
@@ -197,9 +198,10 @@ fn run_handler(
         if !handler.nodefer {
             thread.mask = thread.mask.with(signal);
         }
-        thread.frames.push(Frame { signal, interrupted: at, on_altstack });
+        thread.frames.push(Frame { signal, interrupted: at, on_altstack, returns_to: saved });
         (saved, thread.attached && !on_altstack)
     };
+    retarget(run, words, me);
     if wrong_stack {
         let name = run.borrow().threads[me].name.clone();
         super::violation(format!(
@@ -213,8 +215,9 @@ fn run_handler(
     (handler.run)(signal, Info { value, context });
     {
         let thread = &mut run.borrow().threads[me];
-        thread.frames.pop();
-        thread.mask = saved;
+        if let Some(frame) = thread.frames.pop() {
+            thread.mask = frame.returns_to;
+        }
     }
     run.row(me, "< handler returns", Detail::Nothing, at);
 }
@@ -271,10 +274,7 @@ pub(super) fn post_process(run: &Run, words: &Words, from: usize, signal: Signal
     }
     let targets: Vec<usize> = {
         let mut inner = run.borrow();
-        let process = inner.threads[from].process;
-        let takes = |t: &Thread| t.process == process && !t.exited && !t.mask.contains(signal);
-        let all = inner.threads.iter().enumerate();
-        let targets: Vec<usize> = all.filter(|(_, t)| takes(t)).map(|(slot, _)| slot).collect();
+        let targets = targets(&inner, from, signal);
         let nothing = matches!(inner.action(from, signal), Action::Nothing);
         let pending = &mut inner.process_of(from).pending;
         if !is_realtime(signal) && pending.contains(&signal) || (nothing && !targets.is_empty()) {
@@ -283,12 +283,44 @@ pub(super) fn post_process(run: &Run, words: &Words, from: usize, signal: Signal
         pending.push(signal);
         targets
     };
-    for to in targets {
+    ring(run, words, &targets);
+}
+
+/// Who is to look for a signal that is pending for the process of the thread in slot `of`.
+fn targets(inner: &super::state::Inner, of: usize, signal: Signal) -> Vec<usize> {
+    let process = inner.threads[of].process;
+    let takes = |t: &Thread| t.process == process && !t.exited && !t.mask.contains(signal);
+    let all = inner.threads.iter().enumerate();
+    let all: Vec<usize> = all.filter(|(_, t)| takes(t)).map(|(slot, _)| slot).collect();
+    match inner.chosen.filter(|chosen| all.contains(chosen)) {
+        Some(chosen) => vec![chosen],
+        None => all,
+    }
+}
+
+fn ring(run: &Run, words: &Words, targets: &[usize]) {
+    for &to in targets {
         touch(&words.lines[to]);
         interrupt(run, to);
         run.borrow().threads[to].rung = true;
         super::futex::interrupt(run, to);
     }
+}
+
+/// After a change of the mask of the one that is chosen: what it does not take any more is for others.
+pub(super) fn retarget(run: &Run, words: &Words, me: usize) {
+    if run.borrow().chosen != Some(me) {
+        return;
+    }
+    touch(&words.shared);
+    let others: Vec<usize> = {
+        let mut inner = run.borrow();
+        let mask = inner.threads[me].mask;
+        let pending = inner.process_of(me).pending.clone();
+        let masked = pending.into_iter().filter(|signal| mask.contains(*signal));
+        masked.flat_map(|signal| targets(&inner, me, signal)).collect()
+    };
+    ring(run, words, &others);
 }
 
 /// SIGKILL needs no thread to take it.

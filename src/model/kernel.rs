@@ -76,6 +76,12 @@ impl Kernel {
         self
     }
 
+    /// A signal sent to the process is for `thread` as long as that one does not mask it, and then for those that
+    /// do not; others take what comes their way. Otherwise each that does not mask it looks for it.
+    pub fn chooses(self, thread: ThreadId) {
+        Run::expect().borrow().chosen = Some(thread.0);
+    }
+
     /// Promises that whoever sends a signal does nothing afterwards that its target could see
     /// before the signal lands. Then a signal that lands at the next step of its target is as
     /// good as one that lands later, and far fewer executions show as much. Under a preemption
@@ -157,6 +163,7 @@ impl Kernel {
             How::Set => "sigmask set",
         };
         call.run.row(call.me, op, Detail::Number(set.bits()), call.at);
+        deliver::retarget(&call.run, &call.words, call.me);
         deliver::unmasked(&call.run, &call.words, call.me, call.at);
         old
     }
@@ -180,6 +187,18 @@ impl Kernel {
         }
         call.leave("sigpending", Detail::Number(pending.bits()));
         pending
+    }
+
+    /// In a handler: its return will mask these too, as an addition to `uc_sigmask` has it.
+    #[track_caller]
+    pub fn mask_on_return(self, set: SigSet) {
+        let call = Call::enter(Location::caller());
+        {
+            let frame = &mut call.run.borrow();
+            let frame = frame.threads[call.me].frames.last_mut().expect("in a handler");
+            frame.returns_to = frame.returns_to.union(set);
+        }
+        call.leave("mask on return", Detail::Number(set.bits()));
     }
 
     /// Sends `signal` to the calling thread; if unmasked, it is acted on before this returns.

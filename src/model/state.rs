@@ -66,6 +66,8 @@ pub(super) struct Inner {
     /// Sleeping passes on what a thread did, to who has it suspended.
     pub(super) suspending: bool,
     pub(super) at_most: Option<u32>,
+    /// Takes the process's signals if it can.
+    pub(super) chosen: Option<usize>,
     pub(super) rows: Vec<Row>,
 }
 
@@ -127,6 +129,8 @@ pub(super) struct Frame {
     pub(super) signal: Signal,
     pub(super) interrupted: &'static Location<'static>,
     pub(super) on_altstack: bool,
+    /// The mask that the handler's return puts in force.
+    pub(super) returns_to: SigSet,
 }
 
 pub(super) struct Held {
@@ -190,6 +194,7 @@ impl Run {
                 prompt: false,
                 suspending: false,
                 at_most: None,
+                chosen: None,
                 rows,
             }),
             last: Cell::new(None),

@@ -1,9 +1,9 @@
 //! The one hub of the process, its handler, its receiver thread and its fork.
 
-use std::cell::Cell;
 use std::thread;
 
 use super::hub::{Hub, Kernel};
+use super::ours;
 use super::set::{SignalSet, check};
 use super::table::{SignalCounts, Table};
 use super::{Builder, SignalError, Subscription};
@@ -38,8 +38,14 @@ impl Kernel for System {
     fn serve_child(&self) {
         serve_child();
     }
-    fn under(&self, mask: &Mask, body: &mut dyn FnMut()) {
-        if OURS.with(Cell::get) { mask.and_subscribed().under(body) } else { body() }
+    fn under(&self, mask: &Mask, open: bool, body: &mut dyn FnMut()) {
+        ours::under(mask, open, body);
+    }
+    fn would_hear(&self) -> bool {
+        ours::would_hear()
+    }
+    fn close(&self, is_open: &mut dyn FnMut() -> bool) {
+        ours::close(is_open);
     }
 }
 
@@ -53,12 +59,6 @@ fn on_signal(signal: i32, raw: RawOrigin) -> Verdict {
         Sent::Ignored => Verdict::Ignored,
         Sent::Unwanted => Verdict::Unwanted,
     }
-}
-
-std::thread_local! {
-    /// This is the thread that the crate made, which masks signals; a lent one has the mask that its program
-    /// gave it.
-    static OURS: Cell<bool> = const { Cell::new(false) };
 }
 
 const NONE: usize = 0;
@@ -79,10 +79,9 @@ pub(super) fn ensure_receiver() -> Result<(), SignalError> {
         // The thread inherits the mask: signals go to the program's own threads, and the receiver
         // is not interrupted while it works, but by operations that must reach every thread.
         let _blocked = AllBlocked::but_interrupts();
-        thread::Builder::new().name("portcullis-signal".into()).spawn(|| {
-            OURS.with(|ours| ours.set(true));
-            HUB.run_receiver()
-        })
+        thread::Builder::new()
+            .name("portcullis-signal".into())
+            .spawn(|| ours::run(|| HUB.run_receiver()))
     };
     let now = if started.is_ok() { RUNNING } else { NONE };
     // ORDERING: Relaxed: as in `take_part`.
@@ -200,10 +199,7 @@ fn in_child() {
 /// would. Not on the crate's own thread, whose sink has forked: that one is to end as it returns.
 fn serve_child() {
     // ORDERING: Relaxed, both: no other thread is there.
-    if HUB.sinks.load(Relaxed) != 0
-        && FOLLOWS.load(Relaxed)
-        && !OURS.try_with(Cell::get).unwrap_or(true)
-    {
+    if HUB.sinks.load(Relaxed) != 0 && FOLLOWS.load(Relaxed) && !ours::is_this_one() {
         // Without one, signals wait until the module is used.
         _ = ensure_receiver();
     }

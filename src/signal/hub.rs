@@ -81,11 +81,18 @@ pub(crate) trait Kernel {
     fn in_child_late(&self, _begin: &mut dyn FnMut(usize)) {}
     /// In the same child, when the lock was given back.
     fn serve_child(&self) {}
-    /// Runs code of the user's under the mask of whoever subscribed, and of what is subscribed to, if this is a
-    /// thread of ours, whose own is another.
-    fn under(&self, _mask: &Mask, body: &mut dyn FnMut()) {
+    /// Runs code of the user's under the mask of whoever subscribed if this is a thread of ours, whose own is
+    /// another; and of what is subscribed to, unless it may be heard.
+    fn under(&self, _mask: &Mask, _open: bool, body: &mut dyn FnMut()) {
         body();
     }
+    /// Whether this thread, otherwise deaf, hears what is subscribed to in [`under`](Self::under).
+    fn would_hear(&self) -> bool {
+        false
+    }
+    /// That thread, if it is another, is to hear it no more until the code of the user's returns, which it has
+    /// unless `is_open`. Called without the lock, which that takes.
+    fn close(&self, _is_open: &mut dyn FnMut() -> bool) {}
 }
 
 /// What `stop` left behind.
@@ -122,7 +129,7 @@ impl Leavings {
 }
 
 pub(crate) struct Hub<K> {
-    pub(super) kernel: K,
+    pub(crate) kernel: K,
     pub(crate) queue: SignalQueue,
     table: Mutex<Table>,
     /// Live sinks; while there are any, subscribers do not take the receiver's part.
@@ -157,6 +164,7 @@ impl<K: Kernel> Hub<K> {
         let mut wakes = Wakes::default();
         let mut table = self.table.lock();
         let result = f(&mut table, &mut wakes);
+        self.open_for(&mut table, &mut wakes);
         let forked = table.take_forked();
         if forked {
             self.kernel.in_child_late(&mut |survivor| {
@@ -185,11 +193,18 @@ impl<K: Kernel> Hub<K> {
             if wakes.owner {
                 self.queue.fixup();
             }
-            let under = |mask: &Mask, body: &mut dyn FnMut()| self.kernel.under(mask, body);
+            let open = wakes.open;
+            let under = |mask: &Mask, body: &mut dyn FnMut()| self.kernel.under(mask, open, body);
             wakes.tasks(under, |key, panic| self.keep_panic(key, panic));
-            let Some(from) = rest else { return };
+            if rest.is_none() && !open {
+                return;
+            }
             wakes = Wakes::default();
-            self.table.lock().fetch_due(from, &mut wakes);
+            let mut table = self.table.lock();
+            table.leave(open);
+            let Some(from) = rest else { return };
+            table.fetch_due(from, &mut wakes);
+            self.open_for(&mut table, &mut wakes);
         }
     }
 
@@ -241,6 +256,7 @@ impl<K: Kernel> Hub<K> {
     /// a handler that interrupted one is.
     pub(crate) unsafe fn in_child(&self, table: &mut Table, survivor: usize) {
         table.mailboxes.iter_mut().for_each(|(_, mailbox)| mailbox.forked(survivor));
+        table.close_forked();
         self.generation.add();
         // SAFETY: the caller's promise: no other thread, no handler. `locked` holds the lock over
         // every batch, so none is alive. A receiver that the forking thread has, if it forked in a
@@ -368,7 +384,10 @@ impl<K: Kernel> Hub<K> {
     /// Gives up the subscription's signals. What was accepted before is in its mailbox then.
     pub(crate) fn give_up(&self, key: Key) -> Stopped {
         let mut leavings = Leavings::none();
-        self.locked(|table, wakes| self.give_up_locked(table, key, wakes, &mut leavings));
+        let give_up = |table: &mut Table, wakes: &mut Wakes| {
+            self.give_up_locked(table, key, wakes, &mut leavings)
+        };
+        self.changing(|table| table.is_last_somewhere(key), give_up);
         leavings.into_stopped()
     }
 
@@ -400,31 +419,38 @@ impl<K: Kernel> Hub<K> {
 
     /// Gives a signal its default action, or has it ignored, and strikes all its subscribers.
     pub(crate) fn set_disposition(&self, signal: i32, ignored: bool) -> Result<(), SignalError> {
-        self.locked(|table, wakes| {
-            let done = if ignored {
-                self.kernel.set_ignored(signal)
-            } else {
-                self.kernel.set_default(signal)
-            };
-            done.map_err(|errno| SignalError::System { signal, errno })?;
-            let _ = if ignored { self.queue.ignore(signal) } else { self.queue.disable(signal) };
-            self.deliver(table, signal, None, wakes);
-            table.entries[signal as usize].installed = false;
-            table.unsubscribe_all(signal, wakes);
-            Ok(())
-        })
+        self.changing(
+            |_| true,
+            |table, wakes| {
+                let done = if ignored {
+                    self.kernel.set_ignored(signal)
+                } else {
+                    self.kernel.set_default(signal)
+                };
+                done.map_err(|errno| SignalError::System { signal, errno })?;
+                let _ =
+                    if ignored { self.queue.ignore(signal) } else { self.queue.disable(signal) };
+                self.deliver(table, signal, None, wakes);
+                table.entries[signal as usize].installed = false;
+                table.unsubscribe_all(signal, wakes);
+                Ok(())
+            },
+        )
     }
 
     /// Restores every disposition and ends all receiving.
     pub(crate) fn shut_down(&self) {
-        self.locked(|table, wakes| {
-            let mut at = 0;
-            while let Some(key) = table.mailboxes.key_at(at) {
-                self.give_up_locked(table, key, wakes, &mut Leavings::none());
-                at += 1;
-            }
-            table.closed = true;
-        });
+        self.changing(
+            |_| true,
+            |table, wakes| {
+                let mut at = 0;
+                while let Some(key) = table.mailboxes.key_at(at) {
+                    self.give_up_locked(table, key, wakes, &mut Leavings::none());
+                    at += 1;
+                }
+                table.closed = true;
+            },
+        );
         self.queue.close();
     }
 

@@ -47,6 +47,12 @@
 //! the others and the subscribers asleep, but no `stop`, no `try_recv` and no other signal's
 //! disposition.
 //!
+//! Sinks and wakers run under the mask of whoever subscribed, also on the crate's thread, so that threads
+//! and children which they start hear signals (Linux and Android; elsewhere the crate's thread masks what is
+//! subscribed to). Before a disposition changes meanwhile, that thread is interrupted once, to mask what is
+//! subscribed to until the sink returns: a signal sent before `stop` is not met by what comes after it. A call
+//! that the system does not restart then ends with EINTR (man 7 signal).
+//!
 //! # Your code
 //!
 //! Sinks, wakers and what they hold run and are dropped on whichever thread has something for them,
@@ -63,6 +69,7 @@
 //!
 //! [`REALTIME_CAPACITY`]: crate::sigqueue::REALTIME_CAPACITY
 
+pub(crate) mod closing;
 mod error;
 pub(crate) mod hub;
 pub(crate) mod mailbox;
@@ -90,6 +97,8 @@ pub const MAX_CAPACITY: usize = 1 << 20;
 
 #[cfg(not(all(loom, any(test, feature = "loom"))))]
 pub(crate) mod global;
+#[cfg(not(all(loom, any(test, feature = "loom"))))]
+mod ours;
 #[cfg(not(all(loom, any(test, feature = "loom"))))]
 mod subscription;
 

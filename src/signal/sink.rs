@@ -11,10 +11,18 @@ use crate::note::{Deadline, Note, Park, Waited};
 use crate::sync::Ordering::*;
 use crate::sys::{self, Mask};
 
+/// A sink and what to call it with.
+struct Call {
+    sink: Sink,
+    delivery: Delivery,
+    mask: Mask,
+    /// Whether it may hear what is subscribed to.
+    open: bool,
+}
+
 /// What a thread that wants to call a sink finds.
 enum Turn {
-    /// The sink and what to call it with.
-    Call(Sink, Delivery, Mask),
+    Call(Call),
     /// Nothing to call it with, or it is gone.
     Done,
     /// Another thread is calling it.
@@ -26,26 +34,29 @@ enum Turn {
 impl<K: Kernel> Hub<K> {
     /// Calls sinks until none has anything to do, each for one delivery at a time.
     pub(crate) fn run_sinks(&self) {
-        while let Some((key, turn)) = self.locked(|table, _| next_turn(table)) {
-            if let Turn::Call(sink, delivery, mask) = turn {
-                self.call_sink(key, sink, &delivery, &mask);
+        let hears = self.kernel.would_hear();
+        while let Some((key, turn)) = self.locked(|table, _| next_turn(table, hears)) {
+            if let Turn::Call(call) = turn {
+                self.call_sink(key, call);
             }
         }
     }
 
     /// Calls one sink until its mailbox is empty.
     fn run_sink(&self, key: Key) -> Turn {
+        let hears = self.kernel.would_hear();
         loop {
-            match self.locked(|table, _| table.mailboxes.get_mut(key).map_or(Turn::Done, turn)) {
-                Turn::Call(sink, delivery, mask) => self.call_sink(key, sink, &delivery, &mask),
+            match self.locked(|table, _| turn(table, key, hears)) {
+                Turn::Call(call) => self.call_sink(key, call),
                 other => return other,
             }
         }
     }
 
     /// The sink's panic ends here. Its captures are dropped before anybody sees it as gone.
-    fn call_sink(&self, key: Key, mut sink: Sink, delivery: &Delivery, mask: &Mask) {
-        let called = caught(|| self.kernel.under(mask, &mut || sink(delivery)));
+    fn call_sink(&self, key: Key, call: Call) {
+        let Call { mut sink, delivery, mask, open } = call;
+        let called = caught(|| self.kernel.under(&mask, open, &mut || sink(&delivery)));
         let (after, panicked) = match called {
             Ok(()) => (SinkState::Idle(sink), None),
             Err(panic) => {
@@ -55,6 +66,7 @@ impl<K: Kernel> Hub<K> {
         };
         let mut after = Some((after, panicked));
         self.locked(|table, wakes| {
+            table.leave(open);
             let Some(mailbox) = table.mailboxes.get_mut(key) else { return };
             let Some((sink, panicked)) = after.take() else { return };
             mailbox.sink = sink;
@@ -161,12 +173,15 @@ pub(super) fn drop_outside<T>(users: T) -> Option<Panic> {
     caught(|| drop(users)).err()
 }
 
-fn turn(mailbox: &mut Mailbox) -> Turn {
+/// On a thread that would hear what is subscribed to, or not.
+fn turn(table: &mut Table, key: Key, hears: bool) -> Turn {
+    let Some(mailbox) = table.mailboxes.get_mut(key) else { return Turn::Done };
     match core::mem::replace(&mut mailbox.sink, SinkState::Gone) {
         SinkState::Idle(sink) => match mailbox.items.pop_front() {
             Some(delivery) => {
                 mailbox.sink = SinkState::Running(sys::thread_id());
-                Turn::Call(sink, delivery, mailbox.mask)
+                let mask = mailbox.mask;
+                Turn::Call(Call { sink, delivery, mask, open: table.enter(hears) })
             }
             None => {
                 mailbox.sink = SinkState::Idle(sink);
@@ -185,7 +200,7 @@ fn turn(mailbox: &mut Mailbox) -> Turn {
 }
 
 /// The next sink that has something to do, and its turn.
-fn next_turn(table: &mut Table) -> Option<(Key, Turn)> {
+fn next_turn(table: &mut Table, hears: bool) -> Option<(Key, Turn)> {
     let key = table.next_ready()?;
-    Some((key, table.mailboxes.get_mut(key).map_or(Turn::Done, turn)))
+    Some((key, turn(table, key, hears)))
 }

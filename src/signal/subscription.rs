@@ -202,7 +202,8 @@ impl Subscription {
 
     /// Gives up the signals. What was accepted before can still be received, by
     /// [`try_recv`](Self::try_recv). A second stop changes nothing, and returns after the first.
-    /// It waits for nobody.
+    /// It waits for nobody; but beside a sink or a waker that the crate's thread runs meanwhile, for that
+    /// thread to be interrupted once.
     ///
     /// # Errors
     /// [`StopError::WakerPanicked`] if a waker that it was polled with has panicked; the signals are

@@ -51,6 +51,11 @@ pub(crate) struct Table {
     /// Whose sink was called last: the next one's turn comes first.
     called: Key,
     pub(crate) closed: bool,
+    /// Sinks and wakers that the crate's thread runs while it may hear what is subscribed to; see
+    /// [`closing`](super::closing).
+    open: u32,
+    /// Dispositions that are about to change.
+    closing: u32,
 }
 
 const NO_COUNTS: SignalCounts = SignalCounts { received: 0, coalesced: 0, dropped: 0 };
@@ -68,8 +73,37 @@ impl Table {
                 ready: 0,
                 called: RECEIVER,
                 closed: false,
+                open: 0,
+                closing: 0,
             }
         }
+    }
+
+    /// A sink or a waker is about to run, and its thread would hear what is subscribed to: whether it may. Then
+    /// it is to [`leave`](Self::leave).
+    pub(super) fn enter(&mut self, would_hear: bool) -> bool {
+        let open = would_hear && self.closing == 0;
+        self.open += u32::from(open);
+        open
+    }
+
+    pub(super) fn leave(&mut self, open: bool) {
+        // A child of a fork has none.
+        self.open = self.open.saturating_sub(u32::from(open));
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.open != 0
+    }
+
+    /// No other thread is left, nor what it had begun.
+    pub(super) fn close_forked(&mut self) {
+        (self.open, self.closing) = (0, 0);
+    }
+
+    /// A disposition is about to change, or has been.
+    pub(super) fn set_closing(&mut self, begins: bool) {
+        self.closing = if begins { self.closing + 1 } else { self.closing.saturating_sub(1) };
     }
 
     /// Lists a subscription. There must be room for it.
@@ -79,6 +113,14 @@ impl Table {
         mailbox.signals.iter().for_each(|s| self.entries[s as usize].subscribers += 1);
         self.mailboxes.push(key, mailbox);
         key
+    }
+
+    /// Whether a signal has no other subscriber.
+    pub(super) fn is_last_somewhere(&self, key: Key) -> bool {
+        let signals = self.mailboxes.get(key).map(|mailbox| mailbox.signals);
+        signals.is_some_and(|signals| {
+            signals.iter().any(|signal| self.entries[signal as usize].subscribers == 1)
+        })
     }
 
     /// Strikes a subscription that has no signals left, for the caller to drop outside the lock.

@@ -27,6 +27,8 @@ pub(crate) struct Wakes {
     len: usize,
     /// The queue's guest has something in its mailbox, or the primary a sink to call.
     pub(crate) owner: bool,
+    /// Whether tasks are woken on a thread that hears what is subscribed to meanwhile.
+    pub(super) open: bool,
     /// The lowest mailbox that found no room.
     rest: Option<Key>,
 }
@@ -35,6 +37,10 @@ impl Wakes {
     /// Whether nothing is to be done.
     pub(crate) fn is_empty(&self) -> bool {
         self.len == 0 && !self.owner && self.rest.is_none()
+    }
+
+    pub(super) fn has_tasks(&self) -> bool {
+        self.due.iter().map_while(Option::as_ref).any(|due| due.waker.is_some())
     }
 
     /// The mailbox has changed; `by` names whose own thread is doing this.

@@ -246,6 +246,9 @@ impl Mask {
     }
 }
 
+/// Nothing is masked here.
+pub(crate) const MASKS_ON_RETURN: bool = false;
+
 /// Threads are suspended by the system here.
 pub(crate) fn interrupts(_: i32) -> bool {
     false

@@ -115,6 +115,9 @@ cfg_if::cfg_if! {
                     Crossing, INTERRUPT, OTHERS, OsThread, chosen, interrupt, interrupt_by, interrupts,
                 };
                 pub(crate) use thread_end::{InChild, ThreadEnd};
+                pub(crate) use previous::MASKS_ON_RETURN;
+                #[cfg(any(target_os = "linux", target_os = "android"))]
+                pub(crate) use previous::mask_subscribed_on_return;
                 pub(crate) use process::{AllBlocked, Mask, at_fork, die_by, ends_process, thread_id};
                 pub(crate) use unix::{
                     install, is_ignored, restore, set_alone, set_default, set_ignored,

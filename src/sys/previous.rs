@@ -150,7 +150,30 @@ cfg_if::cfg_if! {
             }
             set
         }
+
+        /// Whether [`mask_subscribed_on_return`] does what it says.
+        pub(crate) const MASKS_ON_RETURN: bool = true;
+
+        /// The code that was interrupted masks all that has our handler, when ours returns.
+        ///
+        /// # Safety
+        ///
+        /// What a handler of three arguments was given, which has not returned.
+        pub(crate) unsafe fn mask_subscribed_on_return(context: *mut c_void) {
+            // SAFETY: as the caller promises: a `ucontext_t` in that handler's frame.
+            let set = unsafe { &raw mut (*context.cast::<libc::ucontext_t>()).uc_sigmask };
+            for signal in (1..super::SIGNALS as c_int).filter(|it| super::unix::is_installed(*it)) {
+                // SAFETY: the context's own, of which the kernel has 64 bits, one for each of these.
+                unsafe { libc::sigaddset(set.cast(), signal) };
+            }
+        }
     } else {
+        pub(crate) const MASKS_ON_RETURN: bool = false;
+
+        /// Nothing asks for it.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        pub(crate) unsafe fn mask_subscribed_on_return(_: *mut c_void) {}
+
         /// Where the context's layout is not at hand: nothing but what is added to it.
         fn interrupted(_: *const c_void) -> libc::sigset_t {
             // SAFETY: all zeros is storage for a set, filled next.

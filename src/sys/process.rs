@@ -204,8 +204,7 @@ impl Mask {
         (1..super::SIGNALS as c_int).any(|signal| is(&pending, signal) && !is(&self.0, signal))
     }
 
-    /// And those that have our handler now. They are for other threads: one that came here and was not taken yet
-    /// when a subscription ends would act by default, though it was sent before.
+    /// And those that have our handler now: they are for other threads.
     pub(crate) fn and_subscribed(mut self) -> Self {
         for signal in (1..super::SIGNALS as c_int).filter(|signal| unix::is_installed(*signal)) {
             // SAFETY: the set is a local.

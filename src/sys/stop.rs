@@ -121,9 +121,11 @@ pub(crate) type Entry = fn(c_int, *mut c_void);
 pub(crate) enum Crossing {
     Gate,
     AllThreads,
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    Sinks,
 }
 
-static ENTRIES: [AtomicPtr<c_void>; 2] = [const { AtomicPtr::new(ptr::null_mut()) }; 2];
+static ENTRIES: [AtomicPtr<c_void>; 3] = [const { AtomicPtr::new(ptr::null_mut()) }; 3];
 
 /// Has the entry called for the signal, on the alternate stack, all others masked that may wait. To be
 /// called before each use of the signal: somebody may have put another disposition in its place since,

@@ -1,5 +1,7 @@
 //! What sinks and wakers start.
 
+use std::os::unix::process::ExitStatusExt;
+use std::sync::atomic::{AtomicU32, Ordering::*};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
@@ -21,8 +23,8 @@ fn masks() -> [String; 3] {
     [own(), std::thread::spawn(own).join().unwrap(), child]
 }
 
-/// Threads and children that are started in a sink or a waker hear signals as those of who subscribed do, but
-/// for those that are subscribed to.
+/// Threads and children that are started in a sink or a waker hear signals as those of who subscribed do, what is
+/// subscribed to included.
 #[test]
 fn what_they_start_is_not_deaf() {
     struct Sends(Mutex<mpsc::Sender<[String; 3]>>);
@@ -36,9 +38,6 @@ fn what_they_start_is_not_deaf() {
         set_mask(1 << libc::SIGTTOU);
         let expected = masks();
         assert!(expected.iter().all(|mask| u64::from_str_radix(mask, 16) == Ok(1 << 21)));
-        // What is subscribed to is for other threads; all else is heard.
-        let subscribed = 1_u64 << (SIGUSR1 - 1) | 1 << (SIGHUP - 1) | 1 << 21;
-        let expected = expected.map(|_| format!("{subscribed:016x}"));
         let (tell, told) = mpsc::channel();
         let from_sink = tell.clone();
         let sink = move |_: &signal::Delivery| from_sink.send(masks()).unwrap();
@@ -49,6 +48,80 @@ fn what_they_start_is_not_deaf() {
         for signal in [SIGUSR1, SIGHUP] {
             kill_self(signal);
             assert_eq!(told.recv_timeout(SOON).unwrap(), expected);
+        }
+        sink.stop().unwrap();
+    });
+}
+
+/// A supervisor: what is subscribed to ends what a sink has started, as it would have anywhere.
+#[test]
+fn a_child_of_a_sink_ends_as_any_other() {
+    isolated("sinks::a_child_of_a_sink_ends_as_any_other", || {
+        let (tell, told) = mpsc::channel();
+        let sink = Builder::new().sink([SIGHUP, libc::SIGTERM], move |delivery| {
+            if delivery.signal == SIGHUP {
+                tell.send(std::process::Command::new("sleep").arg("1000").spawn().unwrap())
+                    .unwrap();
+            }
+        });
+        let sink = sink.unwrap();
+        kill_self(SIGHUP);
+        let mut child = told.recv_timeout(SOON).unwrap();
+        // SAFETY: the child was not waited for.
+        assert_eq!(unsafe { libc::kill(child.id() as i32, libc::SIGTERM) }, 0);
+        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM));
+        sink.stop().unwrap();
+    });
+}
+
+/// All threads of this process run by turns.
+fn one_processor() {
+    // SAFETY: a set of the system's size, of one processor that the caller may use.
+    unsafe {
+        let mut only: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(libc::sched_getcpu() as usize, &mut only);
+        assert_eq!(libc::sched_setaffinity(0, size_of_val(&only), &raw const only), 0);
+    }
+}
+
+/// A sink hears what is subscribed to, and the system gives it to the sink's thread: what was sent before a stop is
+/// in the mailbox nevertheless.
+#[test]
+fn stop_beside_a_sink() {
+    const ROUNDS: u32 = 500;
+    isolated("sinks::stop_beside_a_sink", || {
+        // What one thread is given it takes when the other waits.
+        one_processor();
+        // The rounds that a sink has begun, and those that are over.
+        static BEGUN: AtomicU32 = AtomicU32::new(0);
+        static OVER: AtomicU32 = AtomicU32::new(0);
+        let sink = Builder::new().sink([SIGHUP], |_| {
+            let round = BEGUN.fetch_add(1, Release);
+            while OVER.load(Acquire) == round {
+                std::thread::yield_now();
+            }
+        });
+        let sink = sink.unwrap();
+        let open = mask();
+        for round in 0..ROUNDS {
+            kill_self(SIGHUP);
+            while BEGUN.load(Acquire) == round {
+                std::thread::yield_now();
+            }
+            let mut subscription = signal::subscribe([SIGUSR1]).unwrap();
+            // The one that took the last is given the next: the sink's, as no other can.
+            set_mask(open | 1 << SIGUSR1);
+            kill_self(SIGUSR1);
+            // The receiver is in the sink, and serves nobody who sleeps.
+            while subscription.try_recv().unwrap().is_none() {
+                std::thread::yield_now();
+            }
+            set_mask(open);
+            kill_self(SIGUSR1);
+            subscription.stop().unwrap();
+            let delivery = subscription.try_recv().unwrap();
+            assert_eq!(delivery.map(|it| it.signal), Some(SIGUSR1), "round {round}");
+            OVER.store(round + 1, Release);
         }
         sink.stop().unwrap();
     });
