@@ -18,7 +18,7 @@ use crate::signal::set::SignalSet;
 use crate::sigqueue::{Origin, Sent};
 use crate::sys::handlers::{self, Handlers, Restore};
 use crate::sys::interrupts::{Interrupts, Marked};
-use crate::sys::record::{self, Own};
+use crate::sys::record::{self, LEVELS, Own};
 use crate::sys::{Errno, Restored, Verdict};
 
 const DEFAULT: usize = libc::SIG_DFL;
@@ -32,7 +32,7 @@ pub(super) struct Table {
     sim: Sim,
     /// Those seen so far: the first has number 2.
     seen: RefCell<Vec<Handler>>,
-    ours: RefCell<Option<Handler>>,
+    ours: RefCell<Vec<Handler>>,
     own: [Own; 4],
     /// Whether own signals are told from others'.
     pub(super) tells_own: Cell<bool>,
@@ -43,15 +43,15 @@ impl Table {
         Self {
             sim,
             seen: RefCell::default(),
-            ours: RefCell::new(None),
+            ours: RefCell::default(),
             own: core::array::from_fn(|_| Own::new()),
             tells_own: Cell::new(true),
         }
     }
 
-    /// Our handler.
-    pub(super) fn set_ours(&self, handler: Handler) {
-        *self.ours.borrow_mut() = Some(handler.mask(SigSet::ALL));
+    /// Our handlers.
+    pub(super) fn set_ours(&self, handler: impl Fn(usize) -> Handler) {
+        *self.ours.borrow_mut() = (0..LEVELS).map(|at| handler(at).mask(SigSet::ALL)).collect();
     }
 
     fn number(&self, handler: &Handler) -> usize {
@@ -85,8 +85,8 @@ impl Table {
         self.numbered(&old)
     }
 
-    fn handler(&self) -> Handler {
-        self.ours.borrow().clone().expect("set at first")
+    fn handler(&self, level: usize) -> Handler {
+        self.ours.borrow()[level].clone()
     }
 }
 
@@ -97,14 +97,19 @@ impl handlers::Table for Rc<Table> {
     fn query(&self, signal: i32) -> Result<record::Disposition, Errno> {
         Ok(self.numbered(&self.sim.sigaction_query(signal)))
     }
-    fn put_ours(&self, signal: i32, _: &record::Disposition) -> Result<record::Disposition, Errno> {
-        Ok(self.change(signal, self.handler().into()))
+    fn put_ours(
+        &self,
+        signal: i32,
+        level: usize,
+        _: &record::Disposition,
+    ) -> Result<record::Disposition, Errno> {
+        Ok(self.change(signal, self.handler(level).into()))
     }
     fn action(&self, found: &record::Disposition) -> usize {
         found.action
     }
-    fn ours(&self) -> usize {
-        self.number(&self.handler())
+    fn ours(&self, level: usize) -> usize {
+        self.number(&self.handler(level))
     }
     fn disposition(&self, found: &record::Disposition) -> record::Disposition {
         *found
@@ -181,7 +186,7 @@ impl Kernel for System {
         if self.design == Design::Shipped {
             return self.core.handlers.install(signal);
         }
-        let old = self.sim.sigaction(signal, self.core.table.handler());
+        let old = self.sim.sigaction(signal, self.core.table.handler(0));
         *self.replaced.borrow_mut() = Some(old);
         Ok(())
     }
@@ -189,6 +194,11 @@ impl Kernel for System {
         match self.design {
             Design::Shipped => self.core.handlers.install(signal),
             _ => Ok(()),
+        }
+    }
+    fn look(&self, signal: i32) {
+        if self.design == Design::Shipped {
+            self.core.handlers.look(signal);
         }
     }
     fn restore(&self, signal: i32) -> Result<Restored, Errno> {
@@ -276,13 +286,20 @@ pub(super) fn process(sim: Sim, design: Design) -> Process {
     let handlers = Handlers::new(Rc::clone(&table));
     let core = Rc::new(Core { table, handlers });
     let hub = Arc::new_cyclic(|hub: &Weak<Hub<System>>| {
-        core.table.set_ours(ours(hub.clone(), Rc::downgrade(&core), sim, design));
+        let ours = |level| ours(hub.clone(), Rc::downgrade(&core), sim, design, level);
+        core.table.set_ours(ours);
         Hub::new(System { sim, design, core, replaced: RefCell::default() })
     });
     Process { sim, hub }
 }
 
-fn ours(hub: Weak<Hub<System>>, core: rc::Weak<Core>, sim: Sim, design: Design) -> Handler {
+fn ours(
+    hub: Weak<Hub<System>>,
+    core: rc::Weak<Core>,
+    sim: Sim,
+    design: Design,
+    level: usize,
+) -> Handler {
     Handler::with_info(move |signal, info| {
         let hub = hub.upgrade().expect("the hub outlives its handlers");
         let entry = || match hub.on_signal(signal, Origin::UNKNOWN) {
@@ -296,7 +313,7 @@ fn ours(hub: Weak<Hub<System>>, core: rc::Weak<Core>, sim: Sim, design: Design) 
             }
             return;
         }
-        core.upgrade().expect("as above").handlers.handle(signal, info, entry);
+        core.upgrade().expect("as above").handlers.handle(signal, level, info, entry);
     })
 }
 
@@ -328,12 +345,16 @@ pub(super) struct Interrupter {
 
 /// Its handler runs this entry.
 pub(super) fn interrupter(sim: Sim, entry: impl Fn() + 'static) -> Rc<Interrupter> {
+    let entry = Rc::new(entry);
     Rc::new_cyclic(|ours: &rc::Weak<Interrupter>| {
         let (ours, table) = (ours.clone(), Rc::new(Table::new(sim)));
-        table.set_ours(Handler::with_info(move |signal, info| {
-            let ours = ours.upgrade().expect("it outlives its handler");
-            ours.interrupts.handle(signal, info, &entry);
-        }));
+        table.set_ours(|level| {
+            let (ours, entry) = (ours.clone(), Rc::clone(&entry));
+            Handler::with_info(move |signal, info| {
+                let ours = ours.upgrade().expect("it outlives its handler");
+                ours.interrupts.handle(signal, level, info, || entry());
+            })
+        });
         Interrupter { interrupts: Interrupts::new(Rc::clone(&table)), table }
     })
 }

@@ -22,6 +22,9 @@ impl Kernel for System {
     fn look_again(&self, signal: i32) -> Result<(), Errno> {
         sys::install(signal, on_signal)
     }
+    fn look(&self, signal: i32) {
+        sys::look(signal);
+    }
     fn restore(&self, signal: i32) -> Result<Restored, Errno> {
         sys::restore(signal)
     }

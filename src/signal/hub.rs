@@ -70,6 +70,8 @@ pub(crate) trait Kernel {
     fn look_again(&self, _signal: i32) -> Result<(), Errno> {
         Ok(())
     }
+    /// A signal has come to our handler.
+    fn look(&self, _signal: i32) {}
     /// Puts back what was there, unless somebody else has changed it since.
     fn restore(&self, signal: i32) -> Result<Restored, Errno>;
     /// Gives the signal its default action.
@@ -368,6 +370,7 @@ impl<K: Kernel> Hub<K> {
     /// Takes what is pending of one signal to its subscribers (I1).
     fn deliver(&self, table: &mut Table, signal: i32, by: Option<Key>, wakes: &mut Wakes) {
         if let Ok(batch) = self.queue.take(signal) {
+            self.kernel.look(signal);
             table.deliver(batch, by, wakes);
         }
     }

@@ -99,9 +99,9 @@ pub(super) fn query() -> Result<libc::sigaction, Errno> {
     Ok(told)
 }
 
-/// Puts in place what is in place for `like`, a signal that the C library lets us have: how a handler
-/// returns is its business.
-pub(super) fn put_as(like: c_int) -> Result<(), Errno> {
+/// Puts this one of our handlers in place, otherwise as it is for `like`, a signal that the C library lets us
+/// have: how a handler returns is its business.
+pub(super) fn put_as(like: c_int, ours: usize) -> Result<(), Errno> {
     // SAFETY: all zeros is one.
     let mut there: Kernels = unsafe { zeroed() };
     let size = SIGNALS / 8;
@@ -110,10 +110,11 @@ pub(super) fn put_as(like: c_int) -> Result<(), Errno> {
     if unsafe { libc::syscall(libc::SYS_rt_sigaction, like, none, &raw mut there, size) } != 0 {
         return Err(Errno(errno::get()));
     }
-    if there.action != stop::handler() {
+    if !stop::is_ours(there.action) {
         // Somebody was quicker.
         return Err(Errno(libc::EAGAIN));
     }
+    there.action = ours;
     // SAFETY: a handler of ours, with its flags, as the C library has registered it.
     unsafe { sigaction(&raw const there, core::ptr::null_mut()) }
 }

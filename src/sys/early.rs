@@ -19,6 +19,16 @@ pub(crate) unsafe trait Zeroed: Sized {
     const CHECKED: () = assert!(!core::mem::needs_drop::<Self>());
 }
 
+/// Whether thread-locals so declared are there from a thread's first instruction, however this library was
+/// loaded.
+pub(crate) const OWN_IS_MEMORY: bool = cfg!(all(
+    target_os = "linux",
+    target_env = "gnu",
+    target_pointer_width = "64",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(any(miri, target_abi = "x32", target_abi = "ilp32")),
+)) || cfg!(target_env = "musl");
+
 /// Declares a function that returns where the calling thread has its own value of a type that is
 /// [`Zeroed`]; the same until the thread ends. Null where thread-locals are made of keys (OpenBSD, Android),
 /// once the thread has ended so far that this one is gone. Async-signal-safe. The symbol is one that nothing else has.

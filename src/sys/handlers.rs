@@ -5,11 +5,11 @@
 
 use core::ffi::c_int;
 
-use super::record::{COVERED, Disposition, Own, Record, Recorded, Whose};
+use super::record::{Below, COVERED, Disposition, LEVELS, Own, Record, Whose};
 use super::{Errno, Restored, SIGNALS, Verdict};
 use crate::sync::{Mutex, filled, model_const_fn};
 
-/// The system's table of dispositions, and one handler of ours that may stand there. All of it is
+/// The system's table of dispositions, and the handlers of ours that may stand there. All of it is
 /// async-signal-safe.
 pub(crate) trait Table {
     /// What a handler is given beside the signal.
@@ -18,15 +18,22 @@ pub(crate) trait Table {
     type Found;
 
     fn query(&self, signal: c_int) -> Result<Self::Found, Errno>;
-    /// Puts ours over this one; tells what it has replaced.
-    fn put_ours(&self, signal: c_int, before: &Disposition) -> Result<Self::Found, Errno>;
+    /// Puts this one of ours over that; tells what it has replaced.
+    fn put_ours(
+        &self,
+        signal: c_int,
+        level: usize,
+        before: &Disposition,
+    ) -> Result<Self::Found, Errno>;
     /// SIG_DFL, SIG_IGN or a function.
     fn action(&self, found: &Self::Found) -> usize;
-    /// The action of ours.
-    fn ours(&self) -> usize;
+    /// The action of this one of ours.
+    fn ours(&self, level: usize) -> usize;
     fn disposition(&self, found: &Self::Found) -> Disposition;
-    fn is_ours(&self, found: &Self::Found) -> bool {
-        self.action(found) == self.ours()
+    /// Which of ours it is, if it is one.
+    fn which_of_ours(&self, found: &Self::Found) -> Option<usize> {
+        let action = self.action(found);
+        (0..LEVELS).find(|level| self.ours(*level) == action)
     }
     /// Calls a handler, as the system would have.
     ///
@@ -87,58 +94,66 @@ impl<T> Handlers<T> {
     }
 }
 
+impl<T: Table> Handlers<T> {
+    /// To be called now and then, as when a signal has come: whoever has left from below ours gives its place to
+    /// the next one.
+    pub(crate) fn look(&self, signal: c_int) {
+        let Some(record) = self.record(signal).filter(|record| record.is_above_others()) else {
+            return;
+        };
+        let _writer = self.writer.lock();
+        let now = self.system.query(signal);
+        let at = now.ok().and_then(|now| self.system.which_of_ours(&now));
+        at.into_iter().for_each(|at| record.found(at));
+    }
+}
+
 impl<T: Restore> Handlers<T> {
     /// Puts our handler in place, also where somebody has put another over it since; see the contract in
     /// [`super`].
     pub(crate) fn install(&self, signal: c_int) -> Result<(), Errno> {
         let _writer = self.writer.lock();
-        let system = &self.system;
-        let before = system.query(signal)?;
-        let ours = system.is_ours(&before);
-        let Some(record) = self.record(signal).filter(|_| !ours) else { return Ok(()) };
-        let before = system.disposition(&before);
-        record.put_over(&before);
-        let old = system.put_ours(signal, &before)?;
-        let replaced = system.disposition(&old);
-        if !system.is_ours(&old) && replaced != before {
-            record.put_over(&replaced);
-        }
-        Ok(())
+        let Some(record) = self.record(signal) else { return Ok(()) };
+        put(&self.system, record, signal, true).map(drop)
     }
 
     /// Puts back what was there; see the contract in [`super`].
     pub(crate) fn restore(&self, signal: c_int) -> Result<Restored, Errno> {
-        let Some(record) = self.record(signal) else {
+        let _writer = self.writer.lock();
+        let system = &self.system;
+        let Some(record) = self.record(signal) else { return Ok(Restored::Foreign) };
+        let Some(at) = system.which_of_ours(&system.query(signal)?) else {
+            record.taken_out(None);
             return Ok(Restored::Foreign);
         };
-        let _writer = self.writer.lock();
-        if !self.system.is_ours(&self.system.query(signal)?) {
-            record.taken_out(true);
-            return Ok(Restored::Foreign);
-        }
-        let recorded = record.read();
-        let old = recorded.map_or(Disposition::simple(libc::SIG_DFL), |Recorded { base, over }| {
-            over.unwrap_or(base)
-        });
+        let mut below = before(record, at);
         // SAFETY: SIG_DFL, or what the system told `install`.
-        let replaced = unsafe { self.system.put(signal, &old) }?;
-        let foreign = !self.system.is_ours(&replaced);
-        record.taken_out(foreign);
-        if foreign {
-            // Somebody was quicker, between the question and the change: theirs stays, or what they have put
-            // in its place since.
-            let (mut ours, mut theirs) = (old, self.system.disposition(&replaced));
-            loop {
-                // SAFETY: the system told it just now.
-                let found = unsafe { self.system.put(signal, &theirs) }?;
-                let found = self.system.disposition(&found);
-                if found == ours {
-                    return Ok(Restored::Foreign);
-                }
-                (ours, theirs) = (theirs, found);
-            }
+        let mut replaced = unsafe { system.put(signal, &below.it) }?;
+        let mut out = system.which_of_ours(&replaced) == Some(at);
+        if let Some(lower) = system.which_of_ours(&replaced).filter(|_| !out) {
+            // Who was between has left, between the question and the change: it is not put back.
+            let left = below.it;
+            below = before(record, lower);
+            // SAFETY: as above.
+            replaced = unsafe { system.put(signal, &below.it) }?;
+            out = system.disposition(&replaced) == left;
         }
-        Ok(Restored::Previous)
+        if out {
+            record.taken_out(Some(below.level));
+            return Ok(Restored::Previous);
+        }
+        // Somebody was quicker: theirs stays, or what they have put in its place since.
+        record.taken_out(None);
+        let (mut ours, mut theirs) = (below.it, system.disposition(&replaced));
+        loop {
+            // SAFETY: the system told it just now.
+            let found = unsafe { system.put(signal, &theirs) }?;
+            let found = system.disposition(&found);
+            if found == ours {
+                return Ok(Restored::Foreign);
+            }
+            (ours, theirs) = (theirs, found);
+        }
     }
 
     /// SIG_DFL or SIG_IGN, whoever handled it.
@@ -151,92 +166,155 @@ impl<T: Restore> Handlers<T> {
         Ok(())
     }
 
-    /// The handler of every signal of ours, by its entry. No allocation, no lock; nothing of the thread's own,
-    /// unless another handler was put over ours, or the signal is nobody's any more.
-    pub(crate) fn handle(&self, signal: c_int, given: T::Given, entry: impl FnOnce() -> Verdict) {
+    /// The handlers of every signal of ours, this one of them, by their entry. No allocation, no lock; nothing of
+    /// the thread's own, unless there is another handler, or the signal is nobody's any more.
+    pub(crate) fn handle(
+        &self,
+        signal: c_int,
+        level: usize,
+        given: T::Given,
+        entry: impl FnOnce() -> Verdict,
+    ) {
         let Some(record) = self.record(signal) else { return };
-        let delivery = Delivered { handlers: self, signal, given, record };
-        // Once there was one it may call ours after it was taken out: neighbours foreign_sigaction_anywhere, at
-        // bound 4.
-        if record.had_over() && delivery.is_called_by_over() {
-            return delivery.call_base();
+        let system = &self.system;
+        let chain = Chain { system, record, whose: Whose::Subscriptions, signal, given };
+        if let Some(caller) = chain.caller() {
+            return chain.call_below(level, Some(caller));
         }
         match entry() {
             Verdict::Handled if record.is_alone() => {}
-            Verdict::Handled => delivery.chain(),
+            Verdict::Handled => chain.call_below(level, None),
             Verdict::Ignored => {}
-            Verdict::Unwanted => delivery.unwanted(),
+            Verdict::Unwanted => unwanted(&chain, level),
         }
     }
 }
 
-/// What our handler was given.
-struct Delivered<'a, T: Table> {
-    handlers: &'a Handlers<T>,
+/// What stands below that one of ours, as far as is known.
+fn before(record: &Record, of: usize) -> Below {
+    let nothing = Below { level: 0, it: Disposition::simple(libc::SIG_DFL) };
+    record.below(of).unwrap_or(nothing)
+}
+
+/// Puts one of ours in place over whatever is there; false if that is a handler of somebody's. By one thread at a
+/// time, or by several. Async-signal-safe.
+pub(super) fn put<T: Table>(
+    system: &T,
+    record: &Record,
     signal: c_int,
-    given: T::Given,
-    record: &'a Record,
+    by_one: bool,
+) -> Result<bool, Errno> {
+    let now = system.query(signal)?;
+    if let Some(at) = system.which_of_ours(&now) {
+        record.found(at);
+        return Ok(true);
+    }
+    let mut before = system.disposition(&now);
+    let mut mine = None;
+    loop {
+        let at = record.next(&before, by_one);
+        record.put_over(at, &before);
+        let found = system.put_ours(signal, at, &before)?;
+        match system.which_of_ours(&found) {
+            Some(other) if Some(other) == mine => return Ok(!before.is_function()),
+            // Another thread was quicker, and is above.
+            Some(above) if above > at => {
+                before = self::before(record, above).it;
+                system.put_ours(signal, above, &before)?;
+                return Ok(true);
+            }
+            // Who was there has left, between the question and the change; or another thread was quicker.
+            Some(other) => {
+                if other < at {
+                    record.put_over_ours(at);
+                }
+                return Ok(true);
+            }
+            None if mine.is_none() && system.disposition(&found) == before => {
+                return Ok(!before.is_function());
+            }
+            // Somebody came, between the question and the change.
+            None => (mine, before) = (Some(at), system.disposition(&found)),
+        }
+    }
 }
 
-impl<T: Restore> Delivered<'_, T> {
-    fn is_called_by_over(&self) -> bool {
-        let system = &self.handlers.system;
-        let context = system.context(self.given);
-        system.own(|own| own.chaining(Whose::Subscriptions).is_calling(self.signal, context))
+/// What one of our handlers was given, and whom it goes on to.
+pub(super) struct Chain<'a, T: Table> {
+    pub(super) system: &'a T,
+    pub(super) record: &'a Record,
+    pub(super) whose: Whose,
+    pub(super) signal: c_int,
+    pub(super) given: T::Given,
+}
+
+impl<T: Table> Chain<'_, T> {
+    /// Which of ours has called whoever calls this one, for the same signal.
+    pub(super) fn caller(&self) -> Option<usize> {
+        // Once there was one it may call ours after it was taken out: neighbours foreign_sigaction_anywhere, at
+        // bound 4.
+        if !self.record.calls_ours() {
+            return None;
+        }
+        let context = self.system.context(self.given);
+        self.system.own(|own| own.chaining(self.whose).caller(self.signal, context))
     }
 
-    /// Calls the handler that was there before, if it was a function; the one that was put over ours, if
-    /// there is one: it calls ours as the one before it, if it likes.
-    fn chain(&self) {
-        match self.record.read() {
-            Some(Recorded { over: Some(over), .. }) => {
-                let (system, signal) = (&self.handlers.system, self.signal);
-                // SAFETY: `put_over` records functions there, as the system told them.
-                let call = || unsafe { system.call(&over, signal, self.given) };
-                system.own(|own| own.chaining(Whose::Subscriptions).around(signal, call));
+    /// Calls the handler that this one of ours was put over, if it is a function; it calls the one of ours that it
+    /// was put over, if it likes. Below the caller, so that it comes to an end.
+    pub(super) fn call_below(&self, level: usize, caller: Option<usize>) {
+        let level = match caller {
+            None => level,
+            Some(0) => return,
+            Some(caller) => level.min(caller - 1),
+        };
+        let Some(below) = self.record.below(level).filter(|below| below.it.is_function()) else {
+            return;
+        };
+        if below.level == 0 {
+            self.record.used(&below.it);
+        }
+        // SAFETY: a function, by the filter above; `put` recorded it as the system told it.
+        let call = || unsafe { self.system.call(&below.it, self.signal, self.given) };
+        if self.record.calls_ours() {
+            let around =
+                |own: &Own| own.chaining(self.whose).around(self.signal, below.level, call);
+            self.system.own(around);
+        } else {
+            call();
+        }
+    }
+}
+
+/// Who has the signal: whatever is in force now, unless that is who called ours.
+fn unwanted<T: Restore>(chain: &Chain<'_, T>, level: usize) {
+    let (system, signal) = (chain.system, chain.signal);
+    let now = system.query(signal);
+    let is_ours = now.is_ok_and(|now| system.which_of_ours(&now).is_some());
+    let state = chain.record.newest();
+    if is_ours {
+        return act_as_before(chain, level);
+    }
+    if state & COVERED != 0 || system.own(|own| own.sent.is_back(signal, state)) {
+        return chain.call_below(level, None);
+    }
+    system.own(|own| own.sent.note(signal, state));
+    system.redeliver(signal, chain.given);
+}
+
+/// Somebody put ours back, as it had found it, after we took it out: nobody has the signal, and what
+/// was there before us acts. A handler is called and not put back, as a subscription may begin
+/// meanwhile. sigaction(2) is async-signal-safe.
+fn act_as_before<T: Restore>(chain: &Chain<'_, T>, level: usize) {
+    let (system, signal) = (chain.system, chain.signal);
+    match chain.record.below(level) {
+        Some(below) if below.it.action == libc::SIG_DFL => {
+            // SAFETY: SIG_DFL.
+            let forced = || unsafe { system.put(signal, &Disposition::simple(libc::SIG_DFL)) };
+            if system.acts_by_default(signal) && forced().is_ok() {
+                system.redeliver(signal, chain.given);
             }
-            Some(_) => self.call_base(),
-            None => {}
         }
-    }
-
-    fn call_base(&self) {
-        if let Some(Recorded { base, .. }) = self.record.read().filter(|it| it.base.is_function()) {
-            self.record.used(&base);
-            // SAFETY: a function, by the filter above; `install` recorded it as the system told it.
-            unsafe { self.handlers.system.call(&base, self.signal, self.given) };
-        }
-    }
-
-    /// Who has the signal: whatever is in force now, unless that is who called ours.
-    fn unwanted(&self) {
-        let (system, signal) = (&self.handlers.system, self.signal);
-        let is_ours = system.query(signal).is_ok_and(|now| system.is_ours(&now));
-        let state = self.record.newest();
-        if is_ours {
-            return self.act_as_before();
-        }
-        if state & COVERED != 0 || system.own(|own| own.sent.is_back(signal, state)) {
-            return self.call_base();
-        }
-        system.own(|own| own.sent.note(signal, state));
-        system.redeliver(signal, self.given);
-    }
-
-    /// Somebody put ours back, as it had found it, after we took it out: nobody has the signal, and what
-    /// was there before us acts. A handler is called and not put back, as a subscription may begin
-    /// meanwhile. sigaction(2) is async-signal-safe.
-    fn act_as_before(&self) {
-        let (system, signal) = (&self.handlers.system, self.signal);
-        match self.record.read() {
-            Some(Recorded { over: None, base }) if base.action == libc::SIG_DFL => {
-                // SAFETY: SIG_DFL.
-                let forced = || unsafe { system.put(signal, &Disposition::simple(libc::SIG_DFL)) };
-                if system.acts_by_default(signal) && forced().is_ok() {
-                    system.redeliver(signal, self.given);
-                }
-            }
-            _ => self.chain(),
-        }
+        _ => chain.call_below(level, None),
     }
 }

@@ -4,8 +4,8 @@
 
 use core::ffi::c_int;
 
-use super::handlers::Table;
-use super::record::{Record, Recorded, Whose};
+use super::handlers::{self, Chain, Table};
+use super::record::{Record, Whose};
 use super::{Class, Errno, SIGNALS};
 use crate::sync::{AtomicU32, Ordering::*, filled, model_const_fn};
 
@@ -115,11 +115,14 @@ impl<T: Marked> Interrupts<T> {
             // Somebody wants to be rid of it, who may count on that.
             libc::SIG_IGN if signal != T::FIRST => Company::Others,
             libc::SIG_IGN | libc::SIG_DFL => Company::Nobody,
-            _ if self.system.is_ours(&now) => match self.before(signal).and_then(Record::read) {
-                Some(it) if it.over.is_none() && !it.base.is_function() => Company::Ours,
+            _ => match self.system.which_of_ours(&now).zip(self.before(signal)) {
+                Some((at, record))
+                    if !record.below(at).is_none_or(|below| below.it.is_function()) =>
+                {
+                    Company::Ours
+                }
                 _ => Company::Others,
             },
-            _ => Company::Others,
         }
     }
 
@@ -127,53 +130,32 @@ impl<T: Marked> Interrupts<T> {
     /// Async-signal-safe.
     pub(crate) fn put(&self, signal: c_int) -> Result<bool, Errno> {
         let before = self.before(signal).ok_or(Errno(libc::EINVAL))?;
-        let system = &self.system;
-        let old = system.query(signal)?;
-        if system.is_ours(&old) {
-            return Ok(true);
-        }
-        let old = system.disposition(&old);
-        before.put_over(&old);
-        let found = system.put_ours(signal, &old)?;
-        let replaced = system.disposition(&found);
-        if system.is_ours(&found) {
-            return Ok(true);
-        }
-        if replaced != old {
-            before.put_over(&replaced);
-        }
-        Ok(!replaced.is_function())
+        handlers::put(&self.system, before, signal, false)
     }
 
-    /// Our handler, by its entries. To whoever had the signal before us; to who put a handler over ours, if
-    /// somebody did, unless that is who calls. One of ours goes on to them too where it may stand for one of
-    /// theirs, which came while it was pending.
-    pub(crate) fn handle(&self, signal: c_int, given: T::Given, entries: impl FnOnce()) {
-        let Some(before) = self.before(signal) else { return };
+    /// Our handlers, this one of them, by its entries. To whoever had the signal before us; to who put a handler
+    /// over ours, if somebody did, unless that is who calls. One of ours goes on to them too where it may stand for
+    /// one of theirs, which came while it was pending.
+    pub(crate) fn handle(
+        &self,
+        signal: c_int,
+        level: usize,
+        given: T::Given,
+        entries: impl FnOnce(),
+    ) {
+        let Some(record) = self.before(signal) else { return };
         let system = &self.system;
-        let again = before.had_over() && {
-            let context = system.context(given);
-            system.own(|own| own.chaining(Whose::Interrupts).is_calling(signal, context))
-        };
-        entries();
+        let chain = Chain { system, record, whose: Whose::Interrupts, signal, given };
+        let caller = chain.caller();
+        if caller.is_none() {
+            entries();
+        }
         match system.is_own(given) {
             true if super::classify(signal) != Class::Standard => return,
             true => {}
             // Who comes while ours is put in place is recorded after that, which orders nothing here.
-            false => _ = before.newest(),
+            false => _ = record.newest(),
         }
-        match before.read() {
-            Some(Recorded { over: Some(over), .. }) if !again => {
-                // SAFETY: `put_over` records functions there, as the system told them.
-                let call = || unsafe { system.call(&over, signal, given) };
-                system.own(|own| own.chaining(Whose::Interrupts).around(signal, call));
-            }
-            Some(Recorded { base, .. }) if base.is_function() => {
-                before.used(&base);
-                // SAFETY: a function; `put` recorded it as the system told it.
-                unsafe { system.call(&base, signal, given) };
-            }
-            _ => {}
-        }
+        chain.call_below(level, caller);
     }
 }

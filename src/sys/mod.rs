@@ -111,6 +111,7 @@ cfg_if::cfg_if! {
                 pub(crate) use altstack::{Altstack, Entered, keep_stack};
                 #[cfg(test)]
                 pub(crate) use altstack::needed;
+                use early::OWN_IS_MEMORY;
                 pub(crate) use stop::{
                     Crossing, INTERRUPT, OTHERS, OsThread, chosen, interrupt, interrupt_by, interrupts,
                 };
@@ -120,7 +121,7 @@ cfg_if::cfg_if! {
                 pub(crate) use previous::mask_subscribed_on_return;
                 pub(crate) use process::{AllBlocked, Mask, at_fork, die_by, ends_process, thread_id};
                 pub(crate) use unix::{
-                    install, is_ignored, restore, set_alone, set_default, set_ignored,
+                    install, is_ignored, look, restore, set_alone, set_default, set_ignored,
                 };
             }
         }

@@ -33,6 +33,9 @@ impl Mask {
     }
 }
 
+#[cfg(test)]
+pub(crate) const OWN_IS_MEMORY: bool = true;
+
 pub(crate) fn prepare_barrier() -> bool {
     true
 }

@@ -68,59 +68,73 @@ impl Place {
     }
 }
 
+/// How many of ours there are for a signal, each of which may stand over another's handler: see [`Record`]. A power
+/// of two.
+pub(crate) const LEVELS: usize = 8;
+
 /// What is known of one signal's dispositions before and beside ours.
 ///
-/// Handlers read, and seldom write. Of either disposition there are two places: a write fills the one that is
+/// Ours is [`LEVELS`] functions, of which one is in force at a time. The first is put over what was there before
+/// us. If somebody has put a handler over it, the next one is put over that, and so on: each remembers what it
+/// stands over. So a handler that takes itself out, and puts back what it has found, has one of ours in force that is
+/// below it, and is not called again, wherever its code is then. The last one takes the place of itself.
+///
+/// Handlers read, and seldom write. Of each disposition there are two places: a write fills the one that is
 /// not in force, and then says in one step that it is. So a reader that interrupts a writer, or meets one, finds
 /// what was there before: were it to find nothing, somebody would not be told of a signal. One that finds the
-/// same count before and after has what was there together (until 2^23 writes come between).
+/// same count before and after has what was there together (until 2^15 writes come between).
 pub(crate) struct Record {
     state: AtomicU32,
-    /// What stood there before ours.
-    base: [Place; 2],
-    /// What was put over ours, and ours over that again: it may call ours as the one before it.
-    over: [Place; 2],
+    /// What each of ours stands over, in the first the base: what stood there before ours.
+    below: [[Place; 2]; LEVELS],
 }
 
 /// The base holds something.
 const KNOWN: u32 = 1;
-/// There is something in `over`.
-const OVER: u32 = 1 << 1;
+/// In the middle of a write.
+const WRITING: u32 = 1 << 1;
 /// Somebody put a handler over ours, and may call ours from it.
 pub(super) const COVERED: u32 = 1 << 2;
 /// Ours was put in place, and not taken out since.
 const INSTALLED: u32 = 1 << 3;
 /// Those before ours are not called.
 const ALONE: u32 = 1 << 4;
-/// In the middle of a write.
-const WRITING: u32 = 1 << 5;
-/// The second place of `base` is in force.
-const BASE: u32 = 1 << 6;
-/// The second place of `over` is.
-const OVERS: u32 = 1 << 7;
-/// There has been something in `over`: whoever it was may be in the middle of a call of ours.
-const HAD_OVER: u32 = 1 << 8;
+/// Ours was put over a handler that may call ours, now or when it is put back over it.
+const CALLS_OURS: u32 = 1 << 5;
+/// Which of ours was put in place last.
+const LEVEL: u32 = (LEVELS as u32 - 1) << LEVEL_AT;
+const LEVEL_AT: u32 = 6;
+/// The second place is in force, for the base; for the others in the next bits.
+const SECOND: u32 = 1 << 9;
 /// One write.
-const WRITE: u32 = 1 << 9;
+const WRITE: u32 = SECOND << LEVELS;
 
-/// The index of the place in force, of those that this bit chooses among.
-fn at(state: u32, which: u32) -> usize {
-    usize::from(state & which != 0)
+/// Which of ours was put in place last.
+fn level(state: u32) -> usize {
+    ((state & LEVEL) >> LEVEL_AT) as usize
 }
 
-/// A [`Record`] of one moment.
-pub(crate) struct Recorded {
-    pub(crate) base: Disposition,
-    pub(crate) over: Option<Disposition>,
+fn at_level(level: usize) -> u32 {
+    (level as u32) << LEVEL_AT
 }
+
+/// What one of ours stands over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Below {
+    /// Who has it below, and nothing between.
+    pub(crate) level: usize,
+    pub(crate) it: Disposition,
+}
+
+/// Stands where somebody was who is elsewhere now.
+const GONE: Disposition = Disposition { action: libc::SIG_DFL, flags: 0, mask: [0; WORDS] };
 
 impl Record {
     model_const_fn! {
         pub(crate) const fn new() -> Self {
             Self {
                 state: AtomicU32::new(0),
-                base: [Place::new(), Place::new()],
-                over: [Place::new(), Place::new()],
+                below: filled![[Place::new(), Place::new()]; LEVELS],
             }
         }
     }
@@ -145,33 +159,46 @@ impl Record {
         self.state() & ALONE != 0
     }
 
-    fn has_over(&self) -> bool {
-        self.state() & OVER != 0
+    /// Whether ours may be called by one that ours calls, and that is looked after.
+    pub(crate) fn calls_ours(&self) -> bool {
+        self.state() & CALLS_OURS != 0
     }
 
-    /// Whether ours may be called by one that ours calls.
-    pub(crate) fn had_over(&self) -> bool {
-        self.state() & HAD_OVER != 0
+    fn place(&self, state: u32, level: usize) -> &Place {
+        &self.below[level][usize::from(state & SECOND << level != 0)]
     }
 
-    /// What is remembered.
-    pub(crate) fn read(&self) -> Option<Recorded> {
+    /// Whether ours was put over somebody who was over ours.
+    pub(crate) fn is_above_others(&self) -> bool {
+        level(self.state()) != 0
+    }
+
+    /// What this one of ours stands over; `None` if nothing is remembered.
+    pub(crate) fn below(&self, of: usize) -> Option<Below> {
         loop {
             // ORDERING: Acquire: from the end of a write: what it wrote. The last is ordered by those in
             // between.
             let state = self.state.load(Acquire);
-            let base = self.base[at(state, BASE)].load();
-            let over = (state & OVER != 0).then(|| self.over[at(state, OVERS)].load());
+            let below = self.find(state, of);
             // Else somebody has got a write done.
             if (self.state.load(Relaxed) ^ state) & !WRITING == 0 {
-                return (state & KNOWN != 0).then_some(Recorded { base, over });
+                return (state & KNOWN != 0).then_some(below);
             }
         }
     }
 
+    fn find(&self, state: u32, of: usize) -> Below {
+        let from = of.min(level(state));
+        let levels =
+            (1..=from).rev().map(|level| Below { level, it: self.place(state, level).load() });
+        let over = { levels }.find(|below| below.it.is_function());
+        over.unwrap_or_else(|| Below { level: 0, it: self.place(state, 0).load() })
+    }
+
     /// By one writer at a time: nothing if another is in the middle of it, who saw what this one saw, or a
-    /// frame that this handler has interrupted.
-    fn write(&self, clear: u32, set: u32, put: Option<(u32, &Disposition)>) {
+    /// frame that this handler has interrupted. `change` is given the state, and tells the next one; it may fill
+    /// places that are in force in that one alone.
+    fn write(&self, change: impl FnOnce(u32) -> u32) {
         // ORDERING: Relaxed: a guess, confirmed by the exchange.
         let before = self.state.load(Relaxed) & !WRITING;
         // ORDERING: AcqRel keeps what is stored behind it, Release keeps it in front of the end. Failure
@@ -179,43 +206,87 @@ impl Record {
         if self.state.compare_exchange(before, before | WRITING, AcqRel, Relaxed).is_err() {
             return;
         }
-        let mut after = before.wrapping_add(WRITE) & !clear | set;
-        if let Some((which, new)) = put {
-            after ^= which;
-            let places = if which == BASE { &self.base } else { &self.over };
-            places[at(after, which)].store(new);
-        }
-        // ORDERING: Release: to `read`.
-        self.state.store(after, Release);
+        // ORDERING: Release: to `below`.
+        self.state.store(change(before.wrapping_add(WRITE)), Release);
     }
 
-    /// Ours is put, or was just put, over this one.
-    pub(crate) fn put_over(&self, old: &Disposition) {
-        let is_over = old.is_function() && self.state() & (COVERED | INSTALLED) != 0;
-        if is_over {
-            self.write(0, OVER | HAD_OVER | KNOWN | INSTALLED, Some((OVERS, old)));
-        } else {
-            self.write(OVER, KNOWN | INSTALLED, Some((BASE, old)));
+    /// In the middle of a write: this is what that one of ours stands over; the state that says so.
+    fn fill(&self, state: u32, level: usize, new: &Disposition) -> u32 {
+        let after = state ^ SECOND << level;
+        self.place(after, level).store(new);
+        after
+    }
+
+    /// Which of ours is to be put over this one: the next. Where several threads put them in place at a time it may
+    /// be another's that is on its way: the last one again, if that stands over this.
+    pub(crate) fn next(&self, old: &Disposition, by_one: bool) -> usize {
+        let state = self.state();
+        let last = level(state);
+        if !old.is_function() || state & (COVERED | INSTALLED) == 0 {
+            return 0;
+        }
+        let is_known = || self.place(state, last).load().action == old.action;
+        if !by_one && state & INSTALLED != 0 && is_known() {
+            return last;
+        }
+        (last + 1).min(LEVELS - 1)
+    }
+
+    /// That one of ours is put, or was just put, over this one.
+    pub(crate) fn put_over(&self, at: usize, old: &Disposition) {
+        self.write(|state| {
+            let mut after = state & !LEVEL | at_level(at) | KNOWN | INSTALLED;
+            // One that was there before ours does so when it is put over it again. That is not worth a look at what
+            // may not be there yet.
+            if at != 0 || super::OWN_IS_MEMORY && old.is_function() {
+                after |= CALLS_OURS;
+            }
+            for level in 0..at {
+                if !old.is_function() {
+                    // Somebody was quicker, and has taken all of them out.
+                    after = self.fill(after, level, old);
+                } else if self.place(state, level).load().action == old.action {
+                    after = self.fill(after, level, &GONE);
+                }
+            }
+            self.fill(after, at, old)
+        });
+    }
+
+    /// That one of ours was just put over another of ours: who was between has left.
+    pub(crate) fn put_over_ours(&self, at: usize) {
+        self.write(|state| self.fill(state, at, &GONE));
+    }
+
+    /// That one of ours was found in place: who was above it has left.
+    pub(crate) fn found(&self, at: usize) {
+        if self.state() & INSTALLED != 0 && level(self.state()) != at {
+            self.write(|state| state & !LEVEL | at_level(at));
         }
     }
 
     /// Whoever handled it: this is in force, and nothing is known of others.
     pub(crate) fn set(&self, new: &Disposition) {
-        self.write(OVER | COVERED | INSTALLED | ALONE, KNOWN, Some((BASE, new)));
+        self.write(|state| {
+            self.fill(state & !(LEVEL | COVERED | INSTALLED | ALONE) | KNOWN, 0, new)
+        });
     }
 
-    /// Ours is no longer there: what it was over is, or somebody else's, who may call ours.
-    pub(crate) fn taken_out(&self, covered: bool) {
-        let covered = covered || self.has_over();
-        self.write(INSTALLED | OVER | ALONE, if covered { COVERED } else { 0 }, None);
+    /// Ours is no longer there: what this one was over is, or somebody else's, who may call ours.
+    pub(crate) fn taken_out(&self, below: Option<usize>) {
+        self.write(|state| {
+            let left = below.unwrap_or_else(|| level(state) + 1);
+            let covered = if left > 0 { COVERED } else { 0 };
+            state & !(LEVEL | INSTALLED | ALONE) | at_level(left.saturating_sub(1)) | covered
+        });
     }
 
     /// Whether those before ours are called; true if that has changed.
     pub(crate) fn set_alone(&self, alone: bool) -> bool {
-        let (clear, set) = if alone { (0, ALONE) } else { (ALONE, 0) };
+        let set = if alone { ALONE } else { 0 };
         let changes = self.state() & ALONE != set;
         if changes {
-            self.write(clear, set, None);
+            self.write(|state| state & !ALONE | set);
         }
         changes
     }
@@ -224,9 +295,8 @@ impl Record {
     pub(crate) fn used(&self, base: &Disposition) {
         if base.flags & libc::SA_RESETHAND != 0 {
             let (from, to) = (base.action, libc::SIG_DFL);
-            let place = &self.base[at(self.state(), BASE)];
             // ORDERING: Relaxed, both: one word; flags and mask mean nothing beside SIG_DFL.
-            _ = place.action.compare_exchange(from, to, Relaxed, Relaxed);
+            _ = self.place(self.state(), 0).action.compare_exchange(from, to, Relaxed, Relaxed);
         }
     }
 }
@@ -258,11 +328,12 @@ impl Own {
     }
 }
 
-/// The handler that was put over one of ours and that the calling thread has been calling: for which signal, and
-/// from which frame. One for each of ours, as either may have been put over the other.
+/// The handler that one of ours stands over and that the calling thread has been calling: for which signal, from
+/// which of ours, and from which frame. One for each kind of ours, as either may have been put over the other.
 pub(super) struct Chaining {
     /// 0 for none.
     signal: AtomicU32,
+    level: AtomicU32,
     /// An address in that frame.
     frame: AtomicUsize,
 }
@@ -271,30 +342,35 @@ pub(super) struct Chaining {
 impl Chaining {
     model_const_fn! {
         const fn new() -> Self {
-            Self { signal: AtomicU32::new(0), frame: AtomicUsize::new(0) }
+            Self { signal: AtomicU32::new(0), level: AtomicU32::new(0), frame: AtomicUsize::new(0) }
         }
     }
 
-    /// Whether what `around` runs has called this handler. One that left `around` by a jump is told from
-    /// it by where the signal came, the address of its context: above the frame, and this handler below it.
-    pub(super) fn is_calling(&self, signal: c_int, context: usize) -> bool {
+    /// Which of ours has called what has called this one, if `around` runs that. One that left `around` by a jump is
+    /// told from it by where the signal came, the address of its context: above the frame, and this handler below
+    /// it.
+    pub(super) fn caller(&self, signal: c_int, context: usize) -> Option<usize> {
         let here = (&raw const context).addr();
         // ORDERING: Relaxed: as above.
         let frame = self.frame.load(Relaxed);
-        self.signal.load(Relaxed) == signal as u32
+        let is_called = self.signal.load(Relaxed) == signal as u32
             && here < frame
-            && (context == 0 || context > frame)
+            && (context == 0 || context > frame);
+        is_called.then(|| self.level.load(Relaxed) as usize)
     }
 
     #[inline(never)]
-    pub(super) fn around(&self, signal: c_int, body: impl FnOnce()) {
+    pub(super) fn around(&self, signal: c_int, level: usize, body: impl FnOnce()) {
         // ORDERING: Relaxed: as above.
-        let before = (self.signal.load(Relaxed), self.frame.load(Relaxed));
+        let before =
+            (self.signal.load(Relaxed), self.level.load(Relaxed), self.frame.load(Relaxed));
         self.frame.store((&raw const before).addr(), Relaxed);
+        self.level.store(level as u32, Relaxed);
         self.signal.store(signal as u32, Relaxed);
         body();
         self.signal.store(before.0, Relaxed);
-        self.frame.store(before.1, Relaxed);
+        self.level.store(before.1, Relaxed);
+        self.frame.store(before.2, Relaxed);
     }
 }
 

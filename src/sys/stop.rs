@@ -8,7 +8,7 @@ use super::handlers::Table;
 use super::interrupts::{Interrupts, Marked};
 use super::previous;
 use super::process::handlers_mask;
-use super::record::{Disposition, Own};
+use super::record::{Disposition, LEVELS, Own};
 use super::unix::{Given, change, query};
 use super::{Errno, errno};
 use crate::sync::{AtomicPtr, Ordering::*};
@@ -151,14 +151,20 @@ impl Table for System {
     fn query(&self, signal: c_int) -> Result<libc::sigaction, Errno> {
         query_any(signal)
     }
-    fn put_ours(&self, signal: c_int, before: &Disposition) -> Result<libc::sigaction, Errno> {
+    fn put_ours(
+        &self,
+        signal: c_int,
+        level: usize,
+        before: &Disposition,
+    ) -> Result<libc::sigaction, Errno> {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         if super::backup::is_backup(signal) {
-            return super::backup::put_as(chosen()).map(|()| before.to_system());
+            let put = super::backup::put_as(chosen(), ours(level));
+            return put.map(|()| before.to_system());
         }
         // SAFETY: all zeros is a valid sigaction.
         let mut new: libc::sigaction = unsafe { zeroed() };
-        new.sa_sigaction = handler();
+        new.sa_sigaction = ours(level);
         new.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
         new.sa_mask = handlers_mask();
         _ = before;
@@ -168,8 +174,8 @@ impl Table for System {
     fn action(&self, found: &libc::sigaction) -> usize {
         found.sa_sigaction
     }
-    fn ours(&self) -> usize {
-        handler()
+    fn ours(&self, level: usize) -> usize {
+        ours(level)
     }
     fn disposition(&self, found: &libc::sigaction) -> Disposition {
         Disposition::of(found)
@@ -210,16 +216,27 @@ fn query_any(signal: c_int) -> Result<libc::sigaction, Errno> {
     query(signal)
 }
 
-pub(super) fn handler() -> usize {
-    on_signal as *const () as usize
+fn ours(level: usize) -> usize {
+    const ALL: [Function; LEVELS] =
+        [on_signal::<0>, on_signal::<1>, on_signal::<2>, on_signal::<3>, on_signal::<4>, on_signal::<5>, on_signal::<6>, on_signal::<7>];
+    ALL[level.min(LEVELS - 1)] as *const () as usize
+}
+
+/// A handler of three arguments (SA_SIGINFO).
+type Function = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
+
+/// Whether it is one of our handlers.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn is_ours(action: usize) -> bool {
+    (0..LEVELS).any(|level| ours(level) == action)
 }
 
 /// Leaves errno as it was for the interrupted code. Whoever had the signal before us is told of those that
 /// are not known to be ours: of ours that comes late, when nothing is asked any more, it is not. But of a
 /// standard one, where it has all that we know: ours may stand for one of theirs.
-extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+extern "C" fn on_signal<const LEVEL: usize>(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     errno::kept(|| {
-        INTERRUPTS.handle(signal, Given { info, context }, || {
+        INTERRUPTS.handle(signal, LEVEL, Given { info, context }, || {
             for place in &ENTRIES {
                 // ORDERING: Relaxed: see `enter`.
                 let entry = place.load(Relaxed);

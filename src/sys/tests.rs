@@ -15,6 +15,8 @@ mod fallback;
 mod spin;
 
 mod barrier;
+#[cfg(unix)]
+mod chains;
 #[cfg(target_os = "linux")]
 mod contested;
 #[cfg(all(target_os = "linux", target_pointer_width = "32"))]

@@ -9,7 +9,7 @@ use super::handlers::{Handlers, Restore, Table};
 use super::origin::origin;
 use super::previous;
 use super::process::{acts_by_default, handlers_mask, raise_here};
-use super::record::{Disposition, Own};
+use super::record::{Disposition, LEVELS, Own};
 use super::{Entry, Errno, Restored, errno};
 use crate::sync::{AtomicPtr, Ordering::*};
 
@@ -60,8 +60,8 @@ fn simple(action: usize) -> libc::sigaction {
 }
 
 /// Ours, over this one: what it asked for in its name it still gets.
-fn ours_over(signal: c_int, before: &Disposition) -> libc::sigaction {
-    let mut new = simple(handler as *const () as usize);
+fn ours_over(signal: c_int, level: usize, before: &Disposition) -> libc::sigaction {
+    let mut new = simple(ours(level));
     new.sa_flags = libc::SA_SIGINFO | before.flags & libc::SA_NOCLDWAIT;
     new.sa_flags |= match before.is_function() {
         // It has no room on an alternate stack; its program expects EINTR.
@@ -91,15 +91,20 @@ impl Table for System {
     fn query(&self, signal: c_int) -> Result<libc::sigaction, Errno> {
         query(signal)
     }
-    fn put_ours(&self, signal: c_int, before: &Disposition) -> Result<libc::sigaction, Errno> {
+    fn put_ours(
+        &self,
+        signal: c_int,
+        level: usize,
+        before: &Disposition,
+    ) -> Result<libc::sigaction, Errno> {
         // SAFETY: `handler` has the three arguments of SA_SIGINFO.
-        unsafe { change(signal, &ours_over(signal, before)) }
+        unsafe { change(signal, &ours_over(signal, level, before)) }
     }
     fn action(&self, found: &libc::sigaction) -> usize {
         found.sa_sigaction
     }
-    fn ours(&self) -> usize {
-        handler as *const () as usize
+    fn ours(&self, level: usize) -> usize {
+        ours(level)
     }
     fn disposition(&self, found: &libc::sigaction) -> Disposition {
         Disposition::of(found)
@@ -137,6 +142,11 @@ pub(crate) fn install(signal: c_int, entry: Entry) -> Result<(), Errno> {
     HANDLERS.install(signal)
 }
 
+/// A signal has come.
+pub(crate) fn look(signal: c_int) {
+    HANDLERS.look(signal);
+}
+
 /// Puts back what was there; see the contract in [`super`].
 pub(crate) fn restore(signal: c_int) -> Result<Restored, Errno> {
     HANDLERS.restore(signal)
@@ -168,9 +178,18 @@ pub(crate) fn is_ignored(signal: c_int) -> Result<bool, Errno> {
     query(signal).map(|now| now.sa_sigaction == libc::SIG_IGN)
 }
 
-/// The handler of every signal of ours. No allocation, no lock; no thread-local but errno's, unless
-/// another handler was put over ours, or the signal is nobody's any more.
-extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+fn ours(level: usize) -> usize {
+    const ALL: [Function; LEVELS] =
+        [handler::<0>, handler::<1>, handler::<2>, handler::<3>, handler::<4>, handler::<5>, handler::<6>, handler::<7>];
+    ALL[level.min(LEVELS - 1)] as *const () as usize
+}
+
+/// A handler of three arguments (SA_SIGINFO).
+type Function = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
+
+/// The handlers of every signal of ours. No allocation, no lock; no thread-local but errno's, unless
+/// there is another handler, or the signal is nobody's any more.
+extern "C" fn handler<const LEVEL: usize>(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     errno::kept(|| {
         // ORDERING: Relaxed: sigaction came between the store and this.
         let entry = ENTRY.load(Relaxed);
@@ -179,7 +198,7 @@ extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c
         }
         // SAFETY: only `install` stores there, and it stores an `Entry`.
         let entry = unsafe { core::mem::transmute::<*mut c_void, Entry>(entry) };
-        HANDLERS.handle(signal, Given { info, context }, || {
+        HANDLERS.handle(signal, LEVEL, Given { info, context }, || {
             // SAFETY: the information is the kernel's, or what another handler passed on of it: see `Given`.
             entry(signal, unsafe { origin(signal, info) })
         });

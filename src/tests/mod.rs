@@ -18,7 +18,7 @@ mod words;
 use proptest::test_runner::{Config, FileFailurePersistence};
 
 /// Seeds of failures are kept in the repository.
-fn config() -> Config {
+pub(crate) fn config() -> Config {
     let seeds = FileFailurePersistence::SourceParallel("proptest_regressions");
     Config { failure_persistence: Some(Box::new(seeds)), ..Config::default() }
 }

@@ -61,6 +61,80 @@ fn nobody_is_cut_off() {
     });
 }
 
+const SEVERAL: usize = 5;
+static TOLD: [AtomicUsize; SEVERAL] = [const { AtomicUsize::new(0) }; SEVERAL];
+static BEFORE: [AtomicUsize; SEVERAL] = [const { AtomicUsize::new(0) }; SEVERAL];
+
+extern "C" fn one_of<const WHO: usize>(
+    signal: c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut c_void,
+) {
+    TOLD[WHO].fetch_add(1, Relaxed);
+    call_old(BEFORE[WHO].load(Relaxed), signal, info, context);
+}
+
+/// Neighbours come one after the other, with a subscription between any two, and take themselves out again: each is
+/// told of each signal once as long as it is there, and not after that.
+#[test]
+fn several_come_and_go() {
+    isolated("handlers::several_come_and_go", || {
+        let all: [Handler; SEVERAL] =
+            [one_of::<0>, one_of::<1>, one_of::<2>, one_of::<3>, one_of::<4>];
+        let mut there = [0; SEVERAL];
+        let told = || std::array::from_fn(|who| TOLD[who].swap(0, Relaxed));
+        set(SIGUSR1, function(first), libc::SA_SIGINFO);
+        let mut ours = signal::subscribe([SIGUSR1]).unwrap();
+        let mut is_told = |there: [usize; SEVERAL]| {
+            kill_self(SIGUSR1);
+            assert_eq!(ours.recv_timeout(SOON).unwrap().signal, SIGUSR1);
+            assert_eq!(ours.try_recv().unwrap(), None, "once");
+            assert_eq!((told(), counts().0), (there, 1));
+        };
+        for _ in 0..3 {
+            for (who, handler) in all.into_iter().enumerate() {
+                BEFORE[who].store(now(SIGUSR1).sa_sigaction, Relaxed);
+                set(SIGUSR1, function(handler), libc::SA_SIGINFO);
+                there[who] = 1;
+                is_told(there);
+                signal::subscribe([SIGUSR1]).unwrap().stop().unwrap();
+                is_told(there);
+            }
+            for who in (0..SEVERAL).rev() {
+                // Ours is over theirs, which puts back what it has found.
+                set(SIGUSR1, BEFORE[who].load(Relaxed), libc::SA_SIGINFO | libc::SA_ONSTACK);
+                there[who] = 0;
+                is_told(there);
+            }
+        }
+    });
+}
+
+/// One takes itself out from under ours, and its code is gone.
+#[test]
+fn one_that_is_unmapped() {
+    isolated("handlers::one_that_is_unmapped", || {
+        let page = libc::PROT_READ | libc::PROT_WRITE;
+        let private = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: new memory.
+        let code = unsafe { libc::mmap(std::ptr::null_mut(), 4096, page, private, -1, 0) };
+        assert_ne!(code, libc::MAP_FAILED);
+        let mut ours = signal::subscribe([SIGUSR1]).unwrap();
+        let before = set(SIGUSR1, code.addr(), libc::SA_SIGINFO);
+        let mut again = signal::subscribe([SIGUSR1]).unwrap();
+        assert_ne!(now(SIGUSR1).sa_sigaction, code.addr());
+        set(SIGUSR1, before.sa_sigaction, before.sa_flags);
+        // SAFETY: the memory of above.
+        unsafe { libc::munmap(code, 4096) };
+        kill_self(SIGUSR1);
+        assert_eq!(ours.recv_timeout(SOON).unwrap().signal, SIGUSR1);
+        assert_eq!(again.recv_timeout(SOON).unwrap().signal, SIGUSR1);
+        again.stop().unwrap();
+        ours.stop().unwrap();
+        assert_eq!(now(SIGUSR1).sa_sigaction, libc::SIG_DFL);
+    });
+}
+
 /// A host whose handler would end the process: it is not called, until we stop.
 #[test]
 fn alone_on_request() {
