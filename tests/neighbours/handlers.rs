@@ -224,3 +224,47 @@ fn children_of_who_ignores_them_do_not_stay() {
         assert_eq!(waited, -1, "it has left nothing to wait for");
     });
 }
+
+/// signalfd(2) and sigtimedwait(2) beside a subscription: each signal is told once, to one of the three.
+#[test]
+fn who_waits_for_signals_beside_us() {
+    const SENT: usize = 600;
+    isolated("handlers::who_waits_for_signals_beside_us", || {
+        let mut ours = signal::subscribe([SIGUSR1]).unwrap();
+        let open = mask();
+        let masked = open | 1 << SIGUSR1;
+        // SAFETY: all zeros is storage for a set, filled next.
+        let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+        // SAFETY: the set is a local.
+        let fd = unsafe {
+            libc::sigemptyset(&raw mut set);
+            libc::sigaddset(&raw mut set, SIGUSR1);
+            libc::signalfd(-1, &raw const set, libc::SFD_NONBLOCK | libc::SFD_CLOEXEC)
+        };
+        let mut told = [0; 3];
+        for round in 0..SENT {
+            // Where all mask it, it waits for one of them; else it comes to our handler at once.
+            set_mask(if round % 3 == 0 { open } else { masked });
+            kill_self(SIGUSR1);
+            let mut info = [0_u8; 128];
+            // SAFETY: a signalfd_siginfo is of that size; no time is waited.
+            let (read, waited) = unsafe {
+                let read = if round % 3 == 1 {
+                    libc::read(fd, info.as_mut_ptr().cast(), info.len())
+                } else {
+                    -1
+                };
+                let now = std::mem::zeroed();
+                (read, libc::sigtimedwait(&raw const set, std::ptr::null_mut(), &raw const now))
+            };
+            told[1] += usize::from(read == 128);
+            told[2] += usize::from(waited == SIGUSR1);
+            set_mask(open);
+            told[0] += usize::from(ours.try_recv().unwrap().is_some());
+            assert_eq!(told.iter().sum::<usize>(), round + 1, "{told:?}");
+        }
+        assert_eq!(told, [SENT / 3; 3]);
+        // SAFETY: the descriptor is this test's.
+        unsafe { libc::close(fd) };
+    });
+}

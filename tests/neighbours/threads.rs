@@ -347,3 +347,42 @@ fn proc_of_another_pid_namespace() {
         assert_eq!(wait_for(child), Ended::Exited(7));
     });
 }
+
+/// The process is stopped and goes on, as by a freezer or a debugger that stops all: nobody is given up for the time
+/// that passed meanwhile.
+#[test]
+fn all_are_stopped_meanwhile() {
+    /// Longer than a call without a deadline waits for who cannot be reached.
+    const STOPPED: Duration = Duration::from_millis(2_200);
+    isolated_open("threads::all_are_stopped_meanwhile", 60, || {
+        if role() == "stopped" {
+            let over = AtomicU32::new(0);
+            return thread::scope(|scope| {
+                for _ in 0..3 {
+                    scope.spawn(|| while over.load(Relaxed) == 0 {});
+                }
+                println!("{TELLS}");
+                while !told_to_end() {
+                    let report = call_everyone(Call::new(Operation::barrier())).unwrap();
+                    assert!(report.is_complete(), "{report:?}");
+                }
+                over.store(1, Relaxed);
+            });
+        }
+        let mut stopped = bare_command("threads::all_are_stopped_meanwhile", "stopped");
+        stopped.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        let mut stopped = Helper(stopped.spawn().unwrap());
+        let mut output = stopped.0.stdout.take().unwrap();
+        let read = std::io::Read::read(&mut output, &mut [0; 4096]).unwrap();
+        assert_ne!(read, 0, "it has ended");
+        // From now on it is in the middle of calls.
+        for _ in 0..2 {
+            kill(stopped.0.id() as i32, libc::SIGSTOP).unwrap();
+            thread::sleep(STOPPED);
+            kill(stopped.0.id() as i32, libc::SIGCONT).unwrap();
+        }
+        drop(stopped.0.stdin.take());
+        std::io::copy(&mut output, &mut std::io::sink()).unwrap();
+        assert!(stopped.finish().success());
+    });
+}
