@@ -102,9 +102,10 @@ impl<T: Table> Handlers<T> {
             return;
         };
         let _writer = self.writer.lock();
+        let seen = record.seen();
         let now = self.system.query(signal);
         let at = now.ok().and_then(|now| self.system.which_of_ours(&now));
-        at.into_iter().for_each(|at| record.found(at));
+        at.into_iter().for_each(|at| record.found(at, seen));
     }
 }
 
@@ -204,9 +205,10 @@ pub(super) fn put<T: Table>(
     signal: c_int,
     by_one: bool,
 ) -> Result<bool, Errno> {
+    let seen = record.seen();
     let now = system.query(signal)?;
     if let Some(at) = system.which_of_ours(&now) {
-        record.found(at);
+        record.found(at, seen);
         return Ok(true);
     }
     let mut before = system.disposition(&now);

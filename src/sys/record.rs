@@ -199,8 +199,12 @@ impl Record {
     /// frame that this handler has interrupted. `change` is given the state, and tells the next one; it may fill
     /// places that are in force in that one alone.
     fn write(&self, change: impl FnOnce(u32) -> u32) {
-        // ORDERING: Relaxed: a guess, confirmed by the exchange.
-        let before = self.state.load(Relaxed) & !WRITING;
+        self.write_after(self.state(), change);
+    }
+
+    /// The same; nothing if another wrote since that was the state.
+    fn write_after(&self, seen: u32, change: impl FnOnce(u32) -> u32) {
+        let before = seen & !WRITING;
         // ORDERING: AcqRel keeps what is stored behind it, Release keeps it in front of the end. Failure
         // Relaxed: nothing is written.
         if self.state.compare_exchange(before, before | WRITING, AcqRel, Relaxed).is_err() {
@@ -258,10 +262,16 @@ impl Record {
         self.write(|state| self.fill(state, at, &GONE));
     }
 
-    /// That one of ours was found in place: who was above it has left.
-    pub(crate) fn found(&self, at: usize) {
-        if self.state() & INSTALLED != 0 && level(self.state()) != at {
-            self.write(|state| state & !LEVEL | at_level(at));
+    /// What [`found`](Self::found) is to be given, from before the system is asked.
+    pub(crate) fn seen(&self) -> u32 {
+        self.state()
+    }
+
+    /// That one of ours was found in place: who was above it has left, unless another thread has put one in place
+    /// since.
+    pub(crate) fn found(&self, at: usize, seen: u32) {
+        if seen & INSTALLED != 0 && level(seen) != at {
+            self.write_after(seen, |state| state & !LEVEL | at_level(at));
         }
     }
 
