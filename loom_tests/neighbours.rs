@@ -142,7 +142,7 @@ fn record_is_read_whole() {
             theirs.set(&numbered(3));
             theirs.set(&numbered(4));
         });
-        let base = record.below(0).expect("it is known").it;
+        let base = record.below(0, 0).expect("it is known").it;
         assert_eq!(base.flags, base.action as i32, "of two dispositions");
         writer.join();
     });

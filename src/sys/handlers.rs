@@ -5,7 +5,7 @@
 
 use core::ffi::c_int;
 
-use super::record::{Below, COVERED, Disposition, LEVELS, Own, Record, Whose};
+use super::record::{Below, COVERED, Caller, Disposition, LEVELS, Own, Record, Whose};
 use super::{Errno, Restored, SIGNALS, Verdict};
 use crate::sync::{Mutex, filled, model_const_fn};
 
@@ -194,7 +194,7 @@ impl<T: Restore> Handlers<T> {
 /// What stands below that one of ours, as far as is known.
 fn before(record: &Record, of: usize) -> Below {
     let nothing = Below { level: 0, it: Disposition::simple(libc::SIG_DFL) };
-    record.below(of).unwrap_or(nothing)
+    record.below(of, of).unwrap_or(nothing)
 }
 
 /// Puts one of ours in place over whatever is there; false if that is a handler of somebody's. By one thread at a
@@ -252,7 +252,7 @@ pub(super) struct Chain<'a, T: Table> {
 
 impl<T: Table> Chain<'_, T> {
     /// Which of ours has called whoever calls this one, for the same signal.
-    pub(super) fn caller(&self) -> Option<usize> {
+    pub(super) fn caller(&self) -> Option<Caller> {
         // Once there was one it may call ours after it was taken out: neighbours foreign_sigaction_anywhere, at
         // bound 4.
         if !self.record.calls_ours() {
@@ -264,24 +264,22 @@ impl<T: Table> Chain<'_, T> {
 
     /// Calls the handler that this one of ours was put over, if it is a function; it calls the one of ours that it
     /// was put over, if it likes. Below the caller, so that it comes to an end.
-    pub(super) fn call_below(&self, level: usize, caller: Option<usize>) {
-        let level = match caller {
-            None => level,
-            Some(0) => return,
-            Some(caller) => level.min(caller - 1),
+    pub(super) fn call_below(&self, level: usize, caller: Option<Caller>) {
+        let (level, top) = match caller {
+            None => (level, level),
+            Some(Caller { level: 0, .. }) => return,
+            Some(caller) => (level.min(caller.level - 1), caller.top),
         };
-        let Some(below) = self.record.below(level).filter(|below| below.it.is_function()) else {
-            return;
-        };
+        let below = self.record.below(level, top);
+        let Some(below) = below.filter(|below| below.it.is_function()) else { return };
         if below.level == 0 {
             self.record.used(&below.it);
         }
         // SAFETY: a function, by the filter above; `put` recorded it as the system told it.
         let call = || unsafe { self.system.call(&below.it, self.signal, self.given) };
         if self.record.calls_ours() {
-            let around =
-                |own: &Own| own.chaining(self.whose).around(self.signal, below.level, call);
-            self.system.own(around);
+            let caller = Caller { level: below.level, top };
+            self.system.own(|own| own.chaining(self.whose).around(self.signal, caller, call));
         } else {
             call();
         }
@@ -309,7 +307,7 @@ fn unwanted<T: Restore>(chain: &Chain<'_, T>, level: usize) {
 /// meanwhile. sigaction(2) is async-signal-safe.
 fn act_as_before<T: Restore>(chain: &Chain<'_, T>, level: usize) {
     let (system, signal) = (chain.system, chain.signal);
-    match chain.record.below(level) {
+    match chain.record.below(level, level) {
         Some(below) if below.it.action == libc::SIG_DFL => {
             // SAFETY: SIG_DFL.
             let forced = || unsafe { system.put(signal, &Disposition::simple(libc::SIG_DFL)) };

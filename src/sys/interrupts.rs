@@ -117,7 +117,7 @@ impl<T: Marked> Interrupts<T> {
             libc::SIG_IGN | libc::SIG_DFL => Company::Nobody,
             _ => match self.system.which_of_ours(&now).zip(self.before(signal)) {
                 Some((at, record))
-                    if !record.below(at).is_none_or(|below| below.it.is_function()) =>
+                    if !record.below(at, at).is_none_or(|below| below.it.is_function()) =>
                 {
                     Company::Ours
                 }

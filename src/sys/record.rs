@@ -173,13 +173,14 @@ impl Record {
         level(self.state()) != 0
     }
 
-    /// What this one of ours stands over; `None` if nothing is remembered.
-    pub(crate) fn below(&self, of: usize) -> Option<Below> {
+    /// What this one of ours stands over, but for those that have been called already, from this top of ours on down;
+    /// `None` if nothing is remembered.
+    pub(crate) fn below(&self, of: usize, top: usize) -> Option<Below> {
         loop {
             // ORDERING: Acquire: from the end of a write: what it wrote. The last is ordered by those in
             // between.
             let state = self.state.load(Acquire);
-            let below = self.find(state, of);
+            let below = self.find(state, of, top);
             // Else somebody has got a write done.
             if (self.state.load(Relaxed) ^ state) & !WRITING == 0 {
                 return (state & KNOWN != 0).then_some(below);
@@ -187,12 +188,21 @@ impl Record {
         }
     }
 
-    fn find(&self, state: u32, of: usize) -> Below {
-        let from = of.min(level(state));
-        let levels =
-            (1..=from).rev().map(|level| Below { level, it: self.place(state, level).load() });
-        let over = { levels }.find(|below| below.it.is_function());
-        over.unwrap_or_else(|| Below { level: 0, it: self.place(state, 0).load() })
+    fn find(&self, state: u32, of: usize, top: usize) -> Below {
+        let last = level(state);
+        let (from, top) = (of.min(last), top.min(last));
+        let at = |level| self.place(state, level).load();
+        let is_above = |it: &Disposition, level: usize| {
+            (level + 1..=top).any(|above| self.place(state, above).load().action == it.action)
+        };
+        let levels = (0..=from).rev().map(|level| Below { level, it: at(level) });
+        let found =
+            { levels }.find(|below| below.it.is_function() && !is_above(&below.it, below.level));
+        let nothing = || match at(0) {
+            base if base.is_function() => GONE,
+            base => base,
+        };
+        found.unwrap_or_else(|| Below { level: 0, it: nothing() })
     }
 
     /// By one writer at a time: nothing if another is in the middle of it, who saw what this one saw, or a
@@ -221,7 +231,7 @@ impl Record {
         after
     }
 
-    /// Which of ours is to be put over this one: the next. Where several threads put them in place at a time it may
+    /// Which of ours is to be put over this one: the next, also where somebody is known from below. Where several threads put them in place at a time it may
     /// be another's that is on its way: the last one again, if that stands over this.
     pub(crate) fn next(&self, old: &Disposition, by_one: bool) -> usize {
         let state = self.state();
@@ -245,13 +255,9 @@ impl Record {
             if at != 0 || super::OWN_IS_MEMORY && old.is_function() {
                 after |= CALLS_OURS;
             }
-            for level in 0..at {
-                if !old.is_function() {
-                    // Somebody was quicker, and has taken all of them out.
-                    after = self.fill(after, level, old);
-                } else if self.place(state, level).load().action == old.action {
-                    after = self.fill(after, level, &GONE);
-                }
+            if !old.is_function() {
+                // Somebody was quicker, and has taken all of them out.
+                after = (0..at).fold(after, |after, level| self.fill(after, level, old));
             }
             self.fill(after, at, old)
         });
@@ -343,7 +349,9 @@ impl Own {
 pub(super) struct Chaining {
     /// 0 for none.
     signal: AtomicU32,
+    /// Its level, and that of the first one.
     level: AtomicU32,
+    top: AtomicU32,
     /// An address in that frame.
     frame: AtomicUsize,
 }
@@ -352,36 +360,54 @@ pub(super) struct Chaining {
 impl Chaining {
     model_const_fn! {
         const fn new() -> Self {
-            Self { signal: AtomicU32::new(0), level: AtomicU32::new(0), frame: AtomicUsize::new(0) }
+            Self { signal: AtomicU32::new(0), level: AtomicU32::new(0), top: AtomicU32::new(0), frame: AtomicUsize::new(0) }
         }
     }
 
-    /// Which of ours has called what has called this one, if `around` runs that. One that left `around` by a jump is
-    /// told from it by where the signal came, the address of its context: above the frame, and this handler below
-    /// it.
-    pub(super) fn caller(&self, signal: c_int, context: usize) -> Option<usize> {
+    /// Which of ours has called what has called this one, and which was the first, if `around` runs that. One that
+    /// left `around` by a jump is told from it by where the signal came, the address of its context: above the
+    /// frame, and this handler below it.
+    pub(super) fn caller(&self, signal: c_int, context: usize) -> Option<Caller> {
         let here = (&raw const context).addr();
         // ORDERING: Relaxed: as above.
         let frame = self.frame.load(Relaxed);
         let is_called = self.signal.load(Relaxed) == signal as u32
             && here < frame
             && (context == 0 || context > frame);
-        is_called.then(|| self.level.load(Relaxed) as usize)
+        is_called.then(|| self.calling())
+    }
+
+    fn calling(&self) -> Caller {
+        // ORDERING: Relaxed, both: as above.
+        let [level, top] = [&self.level, &self.top].map(|word| word.load(Relaxed) as usize);
+        Caller { level, top }
+    }
+
+    fn set(&self, caller: Caller) {
+        // ORDERING: Relaxed, both: as above.
+        self.level.store(caller.level as u32, Relaxed);
+        self.top.store(caller.top as u32, Relaxed);
     }
 
     #[inline(never)]
-    pub(super) fn around(&self, signal: c_int, level: usize, body: impl FnOnce()) {
+    pub(super) fn around(&self, signal: c_int, caller: Caller, body: impl FnOnce()) {
         // ORDERING: Relaxed: as above.
-        let before =
-            (self.signal.load(Relaxed), self.level.load(Relaxed), self.frame.load(Relaxed));
+        let before = (self.signal.load(Relaxed), self.calling(), self.frame.load(Relaxed));
         self.frame.store((&raw const before).addr(), Relaxed);
-        self.level.store(level as u32, Relaxed);
+        self.set(caller);
         self.signal.store(signal as u32, Relaxed);
         body();
         self.signal.store(before.0, Relaxed);
-        self.level.store(before.1, Relaxed);
+        self.set(before.1);
         self.frame.store(before.2, Relaxed);
     }
+}
+
+/// One of ours that has called somebody, and the one that was entered first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caller {
+    pub(crate) level: usize,
+    pub(crate) top: usize,
 }
 
 /// The signal that the calling thread was sent again last, and what the record's state was then.
