@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::support::{Fixture, fixture, receive, sender};
 use super::{Bound, Model};
 use crate::model::{Kernel, thread};
-use crate::note::Deadline;
-use crate::sigqueue::{SignalQueue, Wakeup};
+use crate::note::{Deadline, Note, Park};
+use crate::sigqueue::{Event, Quiet, SignalQueue, Wakeup};
 
 /// Claim: a guest takes the part from a sleeping primary and gives it back; a signal that comes at
 /// any step of this is received by one of the two, and neither sleeps over it (E4).
@@ -70,24 +70,81 @@ fn guests_exclude_each_other() {
 
 /// Claim: the part goes from the sleeping primary to a guest and back with all that each did in
 /// it (E4), whoever is woken by the signal.
-/// Actors: primary, guest, sender.
+/// Actors: primary, guest, one that has work. Bound 3. Fails, as an unordered access, if falling asleep passes
+/// nothing on, or changing the owner.
 #[test]
 fn part_is_handed_over() {
     Model::new("guest::part_is_handed_over").actors(3).bound(Bound::At(3)).check(|| {
         let fixture = fixture();
         let theirs = Arc::clone(&fixture);
-        let primary = thread::spawn("primary", move || {
-            let mut receiver = theirs.queue.receiver().unwrap();
-            assert!(matches!(receiver.await_work(None), Wakeup::Work { fixup: true, .. }));
-            theirs.payloads[0].set(1);
-        });
+        let primary = thread::spawn("primary", move || in_part(&theirs));
         let theirs = Arc::clone(&fixture);
         let initiator = thread::spawn("initiator", move || theirs.queue.fixup());
         if let Ok(_part) = fixture.queue.borrow() {
             fixture.payloads[0].set(2);
         }
         initiator.join();
+        fixture.queue.close();
         primary.join();
+    });
+}
+
+/// A primary that writes in its part whenever there is work.
+fn in_part(fixture: &Fixture) {
+    let Ok(mut receiver) = fixture.queue.receiver() else { return };
+    while let Wakeup::Work { .. } = receiver.await_work(None) {
+        fixture.payloads[0].set(1);
+    }
+}
+
+/// Claim: one that closes the queue gives the primary no part that a guest has (E4).
+/// Actors: primary, guest, one that has work and closes. Bound 3. Fails, as an unordered access, if the primary
+/// takes for its own what is announced to the guest.
+#[test]
+fn closed_under_a_guest() {
+    Model::new("guest::closed_under_a_guest").actors(3).bound(Bound::At(3)).check(|| {
+        let fixture = fixture();
+        let guest = fixture.queue.borrow().unwrap();
+        let theirs = Arc::clone(&fixture);
+        let primary = thread::spawn("primary", move || in_part(&theirs));
+        let theirs = Arc::clone(&fixture);
+        let closer = thread::spawn("closer", move || {
+            theirs.queue.fixup();
+            theirs.queue.close();
+        });
+        fixture.payloads[0].set(2);
+        drop(guest);
+        primary.join();
+        closer.join();
+    });
+}
+
+/// Claim: while a guest has a batch of a signal, that is not quiet: a primary has none of it, whose end would be
+/// taken for the guest's, when the queue is closed either.
+/// Actors: primary, guest. Exhaustive. Fails, as a quiet signal, if the primary takes what is left.
+#[test]
+fn closed_with_a_batch() {
+    Model::new("guest::closed_with_a_batch").actors(2).check(|| {
+        let fixture = fixture();
+        let mut guest = fixture.queue.borrow().unwrap();
+        let (theirs, there) = (Arc::clone(&fixture), Arc::new(Note::new()));
+        let note = Arc::clone(&there);
+        let primary = thread::spawn("primary", move || {
+            let mut receiver = theirs.queue.receiver().unwrap();
+            note.wake();
+            while let Event::Signal(_) = receiver.recv(None, || {}) {}
+        });
+        there.sleep(None);
+        let _ = fixture.send(0, 1);
+        let Event::Signal(batch) = guest.recv(None, || {}) else { panic!("it was sent") };
+        let _ = fixture.send(1, 1);
+        fixture.queue.close();
+        primary.join();
+        assert_ne!(fixture.queue.wait_quiet(1, || false), Ok(Quiet::Quiet), "the guest has it");
+        drop(batch);
+        drop(guest);
+        let left = fixture.queue.take(1).unwrap().count();
+        assert_eq!(left, 1, "nobody else has");
     });
 }
 

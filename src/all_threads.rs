@@ -311,8 +311,11 @@ impl<R: Reach> AllThreads<R> {
             if sys::wait(&self.bell, rung, deadline) == Waited::TimedOut {
                 return Err(CallError::TimedOut);
             }
-            // ORDERING: Relaxed: a look.
-            if self.bell.load(Relaxed) != rung {
+            // By a read-modify-write: a wake-up orders no memory, so a load might find what there was before
+            // it. Who was woken would pass nothing on, see the bell in the next turn, and sleep.
+            // ORDERING: Relaxed: what it was rung for is seen above. A load: all_threads
+            // masked_callers_are_told_nothing.
+            if self.bell.fetch_or(0, Relaxed) != rung {
                 // It may be for another one.
                 sys::wake_one(&self.bell);
             }

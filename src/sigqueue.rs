@@ -65,7 +65,8 @@
 //! | FIXUP | FIXUP | the owner is to run pending work; it is awake or being woken |
 //!
 //! Beside them stand PRIMARY (a primary exists), GUEST (a guest has the part; a primary then
-//! sleeps on, unaware) and CLOSED. The *owner* is the guest if there is one, else the primary.
+//! sleeps on, unaware, unless the queue is closed) and CLOSED. The *owner* is the guest if there is one, else
+//! the primary.
 //!
 //! # Transitions
 //!

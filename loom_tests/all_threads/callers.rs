@@ -52,6 +52,33 @@ fn masked_caller_is_asked() {
     );
 }
 
+/// Two that wait for the turn with all signals masked, while the one that has it calls.
+fn two_masked_wait(kernel: Kernel) {
+    let world = World::new(kernel);
+    kernel.sigmask(How::Block, SigSet::ALL);
+    let go = Arc::new([Note::new(), Note::new()]);
+    let others = [1, 2].map(|seat| {
+        let (there, go) = (Arc::new(Note::new()), Arc::clone(&go));
+        let note = Arc::clone(&there);
+        let other = world.thread("other", seat, move |world, _| {
+            note.wake();
+            go[seat - 1].sleep(None);
+            let _ = world.call_of(|| Ok(0));
+        });
+        there.sleep(None);
+        other
+    });
+    let _ = world.call_of(|| {
+        if thread::current() == thread::main() {
+            // The turn is taken; the others come to wait for it.
+            go.iter().for_each(Park::wake);
+            (0..4).for_each(|_| world.step());
+        }
+        Ok(0)
+    });
+    others.into_iter().for_each(thread::JoinHandle::join);
+}
+
 /// Claim: of two that wait for the turn with all signals masked, both are told that they are asked.
 /// Actors: three callers. Bound 1, prompt. Fails, as a deadlock, if who is woken does not pass it on.
 #[test]
@@ -60,32 +87,19 @@ fn masked_callers_tell_each_other() {
         .actors(3)
         .apart()
         .bound(Bound::At(1))
-        .check(|| {
-            let kernel = Kernel::new().at_most(1).prompt();
-            let world = World::new(kernel);
-            kernel.sigmask(How::Block, SigSet::ALL);
-            let go = Arc::new([Note::new(), Note::new()]);
-            let others = [1, 2].map(|seat| {
-                let (there, go) = (Arc::new(Note::new()), Arc::clone(&go));
-                let note = Arc::clone(&there);
-                let other = world.thread("other", seat, move |world, _| {
-                    note.wake();
-                    go[seat - 1].sleep(None);
-                    let _ = world.call_of(|| Ok(0));
-                });
-                there.sleep(None);
-                other
-            });
-            let _ = world.call_of(|| {
-                if thread::current() == thread::main() {
-                    // The turn is taken; the others come to wait for it.
-                    go.iter().for_each(Park::wake);
-                    (0..4).for_each(|_| world.step());
-                }
-                Ok(0)
-            });
-            others.into_iter().for_each(thread::JoinHandle::join);
-        });
+        .check(|| two_masked_wait(Kernel::new().at_most(1).prompt()));
+}
+
+/// Claim: the same where a wake-up tells nothing but that there was one.
+/// Actors: three callers. Bound 0, prompt. Fails, as a deadlock, if who is woken looks by a load whether it was
+/// (`historical::passed_on_by_a_look`).
+#[test]
+fn masked_callers_are_told_nothing() {
+    Model::new("all_threads::masked_callers_are_told_nothing")
+        .actors(3)
+        .apart()
+        .bound(Bound::At(0))
+        .check(|| two_masked_wait(Kernel::new().at_most(1).prompt().wakes_tell_nothing()));
 }
 
 /// Claim: a call from a handler works, unless it interrupted a call of its own thread: then it is

@@ -34,6 +34,33 @@ fn seat_changes_hands() {
     );
 }
 
+/// Claim: who takes a seat that another has left is the one that is named there.
+/// Actors: the caller, a thread that leaves, one that comes, handlers. Bound 2, prompt. Fails, as one that is
+/// named when it is gone, if taking the seat does not come after leaving it.
+#[test]
+fn seat_is_the_next_ones() {
+    Model::new("all_threads::seat_is_the_next_ones").actors(3).bound(Bound::At(2)).check(|| {
+        let world = World::new(Kernel::new().at_most(2).prompt());
+        world.statics().all.reach().strict.set(true);
+        let over = Arc::new(Note::new());
+        let [first, second] = [false, true].map(|stays| {
+            let (theirs, end) = (world.clone(), Arc::clone(&over));
+            thread::spawn(if stays { "second" } else { "first" }, move || {
+                let statics = theirs.statics();
+                // Taken, or free.
+                let joined = statics.all.join(&statics.seats[1]);
+                if stays && joined.is_ok() {
+                    end.sleep(None);
+                }
+            })
+        });
+        let _ = world.call_of(|| Ok(0));
+        over.wake();
+        second.join();
+        first.join();
+    });
+}
+
 /// Claim: a signal that meets a thread which has left its seat runs nothing of what the next one there
 /// is asked.
 /// Actors: the caller, a thread that leaves, its handler, one that comes. Bound 3, prompt. Fails, as an

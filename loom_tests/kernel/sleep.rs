@@ -172,6 +172,56 @@ fn futex_publishes_nothing() {
         .check(|| payload_over_futex(Relaxed));
 }
 
+/// One that is woken looks at the word by which it was woken.
+fn look_when_woken(tells: bool, look: fn(&AtomicU32) -> u32) {
+    let kernel = Kernel::new().at_most(0).prompt();
+    let _kernel = if tells { kernel } else { kernel.wakes_tell_nothing() };
+    let word = Arc::new(AtomicU32::new(0));
+    let theirs = Arc::clone(&word);
+    let waker = thread::spawn("waker", move || {
+        theirs.fetch_add(1, Release);
+        futex::wake_one(&theirs);
+    });
+    futex::wait(&word, 0, None);
+    assert_eq!(look(&word), 1, "an old value");
+    waker.join();
+}
+
+/// Claim: where wake-ups tell nothing, a read-modify-write sees that there was one.
+/// Actors: sleeper, waker. Exhaustive. Fails if it is a load (`kernel::wake_seen_by_a_look`).
+#[test]
+fn wake_seen_by_read_modify_write() {
+    Model::new("kernel::wake_seen_by_read_modify_write")
+        .actors(2)
+        .check(|| look_when_woken(false, |word| word.fetch_or(0, Relaxed)));
+}
+
+#[test]
+fn wake_seen_by_a_look() {
+    Control::new("kernel::wake_seen_by_a_look", "an old value")
+        .actors(2)
+        .check(|| look_when_woken(false, |word| word.load(Relaxed)));
+}
+
+/// What the kernel's wake-ups tell otherwise: more than the real ones do.
+#[test]
+fn wake_tells_without_being_told_not_to() {
+    Model::new("kernel::wake_tells_without_being_told_not_to")
+        .actors(2)
+        .check(|| look_when_woken(true, |word| word.load(Relaxed)));
+}
+
+/// Claim: nothing else of a sleep changes: one that nobody wakes is a deadlock.
+#[test]
+fn nobody_wakes_and_tells_nothing() {
+    Control::new("kernel::nobody_wakes_and_tells_nothing", "deadlock").actors(2).check(|| {
+        let _kernel = Kernel::new().at_most(0).wakes_tell_nothing();
+        let other = thread::spawn("other", || ());
+        futex::wait(&AtomicU32::new(0), 0, None);
+        other.join();
+    });
+}
+
 /// Claim: a deadline comes when the clock says, asleep or not; a sleep without one goes on.
 #[test]
 fn deadline() {

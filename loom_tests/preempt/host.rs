@@ -319,6 +319,9 @@ pub(crate) struct Statics<B: Barrier> {
     gates: Gates<B, Simulated>,
     each: [Gate<Simulated>; 2],
     pub(crate) shown: [Shown; 2],
+    /// What those who ask for a preemption want by it, and whether one has seen that.
+    pub(crate) wanted: [AtomicU32; 2],
+    pub(crate) seen: [Cell<bool>; 2],
 }
 
 pub(crate) struct World<B: Barrier>(Arc<Statics<B>>);
@@ -371,6 +374,8 @@ impl<B: Barrier + 'static> World<B> {
             gates: Gates::new(barrier, simulated),
             each: core::array::from_fn(|_| Gate::new()),
             shown: core::array::from_fn(|_| shown()),
+            wanted: core::array::from_fn(|_| AtomicU32::new(0)),
+            seen: [const { Cell::new(false) }; 2],
         }));
         let theirs = world.clone();
         let handler = Handler::new(move |_| theirs.on_signal()).mask(SigSet::ALL);
@@ -390,6 +395,10 @@ impl<B: Barrier + 'static> World<B> {
         if met == Met::Preempt {
             assert!(!shown.outside.get(), "preempted in external code");
             shown.preempted.set(shown.preempted.get() + 1);
+            let wanted = &self.statics().wanted;
+            for (wanted, seen) in wanted.iter().zip(&self.statics().seen) {
+                seen.set(seen.get() || wanted.load(Relaxed) == 1);
+            }
         }
     }
 

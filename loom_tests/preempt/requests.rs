@@ -7,6 +7,7 @@ use super::super::{Bound, Model};
 use super::host::{Failing, Way, World};
 use crate::model::{How, Kernel, SigSet, sig, thread};
 use crate::preempt::{Fenced, SuspendError};
+use crate::sync::Ordering::Relaxed;
 
 /// Claim: a request is acknowledged by the time its thread has ended, wherever it was met: inside,
 /// outside, on the way, or not at all as it could not be sent; and then what the thread did before
@@ -130,6 +131,37 @@ fn one_signal_for_all() {
         kernel.sigmask(How::Unblock, SigSet::of(&[sig::USR1]));
         world.work(0);
         assert_eq!(world.statics().shown[0].preempted.get(), 1);
+        drop(member);
+    });
+}
+
+/// Claim: whoever is told that a request is under way, and finds it acknowledged, was met: what he wanted was
+/// seen by a preemption.
+/// Actors: the thread, its handler, two that ask. Bound 2, prompt. Fails, as a want that nobody has seen, if who
+/// joins a request has published nothing to the handler that acknowledges it
+/// (`historical::request_joined_by_a_look`).
+#[test]
+fn joined_request_is_met() {
+    Model::new("preempt::joined_request_is_met").actors(4).bound(Bound::At(2)).check(|| {
+        let kernel = Kernel::new().at_most(2).prompt();
+        let world = World::new(kernel, Way::Signal, Fenced);
+        let member = world.register(0);
+        let target = member.thread();
+        let asks = [0, 1].map(|at| {
+            let theirs = world.clone();
+            thread::spawn("asks", move || {
+                theirs.statics().wanted[at].store(1, Relaxed);
+                let request = theirs.gates().request(target).unwrap();
+                request.is_acknowledged()
+            })
+        });
+        world.work(0);
+        world.work(0);
+        let acknowledged = asks.map(thread::JoinHandle::join);
+        for (at, acknowledged) in acknowledged.into_iter().enumerate() {
+            let seen = world.statics().seen[at].get();
+            assert!(seen || !acknowledged, "acknowledged, and nobody has seen what was wanted");
+        }
         drop(member);
     });
 }

@@ -123,7 +123,8 @@ enum Wakes<'a> {
 }
 
 impl<'a> WakeFn<'a> {
-    /// Woken by this code.
+    /// Woken by this code, which passes on what came before it to whom it wakes, as a note does: else that
+    /// one may not see yet that it is asked, and sleep again.
     ///
     /// # Safety
     ///

@@ -180,7 +180,7 @@ impl<R> Seat<R> {
                 return Err(JoinError::SeatTaken);
             }
             // ORDERING: Acquire: from `settle` of the thread before, so that its name is not the newer
-            // one. By argument: no model reorders two stores to one word. Failure Relaxed: a guess.
+            // one. Weakened: all_threads seat_is_the_next_ones. Failure Relaxed: a guess.
             match self.word.compare_exchange(seen, epoch | LIVE | BUSY, Acquire, Relaxed) {
                 Ok(_) => break,
                 Err(now) => seen = now,

@@ -144,6 +144,7 @@ impl Model {
             program();
             let run = Run::expect();
             super::thread::exit(&run, 0, core::panic::Location::caller());
+            run.borrow().threads[0].over = true;
         });
         drop(watch);
         let limit = self.max_duration.unwrap_or(Duration::MAX);

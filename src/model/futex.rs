@@ -6,6 +6,7 @@ use super::state::{Run, Sleeper, Words, touch};
 use crate::sync::AtomicU32;
 use core::panic::Location;
 use core::time::Duration;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 /// Why `wait` returned.
@@ -104,7 +105,7 @@ pub(crate) fn wake_one(word: &AtomicU32) {
     deliver::step(&run, at);
     // Orders the look into the table with every sleeper's check of the word.
     word.kernel_read();
-    let woken = wake(&run, core::ptr::from_ref(word).addr());
+    let woken = wake_untold(&run, core::ptr::from_ref(word).addr());
     let name = woken.map(|slot| run.borrow().threads[slot].name.clone());
     let text = name.map_or_else(|| "nobody".to_owned(), |name| format!("\"{name}\""));
     run.row(me, "futex wake", Detail::Text(text), at);
@@ -149,6 +150,45 @@ pub(super) fn wake(run: &Run, address: usize) -> Option<usize> {
     Some(slot)
 }
 
+/// The same. Who is woken learns nothing by that, if there is a porter.
+fn wake_untold(run: &Run, address: usize) -> Option<usize> {
+    if run.borrow().errands.is_none() {
+        return wake(run, address);
+    }
+    let sleeper = take(run, |sleeper| sleeper.address == address)?;
+    let mut inner = run.borrow();
+    inner.threads[sleeper.slot].woken = true;
+    inner.errands.as_mut().expect("looked at above").push_back(sleeper.handle);
+    Some(sleeper.slot)
+}
+
+/// Starts the porter: a thread that wakes whom it is told to, and knows no more than its creator does now.
+///
+/// loom's unpark passes on what its caller knows. The porter is told by plain fields, which loom does not
+/// see; and as it may not be unparked either, it yields until there is something to do. A sleeper that
+/// yielded itself would not do: loom has no thread read again what it read before it yielded.
+pub(super) fn hire_porter(run: &Run) {
+    run.borrow().errands = Some(VecDeque::new());
+    loom::thread::spawn(|| {
+        let run = Run::expect();
+        loop {
+            let errand = run.borrow().errands.as_mut().and_then(VecDeque::pop_front);
+            match errand {
+                Some(sleeper) => sleeper.unpark(),
+                // It is over, or a deadlock: loom tells them apart.
+                None if nobody_runs(&run) => return,
+                None => loom::thread::yield_now(),
+            }
+        }
+    });
+}
+
+fn nobody_runs(run: &Run) -> bool {
+    let inner = run.borrow();
+    let sleeps = |slot| inner.sleepers.iter().any(|sleeper| sleeper.slot == slot);
+    inner.threads.iter().enumerate().all(|(slot, thread)| thread.over || sleeps(slot))
+}
+
 /// A signal was posted to the thread in `slot`.
 pub(super) fn interrupt(run: &Run, slot: usize) {
     rouse(run, |sleeper| sleeper.slot == slot);
@@ -167,13 +207,15 @@ pub(super) fn rouse_all(run: &Run, address: usize) {
 }
 
 fn rouse(run: &Run, which: impl Fn(&Sleeper) -> bool) -> Option<usize> {
-    let sleeper = {
-        let mut inner = run.borrow();
-        let index = inner.sleepers.iter().position(which)?;
-        inner.sleepers.remove(index)
-    };
+    let sleeper = take(run, which)?;
     sleeper.handle.unpark();
     Some(sleeper.slot)
+}
+
+fn take(run: &Run, which: impl Fn(&Sleeper) -> bool) -> Option<Sleeper> {
+    let mut inner = run.borrow();
+    let index = inner.sleepers.iter().position(which)?;
+    Some(inner.sleepers.remove(index))
 }
 
 fn expired(run: &Run, deadline: Option<&Deadline>) -> bool {

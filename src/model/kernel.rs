@@ -100,6 +100,17 @@ impl Kernel {
         self
     }
 
+    /// A wake-up passes nothing on: what the waker did is seen by who was woken only as far as it reads
+    /// so. That is as the real futex has it; without this the sleeper knows all that its waker knew.
+    /// Costs executions, and a thread: beside the main one two are left.
+    ///
+    /// Wake-ups by signals, deadlines, locks and joins pass on what they did before.
+    #[must_use]
+    pub fn wakes_tell_nothing(self) -> Self {
+        super::futex::hire_porter(&Run::expect());
+        self
+    }
+
     /// Sets the disposition of `signal`; returns the one it replaces.
     #[track_caller]
     pub fn sigaction(self, signal: Signal, new: impl Into<Disposition>) -> Disposition {

@@ -12,6 +12,7 @@ use super::signals::{SigSet, Signal};
 use core::panic::Location;
 use core::sync::atomic::Ordering::Relaxed;
 use std::cell::{Cell, RefCell, RefMut};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 /// loom's own limit.
@@ -57,6 +58,8 @@ pub(super) struct Inner {
     pub(super) threads: Vec<Thread>,
     pub(super) processes: Vec<Process>,
     pub(super) sleepers: Vec<Sleeper>,
+    /// Whom the porter is to wake, if there is one.
+    pub(super) errands: Option<VecDeque<loom::thread::Thread>>,
     pub(super) deadlines: Vec<bool>,
     /// Open thread handles, by value.
     pub(super) handles: Vec<Option<super::thread::ThreadId>>,
@@ -115,6 +118,8 @@ pub(super) struct Thread {
     /// Owes a barrier to who waits for it.
     pub(super) barrier: bool,
     pub(super) exited: bool,
+    /// And has handed over what it returned: it does nothing any more.
+    pub(super) over: bool,
 }
 
 pub(super) struct Pending {
@@ -168,6 +173,7 @@ impl Thread {
             suspended: 0,
             barrier: false,
             exited: false,
+            over: false,
         }
     }
 }
@@ -188,6 +194,7 @@ impl Run {
                 threads: Vec::with_capacity(MAX_THREADS),
                 processes: Vec::new(),
                 sleepers: Vec::new(),
+                errands: None,
                 deadlines: Vec::new(),
                 handles: Vec::new(),
                 coins_used: 0,

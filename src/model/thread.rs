@@ -62,6 +62,7 @@ pub fn spawn<T: 'static>(
         exit(&run, slot, at);
         *theirs.result.borrow_mut() = Some(result);
         theirs.hand_over(&run, slot);
+        run.borrow().threads[slot].over = true;
     });
     JoinHandle { shared, slot }
 }

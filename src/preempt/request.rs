@@ -40,13 +40,14 @@ impl Requests {
 
     /// By who holds the claim.
     pub(super) fn ask(&self) -> Asked {
-        // ORDERING: Relaxed: an acknowledgement that is not seen yet makes the next request one with
-        // it, which `Request::is_acknowledged` tells.
-        let done = self.acknowledged.load(Relaxed);
-        let next = done.wrapping_add(1);
+        // By a read-modify-write: who joins a request under way writes nothing to `asked`. Either he finds
+        // it acknowledged here and asks anew, or the acknowledgement comes after this and sees what he did.
         // ORDERING: Release: what was done before a request, to the handler that meets it. Weakened:
-        // preempt request_publishes. Failure Relaxed: somebody else's is met.
-        match self.asked.compare_exchange(done, next, Release, Relaxed) {
+        // preempt request_publishes, joined_request_is_met. A load: the latter.
+        let done = self.acknowledged.fetch_or(0, Release);
+        let next = done.wrapping_add(1);
+        // ORDERING: Relaxed: a number; the line above publishes. Failure Relaxed: somebody else's is met.
+        match self.asked.compare_exchange(done, next, Relaxed, Relaxed) {
             Ok(_) => Asked::New(next),
             Err(under_way) => Asked::UnderWay(under_way),
         }
@@ -56,14 +57,14 @@ impl Requests {
     pub(super) fn acknowledge(&self) -> bool {
         // By a read-modify-write: a load might find what there was before the request that sent the
         // signal, as nothing says that a signal orders memory.
-        // ORDERING: Acquire: from `ask`. Weakened: preempt request_publishes; a load: preempt
-        // request_met_outside.
-        let asked = self.asked.fetch_or(0, Acquire);
+        // ORDERING: Relaxed: a number. A load: preempt request_met_outside.
+        let asked = self.asked.fetch_or(0, Relaxed);
         // Not back: another thread may have acknowledged this one and more (a failed attempt).
-        // ORDERING: Release: what the thread did until then, to `is`. Weakened: preempt
-        // request_publishes. Failure Relaxed: there was nothing.
+        // ORDERING: AcqRel: what the thread did until then, to `is_acknowledged`; from `ask`, of each who
+        // asked or joined before this. Weakened: preempt request_publishes. Failure Relaxed: there was
+        // nothing.
         let before = asked.wrapping_sub(1);
-        self.acknowledged.compare_exchange(before, asked, Release, Relaxed).is_ok()
+        self.acknowledged.compare_exchange(before, asked, AcqRel, Relaxed).is_ok()
     }
 
     fn is_acknowledged(&self, generation: u32) -> bool {

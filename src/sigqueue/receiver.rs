@@ -73,7 +73,7 @@ pub enum Event<'q, N: Park> {
     Signal(Batch<'q, N>),
     /// The deadline passed.
     TimedOut,
-    /// The queue was closed and is empty.
+    /// The queue was closed and is empty; or what is left is a guest's.
     Closed,
 }
 
@@ -262,8 +262,8 @@ impl<'q, N: Park> Receiver<'q, N> {
     /// if it panics no signal is lost.
     ///
     /// Blocks until there is something, the deadline passes, or the queue is closed; for one that
-    /// was closed, first what was accepted before. The batch is to be dropped before the next call,
-    /// so that ACTIVE stands for this one alone.
+    /// was closed, first what was accepted before, unless a guest has the part: then that is the guest's.
+    /// The batch is to be dropped before the next call, so that ACTIVE stands for this one alone.
     pub fn recv(&mut self, deadline: Option<&Deadline>, mut fixup: impl FnMut()) -> Event<'_, N> {
         loop {
             if let Some(signal) = self.queue.next_pending(self.scan) {
@@ -283,7 +283,7 @@ impl<'q, N: Park> Receiver<'q, N> {
                     }
                 }
                 Wakeup::TimedOut => return Event::TimedOut,
-                Wakeup::Closed if self.queue.next_pending(1).is_some() => self.scan = 1,
+                Wakeup::Closed if self.has_rest() => self.scan = 1,
                 Wakeup::Closed => return Event::Closed,
             }
         }
@@ -304,14 +304,14 @@ impl<'q, N: Park> Receiver<'q, N> {
         // ORDERING: Relaxed: a guess, confirmed by the compare-exchanges below.
         let mut seen = self.queue.state.load(Relaxed);
         loop {
-            if self.is_parked(seen) {
+            if self.is_parked(seen) && seen & CLOSED == 0 {
                 if self.sleep(deadline) == Waited::TimedOut {
                     return Wakeup::TimedOut;
                 }
                 // ORDERING: Relaxed: the note's wake-up came after the guest let go (E4), so this
                 // is no older.
                 seen = self.queue.state.load(Relaxed);
-            } else if seen & (SENDING | FIXUP | RECEIVING) != 0 {
+            } else if seen & (SENDING | FIXUP | RECEIVING) != 0 && !self.is_parked(seen) {
                 match self.consume(seen) {
                     Ok(work) => return work,
                     Err(now) => seen = now,
@@ -330,9 +330,16 @@ impl<'q, N: Park> Receiver<'q, N> {
         }
     }
 
-    /// A primary whose part a guest has.
+    /// A primary whose part a guest has, which it keeps when the queue is closed.
     fn is_parked(&self, seen: u32) -> bool {
-        self.part == PRIMARY && seen & (GUEST | CLOSED) == GUEST
+        self.part == PRIMARY && seen & GUEST != 0
+    }
+
+    /// Closed: whether something is left that is this one's to take.
+    fn has_rest(&self) -> bool {
+        // ORDERING: Acquire: E4 from a guest that has left. By argument: loom's wake-up by `close` and the
+        // read-modify-writes before this pass on as much.
+        !self.is_parked(self.queue.state.load(Acquire)) && self.queue.next_pending(1).is_some()
     }
 
     /// Clears what was announced. `Err` with the state now: nothing was announced, or it changed.
@@ -348,8 +355,8 @@ impl<'q, N: Park> Receiver<'q, N> {
     }
 
     fn fall_asleep(&self, seen: u32, deadline: Option<&Deadline>) -> Result<Waited, u32> {
-        // ORDERING: success Release: E3 to whoever finds RECEIVING. Failure Relaxed: only tried
-        // again. By argument, see `announce`.
+        // ORDERING: success Release: E3 to whoever finds RECEIVING; E4 to the guest that borrows. Weakened:
+        // guest part_is_handed_over. Failure Relaxed: only tried again.
         self.queue.state.compare_exchange(seen, seen | RECEIVING, Release, Relaxed)?;
         if self.sleep(deadline) == Waited::Woken {
             return Ok(Waited::Woken);
