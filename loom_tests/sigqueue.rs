@@ -3,6 +3,8 @@
 //! Each model carries plain data through the edge it claims: the sender writes before `send`, the
 //! receiver reads after `recv`.
 
+mod marks;
+
 use std::sync::Arc;
 
 use super::support::{Fixture, fixture, from, receive, sender};
