@@ -6,6 +6,7 @@ use std::sync::Arc;
 mod all_threads;
 mod needm;
 mod preempt;
+mod requests;
 mod threads;
 
 use super::go::{FIXUP, IDLE, RECEIVING, Wait, delivered_or_defaulted, one_signal, queue};
