@@ -149,10 +149,11 @@ fn wait_in_every_state() {
         let mut primary = queue.receiver().unwrap();
         queue.state_word().store(rest | PRIMARY, Relaxed);
         let (signals, fixup) = (rest & SENDING != 0, rest & FIXUP != 0);
-        let parked = rest & (GUEST | CLOSED) == GUEST;
+        let guest_has_it = rest & GUEST != 0;
         let idle = rest & !(SENDING | FIXUP | RECEIVING) | PRIMARY;
         let expected = match () {
-            () if parked => (Wakeup::TimedOut, rest | PRIMARY),
+            () if guest_has_it && rest & CLOSED != 0 => (Wakeup::Closed, rest | PRIMARY),
+            () if guest_has_it => (Wakeup::TimedOut, rest | PRIMARY),
             () if signals || fixup => (Wakeup::Work { signals, fixup }, idle),
             () if rest & CLOSED != 0 => (Wakeup::Closed, idle),
             () => (Wakeup::TimedOut, idle),
