@@ -84,8 +84,8 @@ impl<B: Barrier, K: Backend> Request<B, K> {
     }
 
     /// The thread has been interrupted since, or has ended, or was found outside; or the request
-    /// could not be sent. In the order in which they were asked for. What it did before is visible; the
-    /// hook that runs in it is still to come, perhaps.
+    /// could not be sent. In the order in which they were asked for. What it did before is visible;
+    /// the backend's hook may not have run yet.
     #[must_use]
     pub fn is_acknowledged(&self) -> bool {
         let gate: &Gate<K> = self.thread.gate;

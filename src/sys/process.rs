@@ -79,14 +79,8 @@ const TRIES: usize = 100;
 
 /// By which a failing instruction, or a system call that a filter traps, is told: masked, they end the
 /// process though the program has a handler for them (write barriers, stack growth, traps of wasm).
-pub(super) const FAULTS: [c_int; 6] = [
-    libc::SIGSEGV,
-    libc::SIGBUS,
-    libc::SIGFPE,
-    libc::SIGILL,
-    libc::SIGTRAP,
-    libc::SIGSYS,
-];
+pub(super) const FAULTS: [c_int; 6] =
+    [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS];
 
 /// Every signal that may wait. glibc leaves its own out. Async-signal-safe.
 pub(super) fn all_but_faults() -> libc::sigset_t {

@@ -231,8 +231,9 @@ impl Record {
         after
     }
 
-    /// Which of ours is to be put over this one: the next, also where somebody is known from below. Where several threads put them in place at a time it may
-    /// be another's that is on its way: the last one again, if that stands over this.
+    /// Which of ours is to be put over this one: the next, also where somebody is known from below. Where several
+    /// threads put them in place at a time it may be another's that is on its way: the last one again, if that
+    /// stands over this.
     pub(crate) fn next(&self, old: &Disposition, by_one: bool) -> usize {
         let state = self.state();
         let last = level(state);
@@ -360,7 +361,12 @@ pub(super) struct Chaining {
 impl Chaining {
     model_const_fn! {
         const fn new() -> Self {
-            Self { signal: AtomicU32::new(0), level: AtomicU32::new(0), top: AtomicU32::new(0), frame: AtomicUsize::new(0) }
+            Self {
+                signal: AtomicU32::new(0),
+                level: AtomicU32::new(0),
+                top: AtomicU32::new(0),
+                frame: AtomicUsize::new(0),
+            }
         }
     }
 

@@ -217,8 +217,16 @@ fn query_any(signal: c_int) -> Result<libc::sigaction, Errno> {
 }
 
 fn ours(level: usize) -> usize {
-    const ALL: [Function; LEVELS] =
-        [on_signal::<0>, on_signal::<1>, on_signal::<2>, on_signal::<3>, on_signal::<4>, on_signal::<5>, on_signal::<6>, on_signal::<7>];
+    const ALL: [Function; LEVELS] = [
+        on_signal::<0>,
+        on_signal::<1>,
+        on_signal::<2>,
+        on_signal::<3>,
+        on_signal::<4>,
+        on_signal::<5>,
+        on_signal::<6>,
+        on_signal::<7>,
+    ];
     ALL[level.min(LEVELS - 1)] as *const () as usize
 }
 
@@ -234,7 +242,11 @@ pub(super) fn is_ours(action: usize) -> bool {
 /// Leaves errno as it was for the interrupted code. Whoever had the signal before us is told of those that
 /// are not known to be ours: of ours that comes late, when nothing is asked any more, it is not. But of a
 /// standard one, where it has all that we know: ours may stand for one of theirs.
-extern "C" fn on_signal<const LEVEL: usize>(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+extern "C" fn on_signal<const LEVEL: usize>(
+    signal: c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut c_void,
+) {
     errno::kept(|| {
         INTERRUPTS.handle(signal, LEVEL, Given { info, context }, || {
             for place in &ENTRIES {

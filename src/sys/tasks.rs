@@ -80,12 +80,7 @@ impl Tasks {
         loop {
             // SAFETY: the buffer is a local of this length.
             let read = check(unsafe {
-                libc::syscall(
-                    libc::SYS_getdents64,
-                    self.0,
-                    entries.as_mut_ptr(),
-                    entries.len(),
-                )
+                libc::syscall(libc::SYS_getdents64, self.0, entries.as_mut_ptr(), entries.len())
             } as i64)?;
             if read == 0 {
                 return Ok(told);
@@ -132,9 +127,8 @@ impl Tasks {
 /// Whether the kernel knows no thread of this number, whatever /proc says or does not.
 fn is_gone(thread: usize) -> bool {
     // SAFETY: no memory is passed, and no signal is sent.
-    let found = unsafe {
-        libc::syscall(libc::SYS_tgkill, libc::getpid(), thread as libc::pid_t, 0)
-    };
+    let found =
+        unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread as libc::pid_t, 0) };
     found != 0 && errno::get() == libc::ESRCH
 }
 
@@ -142,9 +136,8 @@ fn is_gone(thread: usize) -> bool {
 fn is_our_proc() -> bool {
     let mut name = [0_u8; 16];
     // SAFETY: a C string, and a local of this length.
-    let length = unsafe {
-        libc::readlink(c"/proc/self".as_ptr(), name.as_mut_ptr().cast(), name.len())
-    };
+    let length =
+        unsafe { libc::readlink(c"/proc/self".as_ptr(), name.as_mut_ptr().cast(), name.len()) };
     let told = usize::try_from(length).ok().and_then(|length| name.get(..length));
     // SAFETY: no preconditions.
     told.and_then(decimal) == usize::try_from(unsafe { libc::getpid() }).ok()
@@ -214,7 +207,10 @@ impl Signals {
 }
 
 fn has(set: u64, signal: i32) -> bool {
-    u32::try_from(signal - 1).ok().and_then(|at| set.checked_shr(at)).is_some_and(|set| set & 1 != 0)
+    u32::try_from(signal - 1)
+        .ok()
+        .and_then(|at| set.checked_shr(at))
+        .is_some_and(|set| set & 1 != 0)
 }
 
 /// man 5 proc, /proc/pid/status.

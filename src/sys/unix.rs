@@ -179,8 +179,16 @@ pub(crate) fn is_ignored(signal: c_int) -> Result<bool, Errno> {
 }
 
 fn ours(level: usize) -> usize {
-    const ALL: [Function; LEVELS] =
-        [handler::<0>, handler::<1>, handler::<2>, handler::<3>, handler::<4>, handler::<5>, handler::<6>, handler::<7>];
+    const ALL: [Function; LEVELS] = [
+        handler::<0>,
+        handler::<1>,
+        handler::<2>,
+        handler::<3>,
+        handler::<4>,
+        handler::<5>,
+        handler::<6>,
+        handler::<7>,
+    ];
     ALL[level.min(LEVELS - 1)] as *const () as usize
 }
 
@@ -189,7 +197,11 @@ type Function = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
 
 /// The handlers of every signal of ours. No allocation, no lock; no thread-local but errno's, unless
 /// there is another handler, or the signal is nobody's any more.
-extern "C" fn handler<const LEVEL: usize>(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+extern "C" fn handler<const LEVEL: usize>(
+    signal: c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut c_void,
+) {
     errno::kept(|| {
         // ORDERING: Relaxed: sigaction came between the store and this.
         let entry = ENTRY.load(Relaxed);
