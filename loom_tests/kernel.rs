@@ -5,6 +5,7 @@ mod delivery;
 mod handlers;
 mod harness;
 mod process;
+mod promises;
 mod sleep;
 
 use crate::model::{Disposition, Kernel, sig, thread, violation};

@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicU32 as Plain;
 #[test]
 fn default_action() {
     Model::new("kernel::default_action").actors(1).check(|| {
-        let kernel = Kernel::new();
+        let kernel = Kernel::new().may_die();
         for harmless in [sig::CHLD, sig::URG, sig::WINCH, sig::CONT] {
             kernel.raise(harmless);
         }
@@ -46,7 +46,7 @@ fn ignored() {
 #[test]
 fn ignored_too_late() {
     Control::new("kernel::ignored_too_late", "died of it").actors(2).check(|| {
-        let kernel = Kernel::new().at_most(1);
+        let kernel = Kernel::new().at_most(1).may_die();
         let sender = thread::spawn("sender", move || {
             kernel.tgkill(thread::main(), sig::TERM);
         });
@@ -58,7 +58,7 @@ fn ignored_too_late() {
 
 /// Re-raises in a handler, after resetting the disposition or without.
 fn reraise(reset: bool) -> Outcome {
-    let kernel = Kernel::new();
+    let kernel = Kernel::new().may_die();
     let once = Plain::new(0);
     let handler = Disposition::handler(move |signal| {
         if once.fetch_add(1, Relaxed) == 0 {
@@ -95,7 +95,7 @@ fn reraised_to_itself() {
 #[test]
 fn resethand() {
     Model::new("kernel::resethand").actors(1).check(|| {
-        let kernel = Kernel::new();
+        let kernel = Kernel::new().may_die();
         kernel.sigaction(sig::TERM, Handler::new(|_| ()).resethand());
         kernel.raise(sig::TERM);
         assert!(kernel.alive());
@@ -142,7 +142,7 @@ fn exit_without_hook() {
 #[test]
 fn forked() {
     Model::new("kernel::forked").actors(2).check(|| {
-        let kernel = Kernel::new();
+        let kernel = Kernel::new().may_die();
         let count = Arc::new(Plain::new(0));
         kernel.sigaction(sig::USR1, Disposition::handler(counting(&count)));
         let old = kernel.sigmask(How::Block, SigSet::ALL);
@@ -170,7 +170,7 @@ fn forked() {
 #[test]
 fn not_forked() {
     Control::new("kernel::not_forked", "the parent died").actors(1).check(|| {
-        let kernel = Kernel::new();
+        let kernel = Kernel::new().may_die();
         kernel.kill(sig::TERM);
         assert!(kernel.alive(), "the parent died");
     });
@@ -271,7 +271,7 @@ fn handle_names_another() {
 
 /// A thread that goes on as a child, with a signal pending; whether its process ends by another one.
 fn child_goes_on(dies: bool) -> Outcome {
-    let kernel = Kernel::new();
+    let kernel = Kernel::new().may_die();
     let count = Arc::new(Plain::new(0));
     kernel.sigaction(sig::USR1, Disposition::handler(counting(&count)));
     thread::spawn("forks", move || {

@@ -1,7 +1,7 @@
 //! Where signals land, and what happens then.
 
 use super::disposition::{Action, Handler, Info};
-use super::kernel::Outcome;
+use super::kernel::{Call, Outcome};
 use super::lanes::{Detail, place};
 use super::signals::{Signal, is_realtime, sig};
 use super::state::{COINS, Frame, Pending, Run, TABLES, Thread, Words, touch};
@@ -100,7 +100,28 @@ pub(super) fn interrupt(run: &Run, to: usize) -> u32 {
     }
     let thread = &mut inner.threads[to];
     thread.posted += 1;
-    thread.posted
+    let number = thread.posted;
+    drop(inner);
+    check_promised(run, to, number);
+    number
+}
+
+/// A thread that has noticed as many as [`at_most`](super::Kernel::at_most) promises looks for no more: what
+/// comes after them would never act, and the model would be green without it.
+fn check_promised(run: &Run, to: usize, number: u32) {
+    let text = {
+        let mut inner = run.borrow();
+        let Some(most) = inner.at_most.filter(|&most| number > most) else { return };
+        if inner.process_of(to).outcome != Outcome::Running {
+            return;
+        }
+        let name = &inner.threads[to].name;
+        format!(
+            "at_most({most}) is broken: interruption {number} of thread \"{name}\" would never land; \
+             promise at_most({number}) or more"
+        )
+    };
+    super::violation(text);
 }
 
 /// Delivers what this thread has noticed and does not mask, one after the other.
@@ -169,6 +190,7 @@ fn act(
     match action {
         Action::Nothing => run.row(me, "ignored:", Detail::Signal(signal), at),
         Action::Terminate => {
+            check_may_die(run, me, signal, at);
             end(run, words, me, Outcome::DiedOf(signal));
             run.row(me, "process dies of", Detail::Signal(signal), at);
         }
@@ -222,6 +244,23 @@ fn run_handler(
     run.row(me, "< handler returns", Detail::Nothing, at);
 }
 
+/// Nothing that happens after a death fails a model, so one that nobody meant must not pass for an end.
+fn check_may_die(run: &Run, me: usize, signal: Signal, at: &'static Location<'static>) {
+    let text = {
+        let mut inner = run.borrow();
+        if inner.may_die || inner.process_of(me).outcome != Outcome::Running {
+            return;
+        }
+        format!(
+            "unexpected death of {} (thread \"{}\", at {}): handle it, or say Kernel::may_die()",
+            super::signals::name(signal),
+            inner.threads[me].name,
+            place(at),
+        )
+    };
+    super::violation(text);
+}
+
 /// Ends the caller's process; the first end counts.
 pub(super) fn end(run: &Run, words: &Words, me: usize, outcome: Outcome) {
     touch(&words.shared);
@@ -239,11 +278,12 @@ pub(super) fn settle(run: &Run, me: usize, outcome: Outcome) {
 
 /// Sends `signal` to the thread in slot `to`, with a value. Of a standard signal one is pending at a time, the
 /// first; real-time ones are queued.
-pub(super) fn post(run: &Run, words: &Words, to: usize, signal: Signal, value: usize) {
+pub(super) fn post(call: &Call, to: usize, signal: Signal, value: usize) {
+    let (run, words, at) = (&*call.run, &*call.words, call.at);
     touch(&words.tables[signal as usize % TABLES]);
     // No order: sending a signal publishes nothing.
     touch(&words.lines[to]);
-    if kills(&mut run.borrow(), to, signal) {
+    if kills(run, to, signal, at) {
         return;
     }
     let masked = {
@@ -266,10 +306,11 @@ pub(super) fn post(run: &Run, words: &Words, to: usize, signal: Signal, value: u
 }
 
 /// Sends `signal` to the process of the thread in slot `from`.
-pub(super) fn post_process(run: &Run, words: &Words, from: usize, signal: Signal) {
+pub(super) fn post_process(call: &Call, signal: Signal) {
+    let (run, words, from) = (&*call.run, &*call.words, call.me);
     touch(&words.tables[signal as usize % TABLES]);
     touch(&words.shared);
-    if kills(&mut run.borrow(), from, signal) {
+    if kills(run, from, signal, call.at) {
         return;
     }
     let targets: Vec<usize> = {
@@ -324,10 +365,11 @@ pub(super) fn retarget(run: &Run, words: &Words, me: usize) {
 }
 
 /// SIGKILL needs no thread to take it.
-fn kills(inner: &mut super::state::Inner, slot: usize, signal: Signal) -> bool {
-    let process = inner.process_of(slot);
-    if signal == sig::KILL && process.outcome == Outcome::Running {
-        process.outcome = Outcome::DiedOf(signal);
+fn kills(run: &Run, slot: usize, signal: Signal, at: &'static Location<'static>) -> bool {
+    if signal != sig::KILL {
+        return false;
     }
-    signal == sig::KILL
+    check_may_die(run, slot, signal, at);
+    settle(run, slot, Outcome::DiedOf(signal));
+    true
 }

@@ -68,11 +68,24 @@ impl Kernel {
         Self(())
     }
 
-    /// Promises that no thread is sent more than `signals` signals in this execution. Threads
-    /// that have seen so many stop looking for more, which saves executions.
+    /// Promises that no thread is interrupted more than `signals` times in this execution. Threads
+    /// that have seen so many stop looking for more, which saves executions. One interruption more is a
+    /// violation, of whoever sends it.
+    ///
+    /// What counts: signals that are not masked when they are sent, not merged with one that is pending, and
+    /// not ignored; those sent to the process for each thread that may take them; suspensions; barriers.
     #[must_use]
     pub fn at_most(self, signals: u32) -> Self {
         Run::expect().borrow().at_most = Some(signals);
+        self
+    }
+
+    /// A default action may end a process of this model, one forked included. Without this such a death is
+    /// a violation: whatever happens after it counts for nothing, so the model would be green. That
+    /// the program asks for [`Kernel::outcome`] does not say as much: it may ask before, or by another thread.
+    #[must_use]
+    pub fn may_die(self) -> Self {
+        Run::expect().borrow().may_die = true;
         self
     }
 
@@ -216,7 +229,7 @@ impl Kernel {
     #[track_caller]
     pub fn raise(self, signal: Signal) {
         let call = Call::enter(Location::caller());
-        deliver::post(&call.run, &call.words, call.me, signal, 0);
+        deliver::post(&call, call.me, signal, 0);
         call.leave("raise", Detail::Signal(signal));
     }
 
@@ -224,7 +237,7 @@ impl Kernel {
     #[track_caller]
     pub fn tgkill(self, thread: ThreadId, signal: Signal) {
         let call = Call::enter(Location::caller());
-        deliver::post(&call.run, &call.words, thread.0, signal, 0);
+        deliver::post(&call, thread.0, signal, 0);
         let name = call.run.borrow().threads[thread.0].name.clone();
         let text = format!("{} to \"{name}\"", super::signals::name(signal));
         call.leave("tgkill", Detail::Text(text));
@@ -243,7 +256,7 @@ impl Kernel {
         touch(&call.words.lines[thread.0]);
         let there = !call.run.borrow().threads[thread.0].exited;
         if there {
-            deliver::post(&call.run, &call.words, thread.0, signal, value);
+            deliver::post(&call, thread.0, signal, value);
         }
         let text = format!("{}, there: {there}", super::signals::name(signal));
         call.leave("tgkill", Detail::Text(text));
@@ -254,7 +267,7 @@ impl Kernel {
     #[track_caller]
     pub fn kill(self, signal: Signal) {
         let call = Call::enter(Location::caller());
-        deliver::post_process(&call.run, &call.words, call.me, signal);
+        deliver::post_process(&call, signal);
         call.leave("kill", Detail::Signal(signal));
     }
 

@@ -69,6 +69,8 @@ pub(super) struct Inner {
     /// Sleeping passes on what a thread did, to who has it suspended.
     pub(super) suspending: bool,
     pub(super) at_most: Option<u32>,
+    /// A death by a default action is meant.
+    pub(super) may_die: bool,
     /// Takes the process's signals if it can.
     pub(super) chosen: Option<usize>,
     pub(super) rows: Vec<Row>,
@@ -201,6 +203,7 @@ impl Run {
                 prompt: false,
                 suspending: false,
                 at_most: None,
+                may_die: false,
                 chosen: None,
                 rows,
             }),
