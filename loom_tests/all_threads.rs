@@ -358,7 +358,7 @@ fn signal_on_initiator() {
 fn signal_on_parked_thread() {
     Model::new("all_threads::signal_on_parked_thread").actors(3).apart().bound(Bound::At(3)).check(
         || {
-            let kernel = Kernel::new().at_most(1).prompt();
+            let kernel = Kernel::new().at_most(2).prompt();
             let world = World::new(kernel);
             let queue = Arc::new(SignalQueue::new());
             sends_to(kernel, &queue);

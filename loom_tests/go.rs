@@ -216,7 +216,8 @@ impl GoQueue {
 }
 
 /// One signal lands on a thread of its own while `act` runs in the main one and the receiver's
-/// loop in a third; returns how often it was delivered, and whether the process died of it.
+/// loop in a third; returns how often it was delivered, and whether the process died of it. The kernel is one
+/// that may: after Stop the default action is what the signal is for, and each model judges what it is told.
 pub(super) fn one_signal(
     queue: &Arc<GoQueue>,
     kernel: Kernel,

@@ -17,7 +17,7 @@ use crate::sync::AtomicU32;
 use crate::sync::Ordering::{AcqRel, Relaxed, Release};
 
 fn stop_against_one_signal(wait: Wait) {
-    let kernel = Kernel::new().at_most(1);
+    let kernel = Kernel::new().at_most(1).may_die();
     let queue = queue(wait);
     let stopping = Arc::clone(&queue);
     delivered_or_defaulted(one_signal(&queue, kernel, move || stopping.stop(kernel)));
@@ -90,7 +90,7 @@ fn concurrent_stop_delivers_late() {
         .actors(4)
         .bound(Bound::At(3))
         .check(|| {
-            let kernel = Kernel::new().at_most(1);
+            let kernel = Kernel::new().at_most(1).may_die();
             let queue = queue(Wait::Counted);
             let stopping = Arc::clone(&queue);
             one_signal(&queue, kernel, move || {
@@ -116,7 +116,7 @@ fn ignore_store_order_kills() {
         .actors(3)
         .bound(Bound::At(3))
         .check(|| {
-            let kernel = Kernel::new().at_most(1);
+            let kernel = Kernel::new().at_most(1).may_die();
             let queue = queue(Wait::Counted);
             let ignoring = Arc::clone(&queue);
             one_signal(&queue, kernel, move || ignoring.ignore(kernel));
@@ -135,7 +135,7 @@ fn notify_during_stop_delivers_twice() {
         .actors(4)
         .bound(Bound::At(3))
         .check(|| {
-            let kernel = Kernel::new().at_most(1);
+            let kernel = Kernel::new().at_most(1).may_die();
             let queue = queue(Wait::Counted);
             let stopping = Arc::clone(&queue);
             let (delivered, _) = one_signal(&queue, kernel, move || {
@@ -158,7 +158,7 @@ fn reset_drops_queued() {
         .actors(3)
         .bound(Bound::At(3))
         .check(|| {
-            let kernel = Kernel::new().at_most(1);
+            let kernel = Kernel::new().at_most(1).may_die();
             let queue = queue(Wait::Counted);
             let resetting = Arc::clone(&queue);
             delivered_or_defaulted(one_signal(&queue, kernel, move || resetting.reset(kernel)));

@@ -15,7 +15,8 @@ use crate::sys::record::{Disposition, Record};
 
 /// Somebody has noted our handler, and puts it back at any step of our stop; signals at any step.
 fn put_back(design: Design, is_handled: bool) {
-    let kernel = Kernel::new().at_most(2);
+    // Before us the default action stood there: a signal that comes after us ends the process.
+    let kernel = Kernel::new().at_most(2).may_die();
     let before = Neighbour::new(kernel);
     if is_handled {
         before.put(1);

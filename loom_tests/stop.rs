@@ -65,7 +65,8 @@ struct Process {
 
 /// At most so many signals are sent to it.
 fn process(signals: u32) -> Process {
-    let sim = Sim::new().at_most(signals);
+    // A signal that nobody wants any more takes the default action: each model counts that.
+    let sim = Sim::new().at_most(signals).may_die();
     let hub = Arc::new_cyclic(|hub| {
         Hub::new(System { sim, hub: hub.clone(), previous: RefCell::default() })
     });

@@ -111,7 +111,8 @@ struct Process {
 }
 
 fn process(design: Design, signals: u32) -> Process {
-    let sim = Sim::new().at_most(signals);
+    // What comes too late acts by default: that is judged below, by its outcome.
+    let sim = Sim::new().at_most(signals).may_die();
     let closing = Arc::new(Closing::new());
     let asked = Arc::clone(&closing);
     let handler = Handler::new(move |_| {
@@ -150,7 +151,7 @@ impl Process {
 /// A sink is called, twice perhaps; somebody sends the process a signal, and stops its only subscription then. The
 /// system gives it to the crate's thread if that hears it.
 fn stop_beside_a_sink(design: Design, calls: u32) {
-    let process = process(design, 4);
+    let process = process(design, 5);
     let called = Arc::new(AtomicU32::new(0));
     let count = Arc::clone(&called);
     process.subscribe(SINKS, Some(Box::new(move |_| _ = count.fetch_add(1, Relaxed))));

@@ -64,7 +64,9 @@
 //!   are queued.
 //! - The default action ends the process, or does nothing (CHLD, CONT, URG, WINCH). The first end
 //!   counts: [`Kernel::outcome`]. loom needs every thread to reach its end, so the threads of a
-//!   dead process go on, but get no more signals, and [`violation`]s of theirs are ignored.
+//!   dead process go on, but get no more signals, and [`violation`]s of theirs are ignored. So a death is a
+//!   violation itself, unless [`Kernel::may_die`] says that it is meant.
+//! - What a model promises is checked: an interruption past [`Kernel::at_most`] fails the model that sends it.
 //! - A sleep goes on after a handler, unless the word differs by then: the worst that a system
 //!   does, though some return. The waker's stores are seen only as far as the word that
 //!   was waited for carries them; loom does pass on to a thread that *slept* what its waker knew,
