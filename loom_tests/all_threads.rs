@@ -4,6 +4,7 @@
 mod callers;
 mod ends;
 pub(crate) mod host;
+mod turns;
 
 use std::cell::Cell;
 use std::sync::Arc;

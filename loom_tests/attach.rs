@@ -2,6 +2,7 @@
 
 pub(crate) mod host;
 mod more;
+mod order;
 
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! The list of spare records: one owner each, no waiter forgotten, counts that always add up.
 
+mod ends;
+
 use std::sync::Arc;
 
 use super::support::Payload;

@@ -174,6 +174,26 @@ fn guest_against_new_primary() {
     });
 }
 
+/// Claim: a guest that sleeps while the primary leaves is woken by the signal.
+/// Actors: guest, primary that comes and leaves, sender. Bound 3. If who leaves clears RECEIVING, which is the guest's,
+/// it fails as a deadlock: nobody knows that the guest sleeps.
+#[test]
+fn guest_outlasts_primary() {
+    Model::new("guest::guest_outlasts_primary").actors(3).bound(Bound::At(3)).check(|| {
+        let fixture = fixture();
+        let mut guest = fixture.queue.borrow().unwrap();
+        let theirs = Arc::clone(&fixture);
+        let primary = thread::spawn("primary", move || drop(theirs.queue.receiver().unwrap()));
+        let sender = sender(&fixture, 0, 1);
+        assert_eq!(receive(&mut guest, 1), [(1, 1)]);
+        assert_eq!(fixture.payloads[0].get(), 7);
+        drop(guest);
+        primary.join();
+        let _ = sender.join();
+        fixture.assert_idle();
+    });
+}
+
 /// Claim: a second receiver is refused and changes nothing; the part can be had again once given
 /// back.
 #[test]

@@ -1,6 +1,8 @@
 //! Subscriptions on the simulated process: each signal sent is delivered, counted as dropped, or
 //! took the disposition in force, and never two of these.
 
+mod left;
+
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex, Weak};
 

@@ -4,9 +4,9 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::super::{Bound, Control};
+use super::super::{Bound, Control, Model};
 use super::both_ways;
-use super::host::{Ends, Thread, Way, World};
+use super::host::{Ends, Failing, Thread, Way, World};
 use crate::model::thread::JoinHandle;
 use crate::model::{Kernel, thread};
 use crate::note::{Note, Park};
@@ -91,4 +91,55 @@ fn forgotten_thread_marked_without_claim() {
         .actors(3)
         .bound(Bound::At(3))
         .check(|| suspended_at_its_end(Way::Signal, Ends::Unclaimed));
+}
+
+/// Claim: a request to a thread whose registration is dropped is acknowledged by then, be its signal still on its
+/// way: the handler that it comes to finds no gate.
+/// Actors: one that asks, a thread, its handler. Bound 3. Without the acknowledgement of who unregisters it fails as
+/// one for ever under way.
+#[test]
+fn unregistered_acknowledges() {
+    Model::new("preempt::unregistered_acknowledges").actors(3).bound(Bound::At(3)).check(|| {
+        let world = World::new(Kernel::new().at_most(1), Way::Signal, Fenced);
+        let (target, registered) = (Rc::new(Cell::new(None)), Arc::new(Note::new()));
+        let (theirs, told, note) = (world.clone(), Rc::clone(&target), Arc::clone(&registered));
+        let leaves = thread::spawn("leaves", move || {
+            let member = theirs.register(0);
+            told.set(Some(member.thread()));
+            note.wake();
+            drop(member);
+        });
+        registered.sleep(None);
+        let request = world.gates().request(target.get().expect("it is registered"));
+        leaves.join();
+        match request {
+            Ok(request) => assert!(request.is_acknowledged(), "under way for ever"),
+            Err(error) => {
+                let known = [SuspendError::Gone, SuspendError::External];
+                assert!(known.contains(&error), "{error:?}");
+            }
+        }
+    });
+}
+
+/// Claim: a registration that the system refuses leaves the gate as it was.
+/// Actors: a thread that is refused, one that wants to suspend the last thread there. Exhaustive. If the claim is kept
+/// it fails as a gate that is closed.
+#[test]
+fn refused_registration_leaves_gate_open() {
+    Model::new("preempt::refused_registration_leaves_gate_open").actors(2).check(|| {
+        let world = World::new(Kernel::new().at_most(0), Way::System, Fenced);
+        let last = world.register(0).thread();
+        world.backend().failing.set(Some(Failing::Open));
+        let theirs = world.clone();
+        let suspender = thread::spawn("suspender", move || {
+            let attempt = theirs.suspend(0, last);
+            assert!(matches!(attempt, Err(SuspendError::Gone | SuspendError::Busy)), "{attempt:?}");
+        });
+        let refused = world.gates().register(world.gate(0)).map(drop);
+        assert!(matches!(refused, Err(RegisterError::System(_))), "{refused:?}");
+        suspender.join();
+        world.assert_open(0);
+        drop(world.register(0));
+    });
 }

@@ -20,6 +20,7 @@ const MOST: usize = 4;
 /// Which of the system's calls fails, once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failing {
+    Open,
     Ask,
     Confirm,
     Interrupt,
@@ -181,6 +182,7 @@ unsafe impl Backend for Simulated {
         self.turn.as_ref().unwrap_or(&self.process.turn)
     }
     unsafe fn open(&'static self) -> Result<Named, RegisterError> {
+        self.fails(Failing::Open).map_err(|_| RegisterError::System(Errno(1)))?;
         let thread = thread::current();
         let handle = self.kernel.open_thread(thread);
         if self.ends.get() != Ends::Named {

@@ -32,6 +32,27 @@ fn bare_send_wakes() {
     });
 }
 
+/// Claim: one that was accepted without a record is received beside those that come later and have one.
+/// Actors: one that frees the records, a sender. Exhaustive. If a record takes the place of the mark it fails as one
+/// too few.
+#[test]
+fn record_joins_bare() {
+    Model::new("sigqueue::record_joins_bare").actors(2).check(|| {
+        let fixture = fixture();
+        (0..2).for_each(|nth| assert_eq!(fixture.queue.send(3, from(nth)), Sent::Accepted));
+        let all_records = fixture.queue.take(3).unwrap();
+        assert_eq!(fixture.queue.send(3, from(2)), Sent::Accepted);
+        let theirs = Arc::clone(&fixture);
+        let sender = thread::spawn("sender", move || theirs.queue.send(3, from(3)));
+        drop(all_records);
+        assert_eq!(sender.join(), Sent::Accepted);
+        let received = fixture.queue.take(3).unwrap().count() as u64;
+        // Those without a record are received as one.
+        assert_eq!(received + fixture.queue.overflow(), 3, "received or merged");
+        fixture.assert_idle();
+    });
+}
+
 /// Claim: what a receiver has not looked at when it leaves is the next one's, who is not asleep over it.
 /// Actors: two receivers, one after the other, a sender. Exhaustive. Fails, as a deadlock, if leaving announces
 /// nothing.
