@@ -386,6 +386,7 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
             self.come_back(gate, generation);
             Registration::new(self, gate, generation)
         });
+        // Refused or not. Without: preempt refused_registration_leaves_gate_open.
         gate.release();
         registered
     }
@@ -399,6 +400,7 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
         // SAFETY: from the drop of a registration, the only one of its generation; nobody uses the handle,
         // as above.
         handle.into_iter().for_each(|handle| unsafe { self.backend.close(handle) });
+        // There will be no handler to do it. Without: preempt unregistered_acknowledges.
         gate.requests.acknowledge();
         // ORDERING: Release: E3 to the next `register`. Weakened: preempt gate_changes_hands.
         gate.own.store(generation | GONE, Release);

@@ -354,6 +354,7 @@ impl<N: Park> SignalQueue<N> {
             // Again at each attempt: the chain may have been taken in between.
             self.link_record(signal, name, chain(seen));
         }
+        // BARE stays. Without: sigqueue record_joins_bare.
         with_chain(seen, name)
     }
 

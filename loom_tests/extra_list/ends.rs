@@ -48,7 +48,8 @@ fn closed_grants_nothing() {
 
 /// Claim: a permit that a thread has when its handler forks is void in the child, where it is dropped without effect:
 /// the child's list counted its record as spare.
-/// Actors: one thread and its handler, a sender. Exhaustive. Given back it fails as a record more than there are.
+/// Actors: one thread and its handler, a sender. Exhaustive. Given back it fails as the counts
+/// are read: more are spare than there are.
 #[test]
 fn void_permit_is_dropped() {
     Model::new("extra_list::void_permit_is_dropped").actors(2).check(|| {

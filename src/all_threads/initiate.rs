@@ -99,6 +99,7 @@ impl<R: Reach> AllThreads<R> {
         if self.here(super::SeatLocal::is_engaged) {
             return Err(CallError::Engaged);
         }
+        // Until the turn is given up: all_threads handler_as_the_turn_is_given.
         self.engaged(|| self.call_in_turn(seats, call))
     }
 

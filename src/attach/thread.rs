@@ -273,6 +273,7 @@ impl<R: Runtime, H: Host, const N: usize> Threads<R, H, N> {
         self.misordered.fetch_add(1, Relaxed);
         match word - DEPTH {
             left if left >= DEPTH => slot.word.store(left, Relaxed),
+            // The outermost has gone, whichever went last. With INSIDE: attach bound_tokens_cross.
             left if left & BOUND != 0 => slot.word.store(left & !INSIDE, Relaxed),
             left => self.end(slot, left & KEPT),
         }

@@ -52,6 +52,7 @@ impl<const N: usize> Permit<'_, N> {
 
 impl<const N: usize> Drop for Permit<'_, N> {
     fn drop(&mut self) {
+        // A void one was counted by the fork. Given back: extra_list void_permit_is_dropped.
         if self.is_of_this_process() {
             // No number was taken.
             let Ok(_) = self.list.put(Ok::<_, Infallible>);

@@ -77,6 +77,7 @@ impl Word {
 
     /// Whether a record that is put back goes to a thread that waits.
     pub(crate) const fn grants(self, reserve: u16) -> bool {
+        // Without CLOSED: extra_list closed_grants_nothing.
         self.waiting() > 0 && self.spare() >= reserve && !self.closed()
     }
 
@@ -95,6 +96,7 @@ impl Word {
     }
     /// The last one that was begun is not made.
     pub(crate) const fn undo_creating(self) -> Self {
+        // With the record still counted: extra_list refused_is_not_counted.
         Self((self.0 & !CREATING) - TOTAL)
     }
 

@@ -241,7 +241,8 @@ impl<K: Kernel> Hub<K> {
     /// Leaves a subscription to whoever has the lock. Async-signal-safe.
     pub(crate) fn abandon(&self, abandoned: &AtomicBool) {
         // ORDERING: Release: the mark before the call to look for it. Where the lock's holder is
-        // the frame interrupted here, its own program order would do.
+        // the frame interrupted here, its own program order would do. Weakened, or the other way round: stop
+        // abandoned_is_given_up.
         abandoned.store(true, Release);
         self.any_abandoned.store(true, Release);
     }

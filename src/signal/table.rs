@@ -176,7 +176,7 @@ impl Table {
         Some(key)
     }
 
-    /// After a call: the sink waits for its next turn if there is more for it.
+    /// After a call: the sink waits for its next turn if there is more for it. Without: stop sink_has_more.
     pub(crate) fn still_ready(&mut self, key: Key) {
         let Some(mailbox) = self.mailboxes.get_mut(key) else { return };
         let more = !mailbox.items.is_empty() && matches!(mailbox.sink, SinkState::Idle(_));

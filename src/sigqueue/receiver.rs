@@ -385,7 +385,7 @@ impl<'q, N: Park> Receiver<'q, N> {
             (GUEST, true) if announced => (seen & !(GUEST | RECEIVING), true),
             (GUEST, true) => ((seen & !GUEST) | RECEIVING, false),
             (GUEST, false) => (seen & !(GUEST | RECEIVING), false),
-            // A guest that stays keeps its own RECEIVING.
+            // A guest that stays keeps its own RECEIVING. Without: guest guest_outlasts_primary.
             _ if seen & GUEST != 0 => (seen & !PRIMARY, false),
             _ => (seen & !(PRIMARY | RECEIVING), false),
         }
