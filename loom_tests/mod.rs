@@ -6,6 +6,7 @@ pub(crate) mod all_threads;
 mod attach;
 mod extra_list;
 mod fork;
+mod found;
 mod go;
 mod guest;
 mod historical;
