@@ -151,7 +151,7 @@ impl Process {
 /// A sink is called, twice perhaps; somebody sends the process a signal, and stops its only subscription then. The
 /// system gives it to the crate's thread if that hears it.
 fn stop_beside_a_sink(design: Design, calls: u32) {
-    let process = process(design, 5);
+    let process = process(design, 6);
     let called = Arc::new(AtomicU32::new(0));
     let count = Arc::clone(&called);
     process.subscribe(SINKS, Some(Box::new(move |_| _ = count.fetch_add(1, Relaxed))));
