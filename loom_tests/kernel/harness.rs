@@ -46,6 +46,25 @@ fn model_apart_fails() {
     Model::new("kernel::model_apart_fails").apart().check(|| violation("there"));
 }
 
+/// The harness: a failure that the program catches, as what runs users' code does, is one all the same.
+#[test]
+#[should_panic(expected = "caught its own failure")]
+fn model_catches_its_failure() {
+    Model::new("kernel::model_catches_its_failure").check(|| {
+        let caught = std::panic::catch_unwind(|| violation("of a promise"));
+        assert!(caught.is_err());
+    });
+}
+
+/// The harness: a panic that is meant is raised without the hook, and caught.
+#[test]
+fn model_means_its_panic() {
+    Model::new("kernel::model_means_its_panic").check(|| {
+        let caught = std::panic::catch_unwind(|| std::panic::resume_unwind(Box::new("meant")));
+        assert!(caught.is_err());
+    });
+}
+
 /// The harness: a process of its own explores the same.
 #[test]
 fn model_apart_counts() {

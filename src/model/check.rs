@@ -86,7 +86,8 @@ impl Model {
     /// # Panics
     ///
     /// If an execution fails, with the reason, after printing its lanes; and if the exploration
-    /// was cut short.
+    /// was cut short. Any panic is a failure, even one that the program catches: raise one that is
+    /// meant by `std::panic::resume_unwind`.
     pub fn check(self, program: impl Fn() + Send + Sync + 'static) -> usize {
         if let Some(executions) = self.explored_apart() {
             return executions;
@@ -145,6 +146,7 @@ impl Model {
             let run = Run::expect();
             super::thread::exit(&run, 0, core::panic::Location::caller());
             run.borrow().threads[0].over = true;
+            assert!(!report::reported(), "the program caught its own failure");
         });
         drop(watch);
         let limit = self.max_duration.unwrap_or(Duration::MAX);

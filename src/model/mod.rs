@@ -67,6 +67,8 @@
 //!   dead process go on, but get no more signals, and [`violation`]s of theirs are ignored. So a death is a
 //!   violation itself, unless [`Kernel::may_die`] says that it is meant.
 //! - What a model promises is checked: an interruption past [`Kernel::at_most`] fails the model that sends it.
+//!   Any panic fails the model, even one that the program catches, as code that runs users' code does;
+//!   `std::panic::resume_unwind` raises one that is meant.
 //! - A sleep goes on after a handler, unless the word differs by then: the worst that a system
 //!   does, though some return. The waker's stores are seen only as far as the word that
 //!   was waited for carries them; loom does pass on to a thread that *slept* what its waker knew,

@@ -50,6 +50,11 @@ impl Drop for Watch {
     }
 }
 
+/// Whether the exploration on this system thread has had a failure.
+pub(super) fn reported() -> bool {
+    WATCHED.with_borrow(|watched| watched.as_ref().is_some_and(|watched| watched.reported))
+}
+
 /// True if the panic was a model's.
 fn report(info: &PanicHookInfo<'_>) -> bool {
     WATCHED.with_borrow_mut(|watched| {
