@@ -287,7 +287,7 @@ fn receiver_asleep() {
         assert_eq!(world.call(0).others, 1);
         assert_eq!(world.statics().all.reach().sent.get(), 0, "by no signal");
         queue.close();
-        assert_eq!(receiver.join(), []);
+        assert_eq!(receiver.join(), [0i32; 0]);
         assert_eq!(world.kept(1), 1);
         world.see(&[0, 1]);
     });

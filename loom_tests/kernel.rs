@@ -1,6 +1,7 @@
 //! The simulated kernel's own tests: each rule once kept and, where a program can break it, once
 //! broken.
 
+mod deeper;
 mod delivery;
 mod handlers;
 mod harness;

@@ -1,11 +1,10 @@
 //! Runs models and says what was explored.
 
-use super::state::Run;
-use super::{again, report};
+use super::again;
+use super::explore::Explorer;
+use super::random::Walks;
 use std::io::Write;
 use std::process::Stdio;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// How far a model is explored.
@@ -17,13 +16,31 @@ pub enum Bound {
     At(usize),
 }
 
+impl Bound {
+    pub(super) fn preemptions(self) -> Option<usize> {
+        match self {
+            Self::Exhaustive => None,
+            Self::At(bound) => Some(bound),
+        }
+    }
+}
+
+impl core::fmt::Display for Bound {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Exhaustive => write!(f, "exhaustive"),
+            Self::At(bound) => write!(f, "bound {bound}"),
+        }
+    }
+}
+
 /// A model: a name, the bounds of its exploration and, in `check`, the program.
 #[derive(Clone, Debug)]
 pub struct Model {
     pub(super) name: String,
     pub(super) actors: usize,
     bound: Bound,
-    max_branches: usize,
+    pub(super) max_branches: usize,
     max_duration: Option<Duration>,
     apart: bool,
 }
@@ -93,15 +110,23 @@ impl Model {
             return executions;
         }
         let start = Instant::now();
-        let executions = self.explore(program);
-        let seconds = start.elapsed().as_secs_f64();
-        let bound = match self.bound_in_force() {
-            Bound::Exhaustive => "exhaustive".to_owned(),
-            Bound::At(bound) => format!("bound {bound}"),
+        let explorer = Explorer::new(&self, program);
+        let walks = Walks::wanted().filter(|_| self.bound != Bound::Exhaustive);
+        let (kind, how) = match walks {
+            Some(walks) => ("random", format!("{} random walks", walks.take(&explorer))),
+            None => {
+                let bound = self.bound_in_force();
+                explorer.all(bound, self.max_duration);
+                let limit = self.max_duration.unwrap_or(Duration::MAX);
+                assert!(start.elapsed() < limit, "exploration cut: longer than {limit:?}");
+                ("model", bound.to_string())
+            }
         };
+        let executions = explorer.executions();
+        let seconds = start.elapsed().as_secs_f64();
         let name = &self.name;
-        say(&format!("model {name}: {executions} executions, {bound}, {seconds:.1} s"));
-        ledger(name, self.actors, &bound, executions, seconds, "model");
+        say(&format!("model {name}: {executions} executions, {how}, {seconds:.1} s"));
+        ledger(name, self.actors, &how, executions, seconds, kind);
         if self.apart {
             println!("{EXPLORED}{executions}");
         }
@@ -124,37 +149,7 @@ impl Model {
         text.lines().find_map(|line| line.split_once(EXPLORED)?.1.parse().ok())
     }
 
-    pub(super) fn explore(&self, program: impl Fn() + Send + Sync + 'static) -> usize {
-        let start = Instant::now();
-        let executions = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&executions);
-        let mut builder = loom::model::Builder::new();
-        builder.max_branches = self.max_branches;
-        // loom returns quietly when it runs out of time; whether it did is checked below.
-        builder.max_duration = self.max_duration;
-        builder.checkpoint_interval = if self.max_duration.is_some() { 1 } else { usize::MAX };
-        builder.max_permutations = None;
-        builder.preemption_bound = match self.bound_in_force() {
-            Bound::Exhaustive => None,
-            Bound::At(bound) => Some(bound),
-        };
-        let watch = report::Watch::start(&self.name, Arc::clone(&executions));
-        builder.check(move || {
-            count.fetch_add(1, Relaxed);
-            Run::begin();
-            program();
-            let run = Run::expect();
-            super::thread::exit(&run, 0, core::panic::Location::caller());
-            run.borrow().threads[0].over = true;
-            assert!(!report::reported(), "the program caught its own failure");
-        });
-        drop(watch);
-        let limit = self.max_duration.unwrap_or(Duration::MAX);
-        assert!(start.elapsed() < limit, "exploration cut: longer than {limit:?}");
-        executions.load(Relaxed)
-    }
-
-    fn bound_in_force(&self) -> Bound {
+    pub(super) fn bound_in_force(&self) -> Bound {
         let Bound::At(bound) = self.bound else {
             return Bound::Exhaustive;
         };

@@ -2,6 +2,8 @@
 
 use super::again;
 use super::check::{Bound, Model, ledger, say};
+use super::explore::Explorer;
+use super::random::Walks;
 use super::report::{BEGIN, END, FOUND};
 use std::time::Instant;
 
@@ -50,7 +52,11 @@ impl Control {
         let name = self.model.name.clone();
         if let Ok(wanted) = std::env::var(CHILD) {
             if wanted == name {
-                self.model.explore(program);
+                let explorer = Explorer::new(&self.model, program);
+                if let Some(walks) = Walks::wanted() {
+                    walks.take(&explorer);
+                }
+                explorer.all(self.model.bound_in_force(), None);
             }
             return 0;
         }
@@ -66,12 +72,11 @@ impl Control {
         );
         let report = text.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END));
         let (report, _) = report.expect("the child reports what it found");
-        let mut lines = report.trim_start().splitn(4, '\n');
+        let mut lines = report.trim_start().splitn(5, '\n');
         let executions: usize =
             lines.next().and_then(|line| line.parse().ok()).expect("a number of executions");
-        let reason = lines.next().unwrap_or_default();
-        let at = lines.next().unwrap_or_default();
-        let lanes = lines.next().unwrap_or_default();
+        let mut line = || lines.next().unwrap_or_default();
+        let (reason, at, note, lanes) = (line(), line(), line(), line());
         assert!(
             reason.contains(&self.expected),
             "control {name}: failed for another reason than \"{}\": {reason}\n  at {at}\n{lanes}",
@@ -79,7 +84,8 @@ impl Control {
         );
         assert!(lanes.lines().count() > 1, "control {name}: found, but without lanes");
         let reason = reason.split(" (thread").next().unwrap_or(reason);
-        say(&format!("control {name}: found after {executions} executions: {reason}"));
+        let note = if note.is_empty() { String::new() } else { format!(" ({note})") };
+        say(&format!("control {name}: found after {executions} executions{note}: {reason}"));
         if std::env::var_os("PORTCULLIS_LANES").is_some() {
             say(lanes);
         }

@@ -107,8 +107,14 @@
 //! | variable | effect |
 //! |---|---|
 //! | `PORTCULLIS_BOUND=4`, `=none` | raises every model's preemption bound, never lowers it |
+//! | `PORTCULLIS_RANDOM=60` | random walks for so many seconds: see below |
+//! | `PORTCULLIS_SEED=7` | the first walk's seed, as a failure names it; alone, this one walk |
 //! | `PORTCULLIS_LANES=1` | controls print the lanes of what they found; models always do |
 //! | `PORTCULLIS_LEDGER=file` | appends kind, name, actors, bound, executions, seconds |
+//!
+//! Random walks go past the bound of a model whose exploration does not end without one. They take
+//! the place of the bounded exploration; models without a bound are explored as ever, for that shows
+//! more. Controls are walked first, and explored if that finds nothing.
 
 pub(crate) mod futex;
 pub(crate) mod hook;
@@ -120,9 +126,12 @@ mod check;
 mod control;
 mod deliver;
 mod disposition;
+mod explore;
 mod fork;
 mod kernel;
 mod lanes;
+mod path;
+mod random;
 mod report;
 mod signals;
 mod state;

@@ -20,6 +20,8 @@ thread_local! {
 struct Watched {
     name: String,
     executions: Arc<AtomicUsize>,
+    /// What is to be known of how the execution came to be.
+    note: String,
     reported: bool,
 }
 
@@ -38,7 +40,7 @@ impl Watch {
             }));
         });
         let name = name.to_owned();
-        WATCHED.set(Some(Watched { name, executions, reported: false }));
+        WATCHED.set(Some(Watched { name, executions, note: String::new(), reported: false }));
         Self
     }
 }
@@ -48,6 +50,13 @@ impl Drop for Watch {
         WATCHED.set(None);
         Run::end();
     }
+}
+
+/// Says how the executions that follow come to be.
+pub(super) fn note(note: &str) {
+    WATCHED.with_borrow_mut(|watched| {
+        watched.as_mut().expect("an exploration").note = note.to_owned();
+    });
 }
 
 /// Whether the exploration on this system thread has had a failure.
@@ -68,15 +77,17 @@ fn report(info: &PanicHookInfo<'_>) -> bool {
         let lanes = Run::current().and_then(|run| run.try_borrow().map(|i| lanes::render(&i)));
         let lanes = lanes.unwrap_or_default();
         let at = info.location().map(|at| at.to_string()).unwrap_or_default();
+        let note = &watched.note;
         if super::control::in_child() {
             let reason = reason.replace('\n', " / ");
-            check::say(&format!("{BEGIN}\n{executions}\n{reason}\n{at}\n{lanes}{END}"));
+            check::say(&format!("{BEGIN}\n{executions}\n{reason}\n{at}\n{note}\n{lanes}{END}"));
             // The test harness must not see this: the exit code is the answer.
             std::process::exit(FOUND);
         }
         let name = &watched.name;
+        let note = if note.is_empty() { String::new() } else { format!(" ({note})") };
         check::say(&format!(
-            "model {name}: FAILED in execution {executions}: {reason}\n  at {at}\n{lanes}"
+            "model {name}: FAILED in execution {executions}{note}: {reason}\n  at {at}\n{lanes}"
         ));
         true
     })
