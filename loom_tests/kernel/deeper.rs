@@ -5,14 +5,14 @@ use std::process::Command;
 use std::sync::Arc;
 
 use crate::loom_tests::Control;
-use crate::model::{thread, violation};
+use crate::model::{Disposition, Kernel, sig, thread, violation};
 use crate::sync::AtomicU32;
 use crate::sync::Ordering::Relaxed;
 
-/// What `test` says with these variables in its environment.
+/// What `test` of this directory says with these variables in its environment.
 fn explore(test: &str, variables: &[(&str, &str)]) -> String {
     let mut command = Command::new(std::env::current_exe().expect("a test binary"));
-    command.args(["--exact", &format!("loom_tests::kernel::deeper::{test}"), "--nocapture"]);
+    command.args(["--exact", &format!("loom_tests::kernel::{test}"), "--nocapture"]);
     for ours in std::env::vars().filter(|(name, _)| name.starts_with("PORTCULLIS_")) {
         command.env_remove(ours.0);
     }
@@ -62,7 +62,7 @@ fn control_three_preemptions_deep() {
 /// same execution, by a single walk.
 #[test]
 fn a_walk_is_taken_again() {
-    let test = "control_three_preemptions_deep";
+    let test = "deeper::control_three_preemptions_deep";
     let found = explore(test, &[("PORTCULLIS_RANDOM", "20"), ("PORTCULLIS_LANES", "1")]);
     let seed = after(&found, "PORTCULLIS_SEED=", &[')']);
     let again = explore(test, &[("PORTCULLIS_SEED", seed), ("PORTCULLIS_LANES", "1")]);
@@ -71,4 +71,58 @@ fn a_walk_is_taken_again() {
     assert_eq!(lanes(&found), lanes(&again));
     let walk: usize = after(&again, "found after ", &[' ']).parse().expect("a number");
     assert!(walk > 1, "{again}");
+}
+
+/// The harness: a handler that finds the thread that it interrupts between two steps, while another handler
+/// runs on another thread.
+///
+/// Fails as it must, and the other handler has nothing to do with it.
+#[test]
+fn control_one_signal_of_two() {
+    let expected = "between two steps";
+    Control::new("kernel::control_one_signal_of_two", expected).actors(3).check(|| {
+        let kernel = Kernel::new().at_most(1);
+        let between = Arc::new(AtomicU32::new(0));
+        let seen = Arc::clone(&between);
+        kernel.sigaction(sig::USR1, Disposition::handler(|_| ()));
+        let looks = move |_| {
+            if seen.fetch_add(0, Relaxed) == 1 {
+                violation("between two steps");
+            }
+        };
+        kernel.sigaction(sig::USR2, Disposition::handler(looks));
+        let turn = Arc::new(AtomicU32::new(0));
+        let theirs = Arc::clone(&turn);
+        let bystander = thread::spawn("bystander", move || {
+            theirs.fetch_add(1, Relaxed);
+            // A kernel call, so the signal lands.
+            let _ = kernel.sigpending();
+        });
+        let target = thread::spawn("target", move || {
+            turn.fetch_add(1, Relaxed);
+            between.store(1, Relaxed);
+            between.store(0, Relaxed);
+        });
+        kernel.tgkill(bystander.id(), sig::USR1);
+        kernel.tgkill(target.id(), sig::USR2);
+        bystander.join();
+        target.join();
+    });
+}
+
+/// The harness: the smallest failure is shown, of a control and of a model in a process of its own, and unless
+/// it is not wanted.
+#[test]
+fn a_failure_is_shrunk() {
+    let test = "deeper::control_one_signal_of_two";
+    let handlers = |text: &str| text.matches("> handler of").count();
+    let first = explore(test, &[("PORTCULLIS_SHRINK", "0"), ("PORTCULLIS_LANES", "1")]);
+    assert!(handlers(&first) == 2 && !first.contains("smallest"), "{first}");
+    let smallest = explore(test, &[("PORTCULLIS_LANES", "1")]);
+    assert!(smallest.contains("; smallest found: 0 preemptions, 1 signal: "), "{smallest}");
+    assert_eq!(handlers(&smallest), 1, "{smallest}");
+
+    let model = explore("harness::model_apart_fails", &[]);
+    let text = "FAILED in execution 1; smallest found: 0 preemptions, 0 signals: there";
+    assert!(model.contains(text), "{model}");
 }

@@ -1,8 +1,8 @@
 //! Runs models and says what was explored.
 
-use super::again;
 use super::explore::Explorer;
 use super::random::Walks;
+use super::{again, shrink};
 use std::io::Write;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -106,6 +106,12 @@ impl Model {
     /// was cut short. Any panic is a failure, even one that the program catches: raise one that is
     /// meant by `std::panic::resume_unwind`.
     pub fn check(self, program: impl Fn() + Send + Sync + 'static) -> usize {
+        if let Some(name) = shrink::is_wanted() {
+            if name == self.name {
+                shrink::search(&self, program);
+            }
+            return 0;
+        }
         if let Some(executions) = self.explored_apart() {
             return executions;
         }

@@ -1,10 +1,10 @@
 //! Negative controls: models that must be found failing.
 
-use super::again;
 use super::check::{Bound, Model, ledger, say};
 use super::explore::Explorer;
 use super::random::Walks;
 use super::report::{BEGIN, END, FOUND};
+use super::{again, shrink};
 use std::time::Instant;
 
 const CHILD: &str = "PORTCULLIS_CONTROL";
@@ -50,6 +50,12 @@ impl Control {
     /// If no execution fails, or one fails for another reason, or without lanes.
     pub fn check(self, program: impl Fn() + Send + Sync + 'static) -> usize {
         let name = self.model.name.clone();
+        if let Some(wanted) = shrink::is_wanted() {
+            if wanted == name {
+                shrink::search(&self.model, program);
+            }
+            return 0;
+        }
         if let Ok(wanted) = std::env::var(CHILD) {
             if wanted == name {
                 let explorer = Explorer::new(&self.model, program);
@@ -83,11 +89,20 @@ impl Control {
             self.expected,
         );
         assert!(lanes.lines().count() > 1, "control {name}: found, but without lanes");
-        let reason = reason.split(" (thread").next().unwrap_or(reason);
         let note = if note.is_empty() { String::new() } else { format!(" ({note})") };
-        say(&format!("control {name}: found after {executions} executions{note}: {reason}"));
-        if std::env::var_os("PORTCULLIS_LANES").is_some() {
-            say(lanes);
+        let mut how = format!("after {executions} executions{note}");
+        let mut lanes = lanes.to_owned();
+        let shown = std::env::var_os("PORTCULLIS_LANES").is_some();
+        if let Some(command) = shrink::command(&name, reason).filter(|_| shown)
+            && let Some(smallest) = shrink::run(command)
+        {
+            how = format!("{how}; {smallest}");
+            lanes = smallest.lanes;
+        }
+        let reason = reason.split(" (thread").next().unwrap_or(reason);
+        say(&format!("control {name}: found {how}: {reason}"));
+        if shown {
+            say(&lanes);
         }
         let seconds = start.elapsed().as_secs_f64();
         ledger(&name, self.model.actors, reason, executions, seconds, "control");

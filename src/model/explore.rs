@@ -4,6 +4,7 @@ use super::check::{Bound, Model};
 use super::path::Path;
 use super::report::{self, Watch};
 use super::state::Run;
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -16,6 +17,8 @@ pub(super) struct Explorer {
     executions: Arc<AtomicUsize>,
     /// Where loom leaves its path.
     file: PathBuf,
+    /// Where the last exploration of some began, and how many executions there were before.
+    began: RefCell<Option<(Path, usize)>>,
     _watch: Watch,
 }
 
@@ -29,6 +32,7 @@ impl Explorer {
             max_branches: model.max_branches,
             program: Arc::new(program),
             file: memory().join(file),
+            began: RefCell::new(None),
             _watch: Watch::start(&model.name, Arc::clone(&executions)),
             executions,
         }
@@ -51,6 +55,7 @@ impl Explorer {
     /// `count` executions, the first as `path` has it; returns the path of the next one, unless all
     /// that `path` leaves open was explored.
     pub(super) fn some(&self, path: &Path, count: usize) -> Option<Path> {
+        self.began.replace(Some((path.clone(), self.executions())));
         std::fs::write(&self.file, path.to_json()).expect("a file in memory can be written");
         let mut builder = self.builder();
         // loom looks at both, and writes the file, before each execution whose number is a
@@ -61,6 +66,15 @@ impl Explorer {
         builder.check(self.body(Some(self.file.clone())));
         let next = std::fs::read_to_string(&self.file).ok()?;
         Some(Path::from_json(&next))
+    }
+
+    /// The path of the last execution, one of `some`, that failed.
+    pub(super) fn path(&self) -> Path {
+        let (path, before) = self.began.take().expect("some were explored");
+        match self.executions() - before {
+            1 => path,
+            count => self.some(&path, count - 1).expect("one more"),
+        }
     }
 
     fn builder(&self) -> loom::model::Builder {

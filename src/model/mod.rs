@@ -109,6 +109,7 @@
 //! | `PORTCULLIS_BOUND=4`, `=none` | raises every model's preemption bound, never lowers it |
 //! | `PORTCULLIS_RANDOM=60` | random walks for so many seconds: see below |
 //! | `PORTCULLIS_SEED=7` | the first walk's seed, as a failure names it; alone, this one walk |
+//! | `PORTCULLIS_SHRINK=60` | so many seconds to look for a smaller failure, 5 by default; 0 shows the first |
 //! | `PORTCULLIS_LANES=1` | controls print the lanes of what they found; models always do |
 //! | `PORTCULLIS_LEDGER=file` | appends kind, name, actors, bound, executions, seconds |
 //!
@@ -133,6 +134,7 @@ mod lanes;
 mod path;
 mod random;
 mod report;
+mod shrink;
 mod signals;
 mod state;
 mod suspend;

@@ -128,6 +128,15 @@ impl Path {
             Branch::Spurious(spurious) => spurious.spur = turn.to != 0,
         }
     }
+
+    /// How many preemptions the decisions of this path are. What loom decides after them preempts nobody.
+    pub(super) fn preemptions(&self) -> usize {
+        let last = self.branches.entries.iter().rev().find_map(|branch| match branch {
+            Branch::Schedule(schedule) => Some(schedule.preemptions()),
+            _ => None,
+        });
+        last.unwrap_or(0)
+    }
 }
 
 impl Branch {
@@ -161,5 +170,10 @@ impl Schedule {
             self.threads[usize::from(active)] = Thread::Visited;
         }
         self.threads[usize::from(thread)] = Thread::Active;
+    }
+
+    fn preemptions(&self) -> usize {
+        let preempts = self.initial_active.is_some() && self.initial_active != self.active();
+        usize::from(self.preemptions) + usize::from(preempts)
     }
 }

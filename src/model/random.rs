@@ -91,7 +91,8 @@ fn any_seed() -> u64 {
     (now.as_nanos() as u64 ^ u64::from(std::process::id())) % 1_000_000_000
 }
 
-fn variable<T: core::str::FromStr>(name: &str) -> Option<T> {
+/// The number in an environment variable.
+pub(super) fn variable<T: core::str::FromStr>(name: &str) -> Option<T> {
     let value = std::env::var(name).ok()?;
     let parsed = value.parse().ok();
     Some(parsed.unwrap_or_else(|| panic!("{name}={value}: not a number")))

@@ -1,7 +1,7 @@
 //! What a failing execution says: its reason, its number, its lanes.
 
 use super::state::Run;
-use super::{check, lanes};
+use super::{check, lanes, shrink};
 use std::cell::RefCell;
 use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -13,6 +13,9 @@ pub(super) const FOUND: i32 = 86;
 pub(super) const BEGIN: &str = "-- control found --";
 pub(super) const END: &str = "-- end of control --";
 
+/// Rows that are interruptions of what runs.
+const INTERRUPTIONS: [&str; 3] = ["> handler of", "= stopped", "= barrier"];
+
 thread_local! {
     static WATCHED: RefCell<Option<Watched>> = const { RefCell::new(None) };
 }
@@ -23,6 +26,18 @@ struct Watched {
     /// What is to be known of how the execution came to be.
     note: String,
     reported: bool,
+    /// Failures are kept, not said.
+    keeps: bool,
+    kept: Option<Failure>,
+}
+
+/// What is to be said of a failing execution.
+pub(super) struct Failure {
+    pub(super) reason: String,
+    pub(super) at: String,
+    pub(super) lanes: String,
+    pub(super) interruptions: usize,
+    pub(super) steps: usize,
 }
 
 /// While it lives, the first panic on this system thread is reported as the model's failure.
@@ -39,8 +54,14 @@ impl Watch {
                 }
             }));
         });
-        let name = name.to_owned();
-        WATCHED.set(Some(Watched { name, executions, note: String::new(), reported: false }));
+        WATCHED.set(Some(Watched {
+            name: name.to_owned(),
+            executions,
+            note: String::new(),
+            reported: false,
+            keeps: false,
+            kept: None,
+        }));
         Self
     }
 }
@@ -52,11 +73,27 @@ impl Drop for Watch {
     }
 }
 
+/// Of the exploration on this system thread.
+fn watched<T>(use_it: impl FnOnce(&mut Watched) -> T) -> T {
+    WATCHED.with_borrow_mut(|watched| use_it(watched.as_mut().expect("an exploration")))
+}
+
 /// Says how the executions that follow come to be.
 pub(super) fn note(note: &str) {
-    WATCHED.with_borrow_mut(|watched| {
-        watched.as_mut().expect("an exploration").note = note.to_owned();
-    });
+    watched(|watched| watched.note = note.to_owned());
+}
+
+/// Failures are kept from now on, to be taken.
+pub(super) fn keep() {
+    watched(|watched| watched.keeps = true);
+}
+
+/// Takes the failure that was kept; the exploration may go on to the next.
+pub(super) fn take() -> Option<Failure> {
+    watched(|watched| {
+        watched.reported = false;
+        watched.kept.take()
+    })
 }
 
 /// Whether the exploration on this system thread has had a failure.
@@ -72,25 +109,69 @@ fn report(info: &PanicHookInfo<'_>) -> bool {
         if core::mem::replace(&mut watched.reported, true) {
             return true;
         }
-        let reason = reason(info);
-        let executions = watched.executions.load(Relaxed);
-        let lanes = Run::current().and_then(|run| run.try_borrow().map(|i| lanes::render(&i)));
-        let lanes = lanes.unwrap_or_default();
-        let at = info.location().map(|at| at.to_string()).unwrap_or_default();
-        let note = &watched.note;
-        if super::control::in_child() {
-            let reason = reason.replace('\n', " / ");
-            check::say(&format!("{BEGIN}\n{executions}\n{reason}\n{at}\n{note}\n{lanes}{END}"));
-            // The test harness must not see this: the exit code is the answer.
-            std::process::exit(FOUND);
+        let failure = Failure::of(info);
+        if watched.keeps {
+            watched.kept = Some(failure);
+        } else if super::control::in_child() {
+            watched.hand_over(&failure);
+        } else {
+            watched.say(failure);
         }
-        let name = &watched.name;
-        let note = if note.is_empty() { String::new() } else { format!(" ({note})") };
-        check::say(&format!(
-            "model {name}: FAILED in execution {executions}{note}: {reason}\n  at {at}\n{lanes}"
-        ));
         true
     })
+}
+
+impl Watched {
+    /// To the process that looks for this failure.
+    fn hand_over(&self, failure: &Failure) -> ! {
+        let executions = self.executions.load(Relaxed);
+        let reason = failure.reason.replace('\n', " / ");
+        let (at, note, lanes) = (&failure.at, &self.note, &failure.lanes);
+        check::say(&format!("{BEGIN}\n{executions}\n{reason}\n{at}\n{note}\n{lanes}{END}"));
+        // The test harness must not see this: the exit code is the answer.
+        std::process::exit(FOUND);
+    }
+
+    /// The smallest failure like it, if there is one.
+    fn say(&self, failure: Failure) {
+        let note = if self.note.is_empty() { String::new() } else { format!(" ({})", self.note) };
+        let executions = self.executions.load(Relaxed);
+        let head = format!("model {}: FAILED in execution {executions}{note}", self.name);
+        let command = shrink::command(&self.name, &failure.reason);
+        // The stacks of loom's threads are small.
+        let said = std::thread::spawn(move || {
+            let Failure { reason, at, lanes, .. } = failure;
+            match command.and_then(shrink::run) {
+                Some(smallest) => {
+                    let (at, lanes) = (&smallest.at, &smallest.lanes);
+                    check::say(&format!("{head}; {smallest}: {reason}\n  at {at}\n{lanes}"));
+                }
+                None => check::say(&format!("{head}: {reason}\n  at {at}\n{lanes}")),
+            }
+        });
+        let _ = said.join();
+    }
+}
+
+impl Failure {
+    fn of(info: &PanicHookInfo<'_>) -> Self {
+        let mut failure = Self {
+            reason: reason(info),
+            at: info.location().map(|at| at.to_string()).unwrap_or_default(),
+            lanes: String::new(),
+            interruptions: 0,
+            steps: 0,
+        };
+        if let Some(run) = Run::current()
+            && let Some(inner) = run.try_borrow()
+        {
+            let interruptions = inner.rows.iter().filter(|row| INTERRUPTIONS.contains(&row.op));
+            failure.interruptions = interruptions.count();
+            failure.steps = inner.rows.len();
+            failure.lanes = lanes::render(&inner);
+        }
+        failure
+    }
 }
 
 fn reason(info: &PanicHookInfo<'_>) -> String {
