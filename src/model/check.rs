@@ -2,7 +2,7 @@
 
 use super::explore::Explorer;
 use super::random::Walks;
-use super::{again, shrink};
+use super::{again, shrink, split};
 use std::io::Write;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -112,23 +112,27 @@ impl Model {
             }
             return 0;
         }
+        if let Some(name) = split::works_for() {
+            if name == self.name {
+                split::work(&self, program);
+            }
+            return 0;
+        }
         if let Some(executions) = self.explored_apart() {
             return executions;
         }
         let start = Instant::now();
-        let explorer = Explorer::new(&self, program);
         let walks = Walks::wanted().filter(|_| self.bound != Bound::Exhaustive);
-        let (kind, how) = match walks {
-            Some(walks) => ("random", format!("{} random walks", walks.take(&explorer))),
-            None => {
-                let bound = self.bound_in_force();
-                explorer.all(bound, self.max_duration);
-                let limit = self.max_duration.unwrap_or(Duration::MAX);
-                assert!(start.elapsed() < limit, "exploration cut: longer than {limit:?}");
-                ("model", bound.to_string())
-            }
+        let (kind, how, executions) = if let Some(walks) = walks {
+            let explorer = Explorer::new(&self, program);
+            let how = format!("{} random walks", walks.take(&explorer));
+            ("random", how, explorer.executions())
+        } else {
+            let executions = split::explore(&self).unwrap_or_else(|| self.explore(program));
+            let limit = self.max_duration.unwrap_or(Duration::MAX);
+            assert!(start.elapsed() < limit, "exploration cut: longer than {limit:?}");
+            ("model", self.bound_in_force().to_string(), executions)
         };
-        let executions = explorer.executions();
         let seconds = start.elapsed().as_secs_f64();
         let name = &self.name;
         say(&format!("model {name}: {executions} executions, {how}, {seconds:.1} s"));
@@ -137,6 +141,12 @@ impl Model {
             println!("{EXPLORED}{executions}");
         }
         executions
+    }
+
+    fn explore(&self, program: impl Fn() + Send + Sync + 'static) -> usize {
+        let explorer = Explorer::new(self, program);
+        explorer.all(self.bound_in_force(), self.max_duration);
+        explorer.executions()
     }
 
     /// In another process, unless this is it, or there can be none.

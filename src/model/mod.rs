@@ -107,11 +107,15 @@
 //! | variable | effect |
 //! |---|---|
 //! | `PORTCULLIS_BOUND=4`, `=none` | raises every model's preemption bound, never lowers it |
+//! | `PORTCULLIS_PROCESSES=8` | explores each model by so many processes; says how far it has come |
+//! | `PORTCULLIS_RESUME=directory` | the same; what was interrupted goes on from what is kept there |
 //! | `PORTCULLIS_RANDOM=60` | random walks for so many seconds: see below |
 //! | `PORTCULLIS_SEED=7` | the first walk's seed, as a failure names it; alone, this one walk |
 //! | `PORTCULLIS_SHRINK=60` | so many seconds to look for a smaller failure, 5 by default; 0 shows the first |
 //! | `PORTCULLIS_LANES=1` | controls print the lanes of what they found; models always do |
 //! | `PORTCULLIS_LEDGER=file` | appends kind, name, actors, bound, executions, seconds |
+//!
+//! Several processes explore the executions that one would, and as many. Controls are explored by one.
 //!
 //! Random walks go past the bound of a model whose exploration does not end without one. They take
 //! the place of the bounded exploration; models without a bound are explored as ever, for that shows
@@ -131,11 +135,14 @@ mod explore;
 mod fork;
 mod kernel;
 mod lanes;
+mod part;
 mod path;
 mod random;
 mod report;
+mod resume;
 mod shrink;
 mod signals;
+mod split;
 mod state;
 mod suspend;
 

@@ -129,6 +129,60 @@ impl Path {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.branches.entries.len()
+    }
+
+    /// The turns left, besides the decisions taken, at the branches from `from` to before `to`.
+    pub(super) fn open(&self, from: usize, to: usize) -> Vec<Turn> {
+        let mut turns = Vec::new();
+        for branch in from..to {
+            let turn = |to| turns.push(Turn { branch, to });
+            self.branches.entries[branch].for_each_turn(false, turn);
+        }
+        turns
+    }
+
+    /// Leaves no turn at `branch` but the one taken; others that loom finds later are marked as ever.
+    pub(super) fn close(&mut self, branch: usize) {
+        match &mut self.branches.entries[branch] {
+            Branch::Schedule(schedule) => {
+                let states = schedule.threads.iter_mut();
+                let left = states.filter(|state| **state == Thread::Pending);
+                left.for_each(|state| *state = Thread::Visited);
+            }
+            Branch::Load(load) => load.exploring = false,
+            Branch::Spurious(spurious) => spurious.exploring = false,
+        }
+    }
+
+    /// The first `count` decisions, a character each.
+    pub(super) fn decisions(&self, count: usize) -> String {
+        let decision = |branch: &Branch| match branch {
+            Branch::Schedule(schedule) => schedule.active().map_or('-', digit),
+            Branch::Load(load) => digit(load.pos),
+            Branch::Spurious(spurious) => digit(u8::from(spurious.spur)),
+        };
+        self.branches.entries.iter().take(count).map(decision).collect()
+    }
+
+    /// An estimate: which share of what lies behind the first `from` decisions lies behind the first `to`.
+    pub(super) fn share(&self, from: usize, to: usize) -> f64 {
+        self.branches.entries[from..to].iter().map(|branch| 1.0 / branch.ways().1).product()
+    }
+
+    /// An estimate: which share of what lies behind the first `from` decisions has been explored.
+    pub(super) fn explored(&self, from: usize) -> f64 {
+        let mut share = 1.0;
+        let mut explored = 0.0;
+        for branch in &self.branches.entries[from..] {
+            let (tried, ways) = branch.ways();
+            explored += share * tried / ways;
+            share /= ways;
+        }
+        explored
+    }
+
     /// How many preemptions the decisions of this path are. What loom decides after them preempts nobody.
     pub(super) fn preemptions(&self) -> usize {
         let last = self.branches.entries.iter().rev().find_map(|branch| match branch {
@@ -137,6 +191,11 @@ impl Path {
         });
         last.unwrap_or(0)
     }
+}
+
+/// Threads and stores to be read are at most seven.
+fn digit(number: u8) -> char {
+    char::from(b'0' + number)
 }
 
 impl Branch {
@@ -155,6 +214,24 @@ impl Branch {
             }
             Self::Spurious(spurious) if spurious.exploring && (last || !spurious.spur) => turn(1),
             _ => {}
+        }
+    }
+}
+
+impl Branch {
+    /// How many ways were tried before the one taken, and how many there are.
+    fn ways(&self) -> (f64, f64) {
+        match self {
+            Self::Schedule(schedule) => {
+                let count = |wanted| schedule.threads.iter().filter(|&&it| it == wanted).count();
+                let (tried, left) = (count(Thread::Visited), count(Thread::Pending));
+                (tried as f64, (tried + 1 + left) as f64)
+            }
+            Self::Load(load) if load.exploring => (f64::from(load.pos), f64::from(load.len)),
+            Self::Spurious(spurious) if spurious.exploring => {
+                (f64::from(u8::from(spurious.spur)), 2.0)
+            }
+            _ => (0.0, 1.0),
         }
     }
 }
