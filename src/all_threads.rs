@@ -68,7 +68,8 @@
 //! | sweep | for each seat that is not EMPTY and whose round is another: ASKED, HELD unless it is BUSY; interrupt or wake; HELD off. Wait until as many have answered. Again, until nobody was asked |
 //! | the thread hears of it | ASKED to RUNNING, run, its round is this one, answer. In a handler, by a poll, or as it settles |
 //! | join | BUSY, with the last round, or in a call an earlier one; then settle |
-//! | create a thread | the creator BUSY; the new seat BUSY, with the creator's round; create; settle, each by itself |
+//! | create a thread | the creator BUSY, all signals masked; the new seat BUSY, with the creator's round; create; unmask and settle, each by itself |
+//! | give up a birth | EMPTY, with a stranger's round; answer if it was ASKED |
 //! | settle | run what is asked; BUSY off |
 //! | leave | BUSY; wait while HELD; run what is asked; EMPTY |
 //! | the thread ends | leave, if it has not; ENDED |
@@ -83,6 +84,8 @@
 //! - I4: `name` changes only while BUSY and not HELD; HELD is set only while not BUSY.
 //! - I5: nobody who is ASKED or RUNNING waits for the turn without running what he is asked.
 //! - I6: a thread has its seat for as long as others may interrupt it by its name, and lives for as long.
+//! - I7: no handler calls on a thread that is BUSY, RUNNING or ENGAGED: it is refused. On a thread that has a seat
+//!   and cannot know it yet, as it is being created, none runs.
 //!
 //! # Happens-before
 //!

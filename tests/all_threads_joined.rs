@@ -15,7 +15,8 @@ use std::{io, thread};
 
 use common::*;
 use portcullis::all_threads::{
-    Call, Errno, JoinError, Member, Operation, Report, SystemReach, ThreadSeat, WakeFn, registered,
+    Birth, Call, Errno, JoinError, Member, Operation, Report, SystemReach, ThreadSeat, WakeFn,
+    registered,
 };
 use portcullis::note::{Note, Park};
 use portcullis::sigqueue::{Event, SignalQueue};
@@ -284,5 +285,40 @@ fn an_ending_thread_joins_no_more() {
         ends.join().unwrap();
         assert_eq!(REFUSED.load(Relaxed), 1);
         assert_eq!(call().others, 0);
+    });
+}
+
+/// What the calling thread masks, one bit a signal (man 5 proc).
+fn masked() -> u64 {
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap();
+    u64::from_str_radix(mask.trim(), 16).unwrap()
+}
+
+/// A thread that is being created masks what may wait until it has begun, and then what its creator masked: a
+/// handler of its that calls would wait for a call that waits for it.
+#[test]
+fn births_are_masked() {
+    isolated("births_are_masked", || {
+        let member = registered().join(&EACH[0]).unwrap();
+        let before = masked();
+        let create = |birth: Birth<SystemReach>| {
+            let born = thread::spawn(move || {
+                let unborn = masked();
+                let member = birth.begin().unwrap();
+                let born = masked();
+                drop(member);
+                (unborn, born)
+            });
+            (masked(), born.join().unwrap())
+        };
+        // SAFETY: begun by the new thread before it does anything of its own.
+        let created = unsafe { member.create(&EACH[1], create) };
+        let (creating, (unborn, born)) = created.unwrap();
+        let named = [libc::SIGINT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGURG, libc::SIGRTMAX()];
+        let waits = named.iter().fold(0, |set, signal| set | 1 << (signal - 1));
+        assert_eq!((creating & waits, unborn), (waits, creating), "{unborn:x}");
+        assert_eq!((born, masked()), (before, before), "{born:x}");
+        assert_eq!(before & waits, 0, "{before:x}");
     });
 }

@@ -32,6 +32,8 @@ pub(crate) struct Simulated {
     pub(crate) signal: Cell<(i32, usize)>,
     /// How often a wait is over before anybody answers.
     pub(crate) looks: Cell<u32>,
+    /// Refuses to tell of a thread's end.
+    pub(crate) refuses: Cell<bool>,
 }
 
 impl Simulated {
@@ -44,6 +46,7 @@ impl Simulated {
             strict: Cell::new(false),
             signal: Cell::new((sig::USR1, 0)),
             looks: Cell::new(0),
+            refuses: Cell::new(false),
         }
     }
 }
@@ -67,6 +70,9 @@ unsafe impl Reach for Simulated {
     }
     unsafe fn prepare(&self) -> Result<(), Errno> {
         Ok(())
+    }
+    unsafe fn watch_end(&self) -> Result<(), Errno> {
+        if self.refuses.get() { Err(Errno(11)) } else { Ok(()) }
     }
     unsafe fn interrupt(&self, name: usize) -> Result<bool, Errno> {
         self.sent.set(self.sent.get() + 1);

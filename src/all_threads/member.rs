@@ -7,6 +7,7 @@ use super::host::{Reach, SeatLocal};
 use super::seat::{COOPERATIVE, LIVE};
 use super::{AllThreads, JoinError, Seat, WakeFn};
 use crate::note::{Deadline, Note, Park, Waited};
+use crate::sys::Mask;
 
 /// The calling thread has a seat while this is alive. If it is forgotten the thread leaves its seat as it
 /// ends, or where the reach does not tell of that calls find it out from the system. Once the thread has
@@ -27,6 +28,8 @@ pub struct Member<R: Reach> {
 pub struct Birth<R: Reach> {
     all: &'static AllThreads<R>,
     seat: &'static Seat<R>,
+    /// What the creating thread masked before, and the new one shall: it inherits all masked.
+    mask: Mask,
 }
 
 impl<R: Reach> AllThreads<R> {
@@ -138,6 +141,10 @@ impl<R: Reach> Member<R> {
     /// drop if there will be none. No operation runs on the calling thread meanwhile: the new one
     /// inherits what was run before, and runs itself what comes after. Go's allocmLock.
     ///
+    /// All signals that may wait are masked meanwhile, and on the new thread until it has begun: a handler
+    /// that called there would wait for a call that waits for its thread. Not so where the crate is built
+    /// neither for Unix nor for Windows: there the runtime sees to it.
+    ///
     /// `Member::spawn` does so for a thread of the standard library's, without `unsafe`.
     ///
     /// # Errors
@@ -162,9 +169,25 @@ impl<R: Reach> Member<R> {
             self.seat.be_busy();
         }
         let _back = (!nested).then(|| Back { member: self, before: self.seat.standing() });
+        let masked = Masked::new();
         let (epoch, result) = self.seat.legacy();
         seat.reserve(epoch, result)?;
-        Ok(create(Birth { all: self.all, seat }))
+        Ok(create(Birth { all: self.all, seat, mask: masked.0 }))
+    }
+}
+
+/// The calling thread masks again what it did, or what its creator did, when this is dropped.
+struct Masked(Mask);
+
+impl Masked {
+    fn new() -> Self {
+        Self(Mask::all_but(&[]))
+    }
+}
+
+impl Drop for Masked {
+    fn drop(&mut self) {
+        self.0.restore();
     }
 }
 
@@ -195,9 +218,12 @@ impl<R: Reach> Birth<R> {
     ///
     /// As for [`AllThreads::join`]; the birth is given up.
     pub fn begin(self) -> Result<Member<R>, JoinError> {
-        let (all, seat) = (self.all, self.seat);
+        // Dropped after the birth, which a refusal gives up.
+        let _masked = Masked(self.mask);
+        let birth = self;
+        let (all, seat) = (birth.all, birth.seat);
         all.may_join()?;
-        core::mem::forget(self);
+        core::mem::forget(birth);
         Ok(all.engaged(|| all.take_seat(seat)))
     }
 }

@@ -287,15 +287,15 @@ impl<R: Reach> Seat<R> {
         }
     }
 
-    /// Gives up a seat that was reserved for a thread that will not come.
+    /// Gives up a seat that was reserved for a thread that will not come: nobody has run there what it had
+    /// inherited, so that does not count. By a thread that is BUSY itself, or masks signals, so that no handler
+    /// waits for a call that waits for this answer (I7): all_threads handler_interrupts_refused_birth.
     pub(super) fn vacate(&self, all: &AllThreads<R>) {
-        // As in `finish`.
-        all.engaged(|| {
-            // ORDERING: Release: to the next `reserve`, as there.
-            if self.word.fetch_and(EPOCH, Release) & ASKED != 0 {
-                all.acknowledge();
-            }
-        });
+        // ORDERING: Release: to the next `reserve`, as there.
+        if self.word.swap(all.epoch_of_strangers(), Release) & ASKED != 0 {
+            // Or who asked waits for ever: all_threads birth_given_up.
+            all.acknowledge();
+        }
     }
 
     /// BUSY: who sits here or how it is woken, and as which of the two.

@@ -64,8 +64,12 @@ impl Kernel {
     #[must_use]
     #[track_caller]
     pub fn current() -> Self {
-        assert!(Run::expect().words().is_some(), "no kernel: call Kernel::new() first");
-        Self(())
+        Self::booted().expect("no kernel: call Kernel::new() first")
+    }
+
+    /// The same, if there is one.
+    pub(crate) fn booted() -> Option<Self> {
+        Run::expect().words().is_some().then_some(Self(()))
     }
 
     /// Promises that no thread is interrupted more than `signals` times in this execution. Threads

@@ -32,7 +32,8 @@
 //! - `AllBlocked`: masks every signal that may wait in this thread until dropped, `but_interrupts` all but
 //!   those by which threads are interrupted, `and_faults` the others too; no effect where there are none.
 //! - `Mask::current()`: what the calling thread masks; `under` runs code under it; `and_subscribed`
-//!   adds those that are ours.
+//!   adds those that are ours. `Mask::all_but`: the calling thread masks all that may wait but these, until
+//!   `restore` on it or on a thread that it creates meanwhile; no effect where there are none.
 //! - `interrupts(signal)`: whether threads are interrupted by it.
 //! - `at_fork(prepare, parent, child)`: called around each fork, in the forking thread.
 //! - `thread_id()`: names the calling thread while it lives. Async-signal-safe.
@@ -79,10 +80,12 @@ cfg_if::cfg_if! {
     } else if #[cfg(unix)] {
         mod deadline;
         mod errno;
+        mod masks;
         mod numbers;
         pub use deadline::Deadline;
         #[cfg(all(feature = "std", any(target_os = "linux", target_os = "android")))]
         pub(crate) use deadline::milliseconds;
+        pub(crate) use masks::{AllBlocked, Mask};
         pub(crate) use numbers::*;
         cfg_if::cfg_if! {
             if #[cfg(feature = "std")] {
@@ -119,7 +122,7 @@ cfg_if::cfg_if! {
                 pub(crate) use previous::MASKS_ON_RETURN;
                 #[cfg(any(target_os = "linux", target_os = "android"))]
                 pub(crate) use previous::mask_subscribed_on_return;
-                pub(crate) use process::{AllBlocked, Mask, at_fork, die_by, ends_process, thread_id};
+                pub(crate) use process::{at_fork, die_by, ends_process, thread_id};
                 pub(crate) use unix::{
                     install, is_ignored, look, restore, set_alone, set_default, set_ignored,
                 };

@@ -1,6 +1,7 @@
 //! The system as a model has it: the simulated kernel's.
 
 use super::Class;
+use crate::model::{How, Kernel, SigSet};
 use crate::sync::MODEL;
 
 pub use crate::model::futex::{Deadline, Waited};
@@ -25,11 +26,23 @@ pub(crate) fn thread_id() -> usize {
 
 /// Models mask nothing for users' code.
 #[derive(Clone, Copy)]
-pub(crate) struct Mask;
+pub(crate) struct Mask(Option<SigSet>);
 
 impl Mask {
     pub(crate) fn current() -> Self {
-        Self
+        Self(None)
+    }
+    /// The simulated kernel's, if one was booted.
+    pub(crate) fn all_but(open: &[i32]) -> Self {
+        Self(
+            Kernel::booted()
+                .map(|kernel| kernel.sigmask(How::Set, SigSet::ALL.minus(SigSet::of(open)))),
+        )
+    }
+    pub(crate) fn restore(&self) {
+        if let Some(before) = self.0 {
+            Kernel::current().sigmask(How::Set, before);
+        }
     }
 }
 

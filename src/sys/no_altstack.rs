@@ -31,6 +31,19 @@ impl Altstack {
 }
 
 #[cfg(not(windows))]
+#[derive(Clone, Copy)]
+pub(crate) struct Mask;
+
+#[cfg(not(windows))]
+impl Mask {
+    pub(crate) fn all_but(_: &[i32]) -> Self {
+        Self
+    }
+    #[allow(clippy::unused_self, reason = "as that of other systems")]
+    pub(crate) fn restore(&self) {}
+}
+
+#[cfg(not(windows))]
 #[derive(Debug)]
 pub(crate) struct AllBlocked;
 

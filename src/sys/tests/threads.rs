@@ -202,7 +202,7 @@ fn the_c_librarys_signals_stay_open() {
     let unmaskable = bit(libc::SIGKILL) | bit(libc::SIGSTOP);
     let musls = if cfg!(target_env = "musl") { bit(34) } else { 0 };
     // A failing instruction does not wait.
-    let faults = process::FAULTS.map(bit).into_iter().fold(0, |set, one| set | one);
+    let faults = masks::FAULTS.map(bit).into_iter().fold(0, |set, one| set | one);
     assert_eq!(open, reserved | unmaskable | musls | faults);
 }
 
