@@ -123,17 +123,17 @@ impl Model {
         }
         let start = Instant::now();
         let walks = Walks::wanted().filter(|_| self.bound != Bound::Exhaustive);
-        let (kind, how, executions) = if let Some(walks) = walks {
+        let (kind, how, executions, seconds) = if let Some(walks) = walks {
             let explorer = Explorer::new(&self, program);
             let how = format!("{} random walks", walks.take(&explorer));
-            ("random", how, explorer.executions())
+            ("random", how, explorer.executions(), start.elapsed().as_secs_f64())
         } else {
-            let executions = split::explore(&self).unwrap_or_else(|| self.explore(program));
+            let alone = || (self.explore(program), start.elapsed().as_secs_f64());
+            let (executions, seconds) = split::explore(&self).unwrap_or_else(alone);
             let limit = self.max_duration.unwrap_or(Duration::MAX);
             assert!(start.elapsed() < limit, "exploration cut: longer than {limit:?}");
-            ("model", self.bound_in_force().to_string(), executions)
+            ("model", self.bound_in_force().to_string(), executions, seconds)
         };
-        let seconds = start.elapsed().as_secs_f64();
         let name = &self.name;
         say(&format!("model {name}: {executions} executions, {how}, {seconds:.1} s"));
         ledger(name, self.actors, &how, executions, seconds, kind);

@@ -44,8 +44,8 @@ pub(super) fn work(model: &Model, program: impl Fn() + Send + Sync + 'static) {
 }
 
 /// Explores `model` by several processes, if that is wanted and there can be any; returns the number of
-/// executions.
-pub(super) fn explore(model: &Model) -> Option<usize> {
+/// executions, and the seconds they took.
+pub(super) fn explore(model: &Model) -> Option<(usize, f64)> {
     let processes = variable("PORTCULLIS_PROCESSES");
     let file = File::wanted(&model.name, &model.bound_in_force().to_string());
     if processes.is_none() && file.is_none() {
@@ -86,7 +86,7 @@ pub(super) fn explore(model: &Model) -> Option<usize> {
     if let Some(file) = &shared.file {
         file.remove();
     }
-    Some(shared.state.executions)
+    Some((shared.state.executions, shared.state.seconds))
 }
 
 struct Coordinator<'a> {
