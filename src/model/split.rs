@@ -68,10 +68,11 @@ pub(super) fn explore(model: &Model) -> Option<(usize, f64)> {
             state,
             file,
             failed: None,
-            said: Instant::now(),
+            said: (Instant::now(), 1.0),
         }),
         changed: Condvar::new(),
     };
+    coordinator.lock().begin();
     std::thread::scope(|scope| {
         for (number, command) in workers?.into_iter().enumerate() {
             let coordinator = &coordinator;
@@ -105,7 +106,8 @@ struct Shared {
     /// What the workers explore.
     running: Vec<Option<Part>>,
     failed: Option<String>,
-    said: Instant,
+    /// When progress was said, and what was left then.
+    said: (Instant, f64),
 }
 
 impl Coordinator<'_> {
@@ -163,8 +165,7 @@ impl Coordinator<'_> {
         state.add(answer);
         state.seconds = self.before + self.start.elapsed().as_secs_f64();
         self.changed.notify_all();
-        if shared.said.elapsed() > PROGRESS {
-            shared.said = Instant::now();
+        if shared.said.0.elapsed() > PROGRESS {
             say(&format!("model {}: {}", self.name, shared.progress()));
         }
         if let Some(file) = &shared.file {
@@ -174,12 +175,27 @@ impl Coordinator<'_> {
 }
 
 impl Shared {
-    fn progress(&self) -> String {
+    /// How long it will take is judged by what was done since this was said last: parts that are explored
+    /// late are larger than they look.
+    fn progress(&mut self) -> String {
+        let left = self.left();
+        let (said, before) = core::mem::replace(&mut self.said, (Instant::now(), left));
+        let time = said.elapsed().as_secs_f64() * left / (before - left);
+        let time =
+            if time.is_finite() && time > 0.0 { format!("{time:.0} s") } else { "unknown".into() };
+        // Rounded down: nothing is done before it is.
+        let percent = (10_000.0 * (1.0 - left)).floor() / 100.0;
+        let executions = self.state.executions;
+        format!("{executions} executions, about {percent:.2} %, time left: {time}, by estimate")
+    }
+
+    fn begin(&mut self) {
+        self.said.1 = self.left();
+    }
+
+    fn left(&self) -> f64 {
         let parts = self.state.parts.iter().chain(self.running.iter().flatten());
-        let left: f64 = parts.map(Part::left).sum::<f64>() / self.state.weight;
-        let (executions, seconds) = (self.state.executions, self.state.seconds);
-        let (percent, left) = (100.0 * (1.0 - left), seconds * left / (1.0 - left).max(1e-9));
-        format!("{executions} executions, about {percent:.2} %, {left:.0} s left, by estimate")
+        parts.map(Part::left).sum::<f64>() / self.state.weight
     }
 }
 
