@@ -79,7 +79,7 @@ fn two_takers_one_spare() {
 /// Actors: giver, waiter. Exhaustive. Fails, as a deadlock, if the bell is read after the word.
 #[test]
 fn give_wakes_waiter() {
-    Model::new("extra_list::give_wakes_waiter").actors(2).check(|| {
+    Model::new("extra_list::give_wakes_waiter").actors(2).check_hostile_too(|| {
         let fixture = fixture(0);
         let held = fixture.take(Taker::Thread).unwrap();
         let theirs = Arc::clone(&fixture);
@@ -229,22 +229,25 @@ fn created_is_published() {
 /// Actors: giver, clock, waiter. Bound 3. Fails if a waiter leaves without looking for a grant.
 #[test]
 fn deadline_against_give() {
-    Model::new("extra_list::deadline_against_give").actors(3).bound(Bound::At(3)).check(|| {
-        let kernel = Kernel::new().at_most(0);
-        let fixture = fixture(0);
-        let held = fixture.take(Taker::Thread).unwrap();
-        let deadline = Deadline::after(core::time::Duration::ZERO);
-        let theirs = Arc::clone(&fixture);
-        let giver = thread::spawn("giver", move || theirs.use_and_give(held));
-        let clock = thread::spawn("clock", move || kernel.expire_deadlines());
-        match fixture.wait(Some(&deadline)) {
-            Ok(got) => fixture.use_and_give(got),
-            Err(error) => assert_eq!(error, TakeError::TimedOut),
-        }
-        giver.join();
-        clock.join();
-        fixture.assert_all_spare(1);
-    });
+    Model::new("extra_list::deadline_against_give")
+        .actors(3)
+        .bound(Bound::At(3))
+        .check_hostile_too(|| {
+            let kernel = Kernel::new().at_most(0);
+            let fixture = fixture(0);
+            let held = fixture.take(Taker::Thread).unwrap();
+            let deadline = Deadline::after(core::time::Duration::ZERO);
+            let theirs = Arc::clone(&fixture);
+            let giver = thread::spawn("giver", move || theirs.use_and_give(held));
+            let clock = thread::spawn("clock", move || kernel.expire_deadlines());
+            match fixture.wait(Some(&deadline)) {
+                Ok(got) => fixture.use_and_give(got),
+                Err(error) => assert_eq!(error, TakeError::TimedOut),
+            }
+            giver.join();
+            clock.join();
+            fixture.assert_all_spare(1);
+        });
 }
 
 /// Claim: closing sends everybody away who waits, and a record given meanwhile is had by one of

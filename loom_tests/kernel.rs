@@ -3,11 +3,15 @@
 
 mod deeper;
 mod delivery;
+mod forks;
 mod handlers;
 mod harness;
+mod hostile;
+mod pending;
 mod process;
 mod promises;
 mod sleep;
+mod unmaskable;
 
 use crate::model::{Disposition, Kernel, sig, thread, violation};
 use crate::sync::AtomicU32;

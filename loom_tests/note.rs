@@ -33,7 +33,7 @@ fn waker(fixture: &Arc<Fixture>) -> thread::JoinHandle<()> {
 /// are two steps.
 #[test]
 fn wake_against_sleep() {
-    Model::new("note::wake_against_sleep").actors(2).check(|| {
+    Model::new("note::wake_against_sleep").actors(2).check_hostile_too(|| {
         let fixture = fixture();
         let waker = waker(&fixture);
         assert_eq!(fixture.note.sleep(None), Waited::Woken);
@@ -47,7 +47,7 @@ fn wake_against_sleep() {
 /// Actors: waker, clock, sleeper. Exhaustive. Fails if giving up wipes out a wake-up.
 #[test]
 fn wake_against_deadline() {
-    Model::new("note::wake_against_deadline").actors(3).check(|| {
+    Model::new("note::wake_against_deadline").actors(3).check_hostile_too(|| {
         let kernel = Kernel::new();
         let fixture = fixture();
         let deadline = Deadline::after(core::time::Duration::ZERO);

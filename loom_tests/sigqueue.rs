@@ -20,7 +20,7 @@ use crate::sync;
 /// test for RECEIVING goes.
 #[test]
 fn send_recv() {
-    Model::new("sigqueue::send_recv").actors(2).check(|| {
+    Model::new("sigqueue::send_recv").actors(2).check_hostile_too(|| {
         let fixture = fixture();
         let sender = sender(&fixture, 0, 1);
         let mut receiver = fixture.queue.receiver().unwrap();
@@ -360,27 +360,29 @@ fn wait_quiet_without_receiver() {
 /// Actors: sender, clock, receiver. Fails if giving up drops an announcement.
 #[test]
 fn timeout_against_send() {
-    Model::new("sigqueue::timeout_against_send").actors(3).bound(Bound::At(3)).check(|| {
-        let kernel = Kernel::new();
-        let fixture = fixture();
-        let deadline = Deadline::after(core::time::Duration::ZERO);
-        let sender = sender(&fixture, 0, 1);
-        let clock = thread::spawn("clock", move || kernel.expire_deadlines());
-        let mut receiver = fixture.queue.receiver().unwrap();
-        let first = match receiver.recv(Some(&deadline), || {}) {
-            Event::Signal(batch) => batch.count(),
-            Event::TimedOut => 0,
-            Event::Closed => panic!("nobody closed it"),
-        };
-        let _ = sender.join();
-        clock.join();
-        if first == 0 {
-            assert_eq!(receive(&mut receiver, 1), [(1, 1)]);
-        }
-        assert_eq!(fixture.payloads[0].get(), 7);
-        drop(receiver);
-        fixture.assert_idle();
-    });
+    Model::new("sigqueue::timeout_against_send").actors(3).bound(Bound::At(3)).check_hostile_too(
+        || {
+            let kernel = Kernel::new();
+            let fixture = fixture();
+            let deadline = Deadline::after(core::time::Duration::ZERO);
+            let sender = sender(&fixture, 0, 1);
+            let clock = thread::spawn("clock", move || kernel.expire_deadlines());
+            let mut receiver = fixture.queue.receiver().unwrap();
+            let first = match receiver.recv(Some(&deadline), || {}) {
+                Event::Signal(batch) => batch.count(),
+                Event::TimedOut => 0,
+                Event::Closed => panic!("nobody closed it"),
+            };
+            let _ = sender.join();
+            clock.join();
+            if first == 0 {
+                assert_eq!(receive(&mut receiver, 1), [(1, 1)]);
+            }
+            assert_eq!(fixture.payloads[0].get(), 7);
+            drop(receiver);
+            fixture.assert_idle();
+        },
+    );
 }
 
 /// Claim: `close` wakes the receiver at any step of its falling asleep; what was accepted before
@@ -388,7 +390,7 @@ fn timeout_against_send() {
 /// Actors: closer, receiver. Exhaustive.
 #[test]
 fn close_wakes_receiver() {
-    Model::new("sigqueue::close_wakes_receiver").actors(2).check(|| {
+    Model::new("sigqueue::close_wakes_receiver").actors(2).check_hostile_too(|| {
         let fixture = fixture();
         let theirs = Arc::clone(&fixture);
         let receiver = thread::spawn("receiver", move || {

@@ -157,6 +157,7 @@ unsafe impl Park for Note {
             return Waited::Woken;
         }
         loop {
+            // The system may end it for no reason. Believed: note wake_against_sleep: hostile.
             let waited = sys::wait(&self.word, ASLEEP, deadline);
             // ORDERING: Acquire: E1 from `wake`. Weakened: note wake_against_sleep.
             if self.word.load(Acquire) == SET {

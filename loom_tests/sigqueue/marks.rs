@@ -13,7 +13,7 @@ use crate::sync;
 /// Actors: sender, receiver. Exhaustive. Fails, as a deadlock, if only a record is announced.
 #[test]
 fn bare_send_wakes() {
-    Model::new("sigqueue::bare_send_wakes").actors(2).check(|| {
+    Model::new("sigqueue::bare_send_wakes").actors(2).check_hostile_too(|| {
         let fixture = fixture();
         assert_eq!(fixture.queue.send(3, from(0)), Sent::Accepted);
         assert_eq!(fixture.queue.send(3, from(1)), Sent::Accepted);

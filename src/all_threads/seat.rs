@@ -261,6 +261,7 @@ impl<R: Reach> Seat<R> {
             // ORDERING: Acquire: as above.
             seen = self.word.fetch_or(WAITING, Acquire) | WAITING;
             if seen & HELD != 0 {
+                // It may end for no reason. Believed: all_threads parked_memory_is_free: hostile.
                 sys::wait(&self.word, seen, None);
                 // ORDERING: Acquire: as above.
                 seen = self.word.load(Acquire);

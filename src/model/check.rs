@@ -43,6 +43,7 @@ pub struct Model {
     pub(super) max_branches: usize,
     max_duration: Option<Duration>,
     apart: bool,
+    pub(super) hostile: Option<usize>,
 }
 
 /// Tells a process which model it is to explore.
@@ -61,6 +62,7 @@ impl Model {
             max_branches: 20_000,
             max_duration: None,
             apart: false,
+            hostile: None,
         }
     }
 

@@ -41,6 +41,12 @@ impl Control {
         Self { model: self.model.max_branches(max_branches), ..self }
     }
 
+    /// See [`Model::hostile`].
+    #[must_use]
+    pub fn hostile(self, times: usize) -> Self {
+        Self { model: self.model.hostile(times), ..self }
+    }
+
     /// Looks for the failure, in a child process: a failing model may take its process along.
     /// The child runs this same test, so each control needs a test of its own. Returns the
     /// execution in which the failure was found.

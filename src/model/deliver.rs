@@ -3,7 +3,7 @@
 use super::disposition::{Action, Handler, Info};
 use super::kernel::{Call, Outcome};
 use super::lanes::{Detail, place};
-use super::signals::{Signal, is_realtime, sig};
+use super::signals::{Signal, is_realtime, place_in_line, sig};
 use super::state::{COINS, Frame, Pending, Run, TABLES, Thread, Words, touch};
 use core::panic::Location;
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
@@ -14,6 +14,8 @@ pub(super) fn step(run: &Rc<Run>, at: &'static Location<'static>) {
     let Some(words) = run.words() else { return };
     let me = run.me();
     if !listens(run, me) {
+        // No mask keeps a barrier away.
+        super::suspend::pay_barrier(run, me, at);
         return;
     }
     if !unnoticed(run, me) {
@@ -45,13 +47,17 @@ pub(super) fn leaving(run: &Rc<Run>, words: &Words, me: usize, at: &'static Loca
     arrive(run, words, me, at);
 }
 
-/// After a change of the mask: what it let through is delivered, process-directed ones too.
+/// After a change of the mask: what it let through is delivered, process-directed ones too, and what nothing
+/// masks has arrived by now.
 pub(super) fn unmasked(run: &Rc<Run>, words: &Words, me: usize, at: &'static Location<'static>) {
     if run.borrow().threads[me].mask == super::signals::SigSet::ALL {
         return;
     }
     touch(&words.lines[me]);
-    notice(run, me);
+    if unnoticed(run, me) {
+        notice(run, me);
+        super::suspend::hold(run, me, at);
+    }
     take_all(run, words, me, true, at);
 }
 
@@ -132,7 +138,7 @@ fn take_all(
     mut shared: bool,
     at: &'static Location<'static>,
 ) {
-    while let Some((signal, thread_directed)) = candidate(run, me, shared) {
+    while let Some((signal, thread_directed)) = chosen(run, me, shared) {
         // The kernel takes the signal off the pending set and reads its disposition under one
         // lock: what follows this read in program order is one step with it.
         read_table(words, signal);
@@ -156,20 +162,44 @@ fn take_all(
     }
 }
 
+/// What this thread takes next, and whether that was sent to the thread: what was sent to the process waits for it.
 fn candidate(run: &Run, me: usize, shared: bool) -> Option<(Signal, bool)> {
+    line(run, me, shared).into_iter().next()
+}
+
+/// The same where the system chooses.
+fn chosen(run: &Run, me: usize, shared: bool) -> Option<(Signal, bool)> {
+    let line = line(run, me, shared);
+    let second = second(&line).filter(|_| super::hostile::strikes(run));
+    second.or_else(|| candidate(run, me, shared))
+}
+
+/// Who else may be taken first: POSIX says no more than that the lowest of several real-time signals is.
+fn second(line: &[(Signal, bool)]) -> Option<(Signal, bool)> {
+    let (first, _) = *line.first()?;
+    let mut others = line.iter().copied().filter(|(signal, _)| *signal != first);
+    let other = others.find(|(signal, _)| !is_realtime(first) || !is_realtime(*signal))?;
+    let lowest = |(signal, _): &(Signal, bool)| is_realtime(*signal) && *signal < other.0;
+    let waits = is_realtime(other.0) && line.iter().any(lowest);
+    (!waits).then_some(other)
+}
+
+/// All that this thread would take, in order.
+fn line(run: &Run, me: usize, shared: bool) -> Vec<(Signal, bool)> {
     let mut inner = run.borrow();
     if inner.process_of(me).outcome != Outcome::Running {
-        return None;
+        return Vec::new();
     }
     let thread = &inner.threads[me];
     let (mask, noticed) = (thread.mask, thread.noticed);
-    let own = thread.pending.iter().find(|p| p.number <= noticed && !mask.contains(p.signal));
-    if let Some(own) = own {
-        return Some((own.signal, true));
+    let own = thread.pending.iter().filter(|p| p.number <= noticed).map(|p| (p.signal, true));
+    let mut line: Vec<_> = own.collect();
+    if shared {
+        line.extend(inner.process_of(me).pending.iter().map(|&signal| (signal, false)));
     }
-    let process = inner.process_of(me);
-    let found = process.pending.iter().copied().find(|&p| shared && !mask.contains(p));
-    found.map(|signal| (signal, false))
+    line.retain(|(signal, _)| !mask.contains(*signal));
+    line.sort_by_key(|&(signal, own)| (!own, place_in_line(signal)));
+    line
 }
 
 /// Reads the disposition table: the newest, with what its writer wrote before.
@@ -234,6 +264,8 @@ fn run_handler(
         ));
     }
     let context = (&raw const saved).addr();
+    // All that is pending gets its frame before the thread is back in the program: who is taken first runs last.
+    take_all(run, words, me, true, at);
     (handler.run)(signal, Info { value, context });
     {
         let thread = &mut run.borrow().threads[me];
@@ -277,31 +309,45 @@ pub(super) fn settle(run: &Run, me: usize, outcome: Outcome) {
 }
 
 /// Sends `signal` to the thread in slot `to`, with a value. Of a standard signal one is pending at a time, the
-/// first; real-time ones are queued.
+/// first; real-time ones are queued. For one that plays a child it waits in the parent.
 pub(super) fn post(call: &Call, to: usize, signal: Signal, value: usize) {
     let (run, words, at) = (&*call.run, &*call.words, call.at);
     touch(&words.tables[signal as usize % TABLES]);
     // No order: sending a signal publishes nothing.
     touch(&words.lines[to]);
-    if kills(run, to, signal, at) {
+    let process = run.borrow().threads[call.me].process;
+    let away = run.borrow().threads[to].away_from(process).is_some();
+    // Whose process it is for.
+    let owner = if away { call.me } else { to };
+    if kills(run, owner, signal, at) {
         return;
     }
     let masked = {
         let mut inner = run.borrow();
-        let nothing = matches!(inner.action(to, signal), Action::Nothing);
-        let thread = &inner.threads[to];
-        let masked = thread.mask.contains(signal);
+        let nothing = matches!(inner.action(owner, signal), Action::Nothing);
+        let thread = &mut inner.threads[to];
+        let exited = thread.exited;
+        let (mask, pending) = match thread.away.iter_mut().find(|away| away.process == process) {
+            Some(away) => (away.mask, &mut away.pending),
+            None => (thread.mask, &mut thread.pending),
+        };
+        let masked = mask.contains(signal);
         let merges = !is_realtime(signal);
-        let duplicate = merges && thread.pending.iter().any(|p| p.signal == signal);
-        if thread.exited || duplicate || (nothing && !masked) {
+        let duplicate = merges && pending.iter().any(|p| p.signal == signal);
+        if exited || duplicate || (nothing && !masked) {
             return;
+        }
+        if away {
+            pending.push(Pending { signal, number: 0, value });
         }
         masked
     };
-    let number = if masked { 0 } else { interrupt(run, to) };
-    run.borrow().threads[to].pending.push(Pending { signal, number, value });
+    if !away {
+        let number = if masked { 0 } else { interrupt(run, to) };
+        run.borrow().threads[to].pending.push(Pending { signal, number, value });
+    }
     if !masked {
-        super::futex::interrupt(run, to);
+        rouse(run, call.me, to, false);
     }
 }
 
@@ -324,13 +370,13 @@ pub(super) fn post_process(call: &Call, signal: Signal) {
         pending.push(signal);
         targets
     };
-    ring(run, words, &targets);
+    ring(run, words, from, &targets);
 }
 
 /// Who is to look for a signal that is pending for the process of the thread in slot `of`.
 fn targets(inner: &super::state::Inner, of: usize, signal: Signal) -> Vec<usize> {
     let process = inner.threads[of].process;
-    let takes = |t: &Thread| t.process == process && !t.exited && !t.mask.contains(signal);
+    let takes = |t: &Thread| t.mask_in(process).is_some_and(|mask| !mask.contains(signal));
     let all = inner.threads.iter().enumerate();
     let all: Vec<usize> = all.filter(|(_, t)| takes(t)).map(|(slot, _)| slot).collect();
     match inner.chosen.filter(|chosen| all.contains(chosen)) {
@@ -339,11 +385,33 @@ fn targets(inner: &super::state::Inner, of: usize, signal: Signal) -> Vec<usize>
     }
 }
 
-fn ring(run: &Run, words: &Words, targets: &[usize]) {
+/// Has these look at what is pending for the process of the thread in slot `from`.
+fn ring(run: &Run, words: &Words, from: usize, targets: &[usize]) {
     for &to in targets {
         touch(&words.lines[to]);
-        interrupt(run, to);
-        run.borrow().threads[to].rung = true;
+        let process = run.borrow().threads[from].process;
+        let away = run.borrow().threads[to].away_from(process).is_some();
+        if !away {
+            interrupt(run, to);
+            run.borrow().threads[to].rung = true;
+        }
+        rouse(run, from, to, true);
+    }
+}
+
+/// Ends the sleep of the thread in slot `to`, unless what sleeps is the child that it plays: then it is told as soon as
+/// it is back in the parent.
+fn rouse(run: &Run, from: usize, to: usize, rings: bool) {
+    let away = {
+        let mut inner = run.borrow();
+        let process = inner.threads[from].process;
+        let away = inner.threads[to].away_from(process);
+        away.map(|away| {
+            away.posted += 1;
+            away.rung |= rings;
+        })
+    };
+    if away.is_none() {
         super::futex::interrupt(run, to);
     }
 }
@@ -361,7 +429,7 @@ pub(super) fn retarget(run: &Run, words: &Words, me: usize) {
         let masked = pending.into_iter().filter(|signal| mask.contains(*signal));
         masked.flat_map(|signal| targets(&inner, me, signal)).collect()
     };
-    ring(run, words, &others);
+    ring(run, words, me, &others);
 }
 
 /// SIGKILL needs no thread to take it.

@@ -13,6 +13,7 @@ use std::time::Duration;
 /// A program under exploration. While it lives, panics on this system thread are the model's.
 pub(super) struct Explorer {
     max_branches: usize,
+    hostile: usize,
     program: Arc<dyn Fn() + Send + Sync>,
     executions: Arc<AtomicUsize>,
     /// Where loom leaves its path.
@@ -30,6 +31,7 @@ impl Explorer {
         let file = format!("portcullis-path-{}-{number}", std::process::id());
         Self {
             max_branches: model.max_branches,
+            hostile: model.hostile_in_force(),
             program: Arc::new(program),
             file: memory().join(file),
             began: RefCell::new(None),
@@ -92,6 +94,7 @@ impl Explorer {
         let program = Arc::clone(&self.program);
         let count = Arc::clone(&self.executions);
         let before = count.load(Relaxed);
+        let hostile = self.hostile;
         move || {
             if count.fetch_add(1, Relaxed) == before
                 && let Some(read) = &read
@@ -99,8 +102,9 @@ impl Explorer {
                 std::fs::remove_file(read).expect("it was read");
             }
             Run::begin();
-            program();
             let run = Run::expect();
+            super::hostile::prepare(&run, hostile);
+            program();
             super::thread::exit(&run, 0, core::panic::Location::caller());
             run.borrow().threads[0].over = true;
             assert!(!report::reported(), "the program caught its own failure");

@@ -66,6 +66,8 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<&Deadline>)
             touch(&words.clock);
         }
     }
+    // A hostile system was asked about the sleep that comes.
+    let mut asked = false;
     loop {
         super::suspend::exchange(&run, me);
         // The kernel's check: the newest value, and one step with going to sleep, for loom
@@ -79,8 +81,21 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<&Deadline>)
             run.row(me, "futex wait: timed out", Detail::Nothing, at);
             return Waited::TimedOut;
         }
+        if super::suspend::pay_barrier(&run, me, at) {
+            continue;
+        }
         let mut woken = words.is_none();
         if !signalled(&run, me) {
+            if !asked && super::hostile::may_strike(&run) {
+                asked = true;
+                if super::hostile::strikes(&run) {
+                    run.row(me, "futex wait: returns for no reason", Detail::Nothing, at);
+                    return Waited::Woken;
+                }
+                // The word may be another by now.
+                continue;
+            }
+            asked = false;
             run.row(me, "futex wait: sleeps", Detail::Number(u64::from(seen)), at);
             let address = core::ptr::from_ref(word).addr();
             woken |= sleep(&run, me, address, deadline.map(|deadline| deadline.0));
@@ -103,15 +118,24 @@ pub(crate) fn wake_one(word: &AtomicU32) {
     let run = Run::expect();
     let me = run.me();
     deliver::step(&run, at);
+    let address = core::ptr::from_ref(word).addr();
+    let several = count(&run, address) > 1;
+    let second = several && super::hostile::strikes(&run);
     // Orders the look into the table with every sleeper's check of the word.
     word.kernel_read();
-    let woken = wake_untold(&run, core::ptr::from_ref(word).addr());
+    let woken = wake_untold(&run, address, second && count(&run, address) > 1);
     let name = woken.map(|slot| run.borrow().threads[slot].name.clone());
     let text = name.map_or_else(|| "nobody".to_owned(), |name| format!("\"{name}\""));
     run.row(me, "futex wake", Detail::Text(text), at);
     if let Some(words) = run.words() {
         deliver::leaving(&run, &words, me, at);
     }
+}
+
+/// How many threads sleep on `word`: what no program can ask.
+#[cfg(test)]
+pub(crate) fn sleepers(word: &AtomicU32) -> usize {
+    count(&Run::expect(), core::ptr::from_ref(word).addr())
 }
 
 /// Parks the calling thread in the table; whoever takes it out of there unparks it. True if that was
@@ -131,35 +155,47 @@ pub(super) fn sleep(run: &Run, me: usize, address: usize, deadline: Option<usize
 /// One sleep of a thread that waits for a lock or a join; its handlers run meanwhile.
 #[track_caller]
 pub(super) fn block(run: &Rc<Run>, address: usize) {
-    let me = run.me();
-    if !signalled(run, me) {
+    let (me, at) = (run.me(), Location::caller());
+    // Whoever calls this looks again afterwards.
+    if !signalled(run, me) && !super::suspend::pay_barrier(run, me, at) {
         sleep(run, me, address, None);
-        super::suspend::hold(run, me, Location::caller());
+        super::suspend::hold(run, me, at);
     }
     if signalled(run, me)
         && let Some(words) = run.words()
     {
-        deliver::leaving(run, &words, me, Location::caller());
+        deliver::leaving(run, &words, me, at);
     }
 }
 
 /// Wakes the first that sleeps on `address`.
 pub(super) fn wake(run: &Run, address: usize) -> Option<usize> {
-    let slot = rouse(run, |sleeper| sleeper.address == address)?;
-    run.borrow().threads[slot].woken = true;
-    Some(slot)
+    let sleeper = take(run, |sleeper| sleeper.address == address)?;
+    run.borrow().threads[sleeper.slot].woken = true;
+    sleeper.handle.unpark();
+    Some(sleeper.slot)
 }
 
-/// The same. Who is woken learns nothing by that, if there is a porter.
-fn wake_untold(run: &Run, address: usize) -> Option<usize> {
-    if run.borrow().errands.is_none() {
-        return wake(run, address);
-    }
-    let sleeper = take(run, |sleeper| sleeper.address == address)?;
+/// The same, or the second. Who is woken learns nothing by that, if there is a porter.
+fn wake_untold(run: &Run, address: usize, second: bool) -> Option<usize> {
+    let mut skipped = !second;
+    let sleeper =
+        take(run, |sleeper| sleeper.address == address && core::mem::replace(&mut skipped, true))?;
     let mut inner = run.borrow();
     inner.threads[sleeper.slot].woken = true;
-    inner.errands.as_mut().expect("looked at above").push_back(sleeper.handle);
+    match &mut inner.errands {
+        Some(errands) => errands.push_back(sleeper.handle),
+        None => {
+            drop(inner);
+            sleeper.handle.unpark();
+        }
+    }
     Some(sleeper.slot)
+}
+
+/// How many sleep there.
+fn count(run: &Run, address: usize) -> usize {
+    run.borrow().sleepers.iter().filter(|sleeper| sleeper.address == address).count()
 }
 
 /// Starts the porter: a thread that wakes whom it is told to, and knows no more than its creator does now.
@@ -212,7 +248,7 @@ fn rouse(run: &Run, which: impl Fn(&Sleeper) -> bool) -> Option<usize> {
     Some(sleeper.slot)
 }
 
-fn take(run: &Run, which: impl Fn(&Sleeper) -> bool) -> Option<Sleeper> {
+fn take(run: &Run, which: impl FnMut(&Sleeper) -> bool) -> Option<Sleeper> {
     let mut inner = run.borrow();
     let index = inner.sleepers.iter().position(which)?;
     Some(inner.sleepers.remove(index))

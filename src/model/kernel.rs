@@ -47,16 +47,8 @@ impl Kernel {
     #[expect(clippy::new_without_default, reason = "booting is an event, not a value")]
     pub fn new() -> Self {
         let run = Run::expect();
-        let word = || loom::sync::atomic::AtomicU32::new(0);
-        run.set_words(Words {
-            lines: core::array::from_fn(|_| word()),
-            coins: core::array::from_fn(|_| loom::sync::atomic::AtomicBool::new(false)),
-            shared: word(),
-            tables: core::array::from_fn(|_| word()),
-            clock: word(),
-        });
+        run.set_words(run.tossed().unwrap_or_else(boot));
         run.borrow().processes = vec![Process::new()];
-        toss_coins(&run);
         Self(())
     }
 
@@ -145,8 +137,13 @@ impl Kernel {
             let old = core::mem::replace(&mut dispositions[signal as usize], new);
             if discards {
                 inner.processes[process].pending.retain(|&s| s != signal);
-                for thread in inner.threads.iter_mut().filter(|t| t.process == process) {
-                    thread.pending.retain(|p| p.signal != signal);
+                for thread in &mut inner.threads {
+                    if thread.process == process {
+                        thread.pending.retain(|p| p.signal != signal);
+                    }
+                    if let Some(away) = thread.away_from(process) {
+                        away.pending.retain(|p| p.signal != signal);
+                    }
                 }
             }
             old
@@ -361,18 +358,28 @@ impl Kernel {
     }
 }
 
-/// Stores to every coin from a thread that ends unjoined. No other order is of interest.
-fn toss_coins(run: &Run) {
-    let words = run.words().expect("set by the caller");
+/// The words of a kernel, its coins tossed: stored to from a thread that ends unjoined. No other order is of
+/// interest.
+pub(super) fn boot() -> Rc<Words> {
+    let word = || loom::sync::atomic::AtomicU32::new(0);
+    let coin = || loom::sync::atomic::AtomicBool::new(false);
+    let words = Rc::new(Words {
+        lines: core::array::from_fn(|_| word()),
+        coins: core::array::from_fn(|_| coin()),
+        hostilities: core::array::from_fn(|_| coin()),
+        shared: word(),
+        tables: core::array::from_fn(|_| word()),
+        clock: word(),
+    });
     let booting = loom::thread::current();
     let tossed = Rc::new(Cell::new(false));
-    let done = Rc::clone(&tossed);
+    let (theirs, done) = (Rc::clone(&words), Rc::clone(&tossed));
     loom::stop_exploring();
     loom::thread::spawn(move || {
         // What is stored from here on, the waker does not pass on. And loom does not switch
         // away from a thread that can go on unless it explores.
         booting.unpark();
-        for coin in &words.coins {
+        for coin in theirs.coins.iter().chain(&theirs.hostilities) {
             coin.store(true, Relaxed);
         }
         done.set(true);
@@ -380,6 +387,7 @@ fn toss_coins(run: &Run) {
     loom::thread::park();
     assert!(tossed.get(), "coins are tossed before the model goes on");
     loom::explore();
+    words
 }
 
 /// A call in progress: signals land before it and are delivered at its end.

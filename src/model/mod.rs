@@ -55,6 +55,9 @@
 //! - It may be in flight for any number of steps, even past operations that its sender made
 //!   afterwards and the target has seen; a kernel call or a yield of the target ends the flight.
 //!   Sending publishes nothing.
+//! - Of several that are pending those sent to the thread are taken first, then those sent to the process; of
+//!   either the lowest number, after those of faults and before real-time ones; of one number the oldest. Each is
+//!   interrupted by the next before its handler's first instruction, so the last one taken runs first.
 //! - The kernel takes a signal off the pending set and reads its disposition in one step, and
 //!   whoever is handed a handler sees what was written before it was installed. Entering the
 //!   handler is a later step: the disposition may have changed by then.
@@ -73,12 +76,16 @@
 //!   does, though some return. The waker's stores are seen only as far as the word that
 //!   was waited for carries them; loom does pass on to a thread that *slept* what its waker knew,
 //!   and a program cannot tell, for a wait that found the word changed passes on nothing.
+//! - That is a friendly system. A hostile one ([`Model::hostile`], [`Model::check_hostile_too`]) does a few times in
+//!   an execution what else is allowed: a sleep returns though nobody woke it, or after a handler; the wake-up is the
+//!   second sleeper's; another of several pending signals is taken first.
 //! - A handler on an attached thread ([`set_attached`]) must be on its alternate stack, and a
 //!   handler must not wait for a lock that a frame below it holds: either fails the model.
 //! - Exit hooks run on their thread, last registered first, before its join returns.
 //! - A suspension is asynchronous like a signal; see [`Kernel::suspend`]. One that is under way
 //!   acts on a thread that exits the process after the others ended: [`Outcome::Ghost`].
-//! - Fork runs the child as a closure; see [`Kernel::fork`] for what that can and cannot show.
+//! - Fork runs the child as a closure; see [`Kernel::fork`] for what that can and cannot show. What the parent's
+//!   threads send to the thread meanwhile waits until it goes on as the parent.
 //!
 //! # Cost
 //!
@@ -98,7 +105,7 @@
 //! - Up to six interruptions of an execution have a flight; later ones land at the next step.
 //! - Of `siginfo` the value alone, of signals sent to a thread; no job control, or system calls that
 //!   fail with `EINTR`.
-//! - A thread that masks everything is not suspended until it unmasks something.
+//! - A thread that masks everything is not suspended until it unmasks something, or sleeps.
 //! - What loom does not see, this does not: compiler reordering against a handler, load
 //!   buffering, `SeqCst` accesses (they count as acquire and release).
 //!
@@ -112,6 +119,7 @@
 //! | `PORTCULLIS_RANDOM=60` | random walks for so many seconds: see below |
 //! | `PORTCULLIS_SEED=7` | the first walk's seed, as a failure names it; alone, this one walk |
 //! | `PORTCULLIS_SHRINK=60` | so many seconds to look for a smaller failure, 5 by default; 0 shows the first |
+//! | `PORTCULLIS_HOSTILE=1`, up to 3 | the system is hostile so often in each execution; see [`Model::hostile`] |
 //! | `PORTCULLIS_LANES=1` | controls print the lanes of what they found; models always do |
 //! | `PORTCULLIS_LEDGER=file` | appends kind, name, actors, bound, executions, seconds |
 //!
@@ -133,6 +141,7 @@ mod deliver;
 mod disposition;
 mod explore;
 mod fork;
+mod hostile;
 mod kernel;
 mod lanes;
 mod part;

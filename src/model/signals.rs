@@ -53,7 +53,18 @@ pub(super) fn ignored_by_default(signal: Signal) -> bool {
 
 /// Whether signals of this number are queued, and none is merged with another.
 pub(super) fn is_realtime(signal: Signal) -> bool {
-    crate::sys::classify(signal) == crate::sys::Class::RealTime
+    // From 32 they are the kernel's, though a libc keeps the first few for itself.
+    signal >= 32 || crate::sys::classify(signal) == crate::sys::Class::RealTime
+}
+
+/// ILL, TRAP, BUS, FPE, SEGV, SYS.
+const SYNCHRONOUS: [Signal; 6] = [4, 5, 7, 8, 11, 31];
+
+/// The lowest of several that are pending is taken first, as Linux does (`next_signal` in kernel/signal.c): those
+/// that a thread's own instruction may have caused, then the rest by number, standard ones before real-time ones.
+/// Of one number it is the oldest.
+pub(super) fn place_in_line(signal: Signal) -> (bool, bool, Signal) {
+    (!SYNCHRONOUS.contains(&signal), is_realtime(signal), signal)
 }
 
 /// A set of signals.

@@ -21,6 +21,9 @@ pub(super) const MAX_THREADS: usize = 5;
 /// How many interruptions of one execution may be delayed; later ones land at the next step.
 pub(super) const COINS: usize = 6;
 
+/// How often the system may be hostile in one execution.
+pub(super) const HOSTILITIES: usize = 3;
+
 /// Signal numbers share this many words, so that two signals seldom synchronise by accident.
 pub(super) const TABLES: usize = 4;
 
@@ -36,6 +39,8 @@ pub(super) struct Run {
     /// Slot of the thread that ran last: the common case is that it still runs.
     last: Cell<Option<(loom::thread::ThreadId, usize)>>,
     words: RefCell<Option<Rc<Words>>>,
+    /// Words that are there before a kernel, if the system is hostile.
+    tossed: RefCell<Option<Rc<Words>>>,
 }
 
 /// The loom objects of the kernel: each orders the plain fields named with it.
@@ -45,6 +50,8 @@ pub(super) struct Words {
     /// Coins. Each was stored to by a thread that nobody synchronises with, so a relaxed load
     /// of it reads false or true as loom pleases: the signal is still in flight, or it lands.
     pub(super) coins: [loom::sync::atomic::AtomicBool; COINS],
+    /// Coins that say when the system is hostile.
+    pub(super) hostilities: [loom::sync::atomic::AtomicBool; HOSTILITIES],
     /// Orders the process-directed pending set and every mask change.
     pub(super) shared: loom::sync::atomic::AtomicU32,
     /// Order dispositions, and publish what was written before they were installed.
@@ -64,6 +71,8 @@ pub(super) struct Inner {
     /// Open thread handles, by value.
     pub(super) handles: Vec<Option<super::thread::ThreadId>>,
     pub(super) coins_used: usize,
+    /// How often the system may still be hostile.
+    pub(super) hostile: usize,
     /// Nothing is ever in flight.
     pub(super) prompt: bool,
     /// Sleeping passes on what a thread did, to who has it suspended.
@@ -97,6 +106,8 @@ pub(super) struct Thread {
     pub(super) id: Option<loom::thread::ThreadId>,
     pub(super) name: String,
     pub(super) process: usize,
+    /// While it plays the child of a fork: itself in the parent, and in the parent's, if that is a child too.
+    pub(super) away: Vec<Away>,
     pub(super) mask: SigSet,
     /// Thread-directed signals.
     pub(super) pending: Vec<Pending>,
@@ -122,6 +133,16 @@ pub(super) struct Thread {
     pub(super) exited: bool,
     /// And has handed over what it returned: it does nothing any more.
     pub(super) over: bool,
+}
+
+/// A thread that waits in its call of fork, as it is in the parent.
+pub(super) struct Away {
+    pub(super) process: usize,
+    pub(super) mask: SigSet,
+    pub(super) pending: Vec<Pending>,
+    /// What was posted to it meanwhile that will interrupt it, and whether some of that is the process's.
+    pub(super) posted: u32,
+    pub(super) rung: bool,
 }
 
 pub(super) struct Pending {
@@ -155,11 +176,23 @@ pub(super) struct Sleeper {
 }
 
 impl Thread {
+    /// Itself as a thread of `process`, if it has left that one for a child.
+    pub(super) fn away_from(&mut self, process: usize) -> Option<&mut Away> {
+        self.away.iter_mut().find(|away| away.process == process)
+    }
+
+    /// Its mask as a thread of `process`; none if it is no thread of that, or no longer.
+    pub(super) fn mask_in(&self, process: usize) -> Option<SigSet> {
+        let away = self.away.iter().find(|away| away.process == process).map(|away| away.mask);
+        away.or((self.process == process).then_some(self.mask)).filter(|_| !self.exited)
+    }
+
     pub(super) fn new(name: String, process: usize, mask: SigSet) -> Self {
         Self {
             id: None,
             name,
             process,
+            away: Vec::new(),
             mask,
             pending: Vec::new(),
             posted: 0,
@@ -200,6 +233,7 @@ impl Run {
                 deadlines: Vec::new(),
                 handles: Vec::new(),
                 coins_used: 0,
+                hostile: 0,
                 prompt: false,
                 suspending: false,
                 at_most: None,
@@ -209,6 +243,7 @@ impl Run {
             }),
             last: Cell::new(None),
             words: RefCell::new(None),
+            tossed: RefCell::new(None),
         });
         let mut main = Thread::new("main".to_owned(), 0, SigSet::EMPTY);
         main.id = Some(loom::thread::current().id());
@@ -250,8 +285,16 @@ impl Run {
         self.words.borrow().clone()
     }
 
-    pub(super) fn set_words(&self, words: Words) {
-        *self.words.borrow_mut() = Some(Rc::new(words));
+    pub(super) fn set_words(&self, words: Rc<Words>) {
+        *self.words.borrow_mut() = Some(words);
+    }
+
+    pub(super) fn tossed(&self) -> Option<Rc<Words>> {
+        self.tossed.borrow().clone()
+    }
+
+    pub(super) fn set_tossed(&self, words: Rc<Words>) {
+        *self.tossed.borrow_mut() = Some(words);
     }
 
     /// Slot of the calling thread; a thread loom started by itself is registered here.

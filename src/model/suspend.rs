@@ -79,14 +79,16 @@ impl Kernel {
     }
 
     /// `membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED)`, `FlushProcessWriteBuffers`: returns once every
-    /// other thread has run a full barrier since it was called, wherever each was then.
+    /// other thread of the process has run a full barrier since it was called, wherever each was then.
     #[track_caller]
     pub fn membarrier(self) {
         let call = Call::enter(Location::caller());
         fence(Ordering::SeqCst);
         let others: Vec<usize> = {
             let inner = call.run.borrow();
-            let there = |&slot: &usize| slot != call.me && !inner.threads[slot].exited;
+            let process = inner.threads[call.me].process;
+            let of = |slot: usize| inner.threads[slot].mask_in(process).is_some();
+            let there = |&slot: &usize| slot != call.me && of(slot);
             (0..inner.threads.len()).filter(there).collect()
         };
         for &slot in &others {
@@ -97,8 +99,9 @@ impl Kernel {
         }
         for slot in others {
             while owes_barrier(&call.run, slot) {
-                sleep(&call.run, call.me, barrier_address(slot), None);
-                pay_barrier(&call.run, call.me, call.at);
+                if !pay_barrier(&call.run, call.me, call.at) {
+                    sleep(&call.run, call.me, barrier_address(slot), None);
+                }
             }
         }
         fence(Ordering::SeqCst);
@@ -154,18 +157,21 @@ impl Kernel {
     }
 }
 
-/// Stops the calling thread for as long as it is suspended; called when an interruption arrives.
+/// Stops the calling thread for as long as it is suspended; called when an interruption arrives, and after a sleep.
 pub(super) fn hold(run: &Run, me: usize, at: &'static Location<'static>) {
-    pay_barrier(run, me, at);
     loop {
         exchange(run, me);
-        if run.borrow().threads[me].suspended == 0 {
+        // Who waits for the barrier waits for a stopped thread's too.
+        if pay_barrier(run, me, at) {
+            continue;
+        }
+        // A suspension is of the parent's thread, whose part in the child goes on.
+        if run.borrow().threads[me].suspended == 0 || !run.borrow().threads[me].away.is_empty() {
             break;
         }
         run.row(me, "= stopped", Detail::Nothing, at);
         rouse_all(run, context_address(me));
         sleep(run, me, stop_address(me), None);
-        pay_barrier(run, me, at);
         run.row(me, "= resumed", Detail::Nothing, at);
     }
 }
@@ -194,13 +200,16 @@ pub(super) fn asleep(run: &Run, me: usize) {
     }
 }
 
-/// Runs the barrier that others wait for, if any do.
-fn pay_barrier(run: &Run, me: usize, at: &'static Location<'static>) {
-    if core::mem::take(&mut run.borrow().threads[me].barrier) {
+/// Runs the barrier that others wait for; false if nobody does. A thread is not to fall asleep owing one: nobody
+/// would wake it for that.
+pub(super) fn pay_barrier(run: &Run, me: usize, at: &'static Location<'static>) -> bool {
+    let owed = core::mem::take(&mut run.borrow().threads[me].barrier);
+    if owed {
         fence(Ordering::SeqCst);
         run.row(me, "= barrier", Detail::Nothing, at);
         rouse_all(run, barrier_address(me));
     }
+    owed
 }
 
 fn owes_barrier(run: &Run, slot: usize) -> bool {

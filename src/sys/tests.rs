@@ -19,8 +19,12 @@ mod barrier;
 mod chains;
 #[cfg(target_os = "linux")]
 mod contested;
+#[cfg(target_os = "linux")]
+mod forked;
 #[cfg(all(target_os = "linux", target_pointer_width = "32"))]
 mod futex;
+#[cfg(target_os = "linux")]
+mod order;
 #[cfg(unix)]
 mod posix;
 #[cfg(unix)]

@@ -77,3 +77,33 @@ fn without_a_barrier_both_may_miss() {
         assert!(start.elapsed() < Duration::from_secs(20), "the control finds nothing");
     }
 }
+
+/// The masks of threads do not keep it away, nor do their sleeps: it returns.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_mask_keeps_no_barrier_away() {
+    if !prepare_barrier() {
+        eprintln!("left out: the system has no such barrier");
+        return;
+    }
+    let word = AtomicU32::new(0);
+    let masked = || {
+        // SAFETY: the set is a local; the thread ends with the scope.
+        unsafe {
+            let mut all: libc::sigset_t = std::mem::zeroed();
+            libc::sigfillset(&raw mut all);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut());
+        }
+        // ORDERING: Relaxed, here and below: the word passes nothing on.
+        while word.load(Relaxed) == 0 {
+            crate::sys::wait(&word, 0, None);
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(masked);
+        thread::sleep(Duration::from_millis(5));
+        barrier().unwrap();
+        word.store(1, Relaxed);
+        crate::sys::wake_one(&word);
+    });
+}
