@@ -103,11 +103,29 @@
 //! # Limits
 //!
 //! - Up to six interruptions of an execution have a flight; later ones land at the next step.
-//! - Of `siginfo` the value alone, of signals sent to a thread; no job control, or system calls that
-//!   fail with `EINTR`.
+//! - Of `siginfo` the value alone, of signals sent to a thread.
+//! - The only system call that a signal ends early is a sleep on a word, on a hostile system.
+//! - Locks and joins of the model are friendly on a hostile system too: they wait again by themselves, and hand over in
+//!   order of arrival.
+//! - What was rung for the thread of [`Kernel::chooses`] alone is told to no other when that one ends.
 //! - A thread that masks everything is not suspended until it unmasks something, or sleeps.
 //! - What loom does not see, this does not: compiler reordering against a handler, load
 //!   buffering, `SeqCst` accesses (they count as acquire and release).
+//!
+//! Left out, as it shows no more than what is there:
+//!
+//! - Stop and continue: who is stopped takes no steps, as one that loom does not run. A sleep that ends by it is one
+//!   that ends for no reason.
+//! - vfork: the closure of [`Kernel::fork`] runs in the parent's memory and in the place of its thread already.
+//! - exec: nothing that a protocol keeps outlasts it.
+//! - Signals pending for a thread that ends: they are gone with it, as here.
+//!
+//! Left out, and a program that depends on it is not checked:
+//!
+//! - A full queue of real-time signals (`RLIMIT_SIGPENDING`): [`Kernel::queue`] refuses for a thread that has ended,
+//!   and for nothing else.
+//! - Handlers that are left by unwinding, longjmp or the cancellation of their thread: each returns.
+//! - Stacks that run out: handlers nest as deep as the signals of the execution go.
 //!
 //! # Environment
 //!

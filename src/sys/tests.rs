@@ -20,6 +20,8 @@ mod chains;
 #[cfg(target_os = "linux")]
 mod contested;
 #[cfg(target_os = "linux")]
+mod ended;
+#[cfg(target_os = "linux")]
 mod forked;
 #[cfg(all(target_os = "linux", target_pointer_width = "32"))]
 mod futex;
