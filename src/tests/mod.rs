@@ -8,6 +8,7 @@ mod attach;
 mod extra_list;
 mod hub;
 mod models_ledger;
+mod orderings_ledger;
 mod preempt;
 mod queue;
 mod tidy;
