@@ -20,7 +20,9 @@ an ordering one step weaker, a statement dropped, two neighbouring statements sw
 condition negated or one of its clauses left out. Compiler fences are not weakened: no model can see them.
 
 A mutant counts as *killed* if a model says so. One that makes quick tests run on without an end is listed as
-*unended*; one that no model fails for, while long ones were cut, as *undecided*. The next run tries both again.
+*unended*; one that no model fails for, while long ones were cut, as *undecided*, and so is one that no model
+comes by as far as those that were cut have run. The next run tries both again, with longer limits if it is
+given them.
 Plain tests are not asked: what no model comes by, or kills, may well fail there.
 ";
 

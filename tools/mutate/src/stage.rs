@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Instant;
 
 /// A test as it is without a mutant.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Test {
     pub name: String,
     pub seconds: f64,
@@ -83,7 +83,7 @@ impl Stage {
         let ids: BTreeSet<_> = ids.collect();
         let models = fs::read_to_string(&ledger).unwrap_or_default();
         let control = models.lines().any(|line| line.starts_with("control"));
-        if ids.is_empty() || control || (ended && !output.status.success()) {
+        if (ids.is_empty() && ended) || control || (ended && !output.status.success()) {
             return None;
         }
         let ids: Vec<_> = ids.iter().map(usize::to_string).collect();
@@ -151,6 +151,10 @@ fn read(line: &str) -> Test {
         name: next().to_owned(),
         seconds: next().parse().unwrap(),
         ended: next() == "true",
-        reached: next().split(' ').map(|id| id.parse().unwrap()).collect(),
+        reached: next()
+            .split(' ')
+            .filter(|id| !id.is_empty())
+            .map(|id| id.parse().unwrap())
+            .collect(),
     }
 }
