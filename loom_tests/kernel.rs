@@ -8,6 +8,7 @@ mod handlers;
 mod harness;
 mod hostile;
 mod pending;
+mod pieces;
 mod process;
 mod promises;
 mod sleep;

@@ -68,8 +68,6 @@ pub(crate) use lock::{Mutex, MutexGuard};
 #[cfg(not(all(loom, any(test, feature = "loom"))))]
 pub(crate) use core::sync::atomic::Ordering;
 pub(crate) use imp::*;
-#[cfg(all(loom, any(test, feature = "loom")))]
-pub use imp::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
 /// How many forks lie between this process and the first: it changes only in a child, while that has
 /// one thread.
@@ -150,8 +148,6 @@ mod imp {
     use super::Word;
     use crate::model::hook::{self, Detail};
     use crate::model::lock::RawLock;
-    use core::fmt::Debug;
-    pub use core::sync::atomic::Ordering;
 
     pub(crate) use core::sync::atomic::compiler_fence;
 
@@ -159,161 +155,10 @@ mod imp {
     /// `loom`) has everything in its real size.
     pub(crate) const MODEL: bool = cfg!(test);
 
-    macro_rules! atomic {
-        ($name:ident, $t:ty) => {
-            /// The core type of the same name; each operation is a place where a signal lands.
-            #[derive(Debug)]
-            pub struct $name(loom::sync::atomic::$name);
-
-            impl $name {
-                /// See the core type.
-                #[track_caller]
-                pub fn new(value: $t) -> Self {
-                    Self(loom::sync::atomic::$name::new(value))
-                }
-                /// See the core type.
-                #[track_caller]
-                pub fn load(&self, order: Ordering) -> $t {
-                    hook::before("load");
-                    let seen = self.0.load(order);
-                    hook::after("load", Detail::Load { order, seen: seen as u64 });
-                    seen
-                }
-                /// See the core type.
-                #[track_caller]
-                pub fn store(&self, value: $t, order: Ordering) {
-                    hook::before("store");
-                    self.0.store(value, order);
-                    hook::after("store", Detail::Store { value: value as u64, order });
-                }
-                /// See the core type.
-                #[track_caller]
-                pub fn compare_exchange(
-                    &self,
-                    current: $t,
-                    new: $t,
-                    success: Ordering,
-                    failure: Ordering,
-                ) -> Result<$t, $t> {
-                    hook::before("compare_exchange");
-                    let result = self.0.compare_exchange(current, new, success, failure);
-                    let detail = Detail::Cas {
-                        expected: current as u64,
-                        new: new as u64,
-                        order: if result.is_ok() { success } else { failure },
-                        result: result.map(|old| old as u64).map_err(|seen| seen as u64),
-                    };
-                    hook::after("compare_exchange", detail);
-                    result
-                }
-                /// See the core type. loom's weak form never fails spuriously either.
-                #[track_caller]
-                pub fn compare_exchange_weak(
-                    &self,
-                    current: $t,
-                    new: $t,
-                    success: Ordering,
-                    failure: Ordering,
-                ) -> Result<$t, $t> {
-                    self.compare_exchange(current, new, success, failure)
-                }
-                /// See the core type.
-                #[track_caller]
-                pub fn swap(&self, value: $t, order: Ordering) -> $t {
-                    hook::before("swap");
-                    let old = self.0.swap(value, order);
-                    let detail = Detail::Swap { value: value as u64, order, old: old as u64 };
-                    hook::after("swap", detail);
-                    old
-                }
-            }
-        };
-    }
-
-    macro_rules! atomic_int {
-        ($name:ident, $t:ty) => {
-            atomic!($name, $t);
-            atomic_int!(@ops $name, $t, fetch_add fetch_sub fetch_or fetch_and);
-        };
-        (@ops $name:ident, $t:ty, $($op:ident)*) => {
-            impl $name {
-                $(
-                    /// See the core type.
-                    #[track_caller]
-                    pub fn $op(&self, value: $t, order: Ordering) -> $t {
-                        hook::before(stringify!($op));
-                        let old = self.0.$op(value, order);
-                        let detail = Detail::Swap { value: value as u64, order, old: old as u64 };
-                        hook::after(stringify!($op), detail);
-                        old
-                    }
-                )*
-            }
-        };
-    }
-
-    atomic_int!(AtomicU32, u32);
-    atomic_int!(AtomicU64, u64);
-    pub(crate) use AtomicU64 as AtomicWord;
-    atomic_int!(AtomicUsize, usize);
-    atomic!(AtomicBool, bool);
-
-    impl AtomicU32 {
-        /// What the kernel reads: the newest value, publishing and acquiring nothing. Not a
-        /// step of the program, so no signal lands here and no row is recorded.
-        pub(crate) fn kernel_read(&self) -> u32 {
-            use Ordering::Relaxed;
-            // A read-modify-write that changes nothing, whichever way it goes.
-            match self.0.compare_exchange(u32::MAX, u32::MAX, Relaxed, Relaxed) {
-                Ok(seen) | Err(seen) => seen,
-            }
-        }
-    }
-
-    /// A pointer-sized atomic; only what the crate uses.
-    pub(crate) struct AtomicPtr<T>(loom::sync::atomic::AtomicPtr<T>);
-
-    impl<T> AtomicPtr<T> {
-        #[track_caller]
-        pub(crate) fn new(value: *mut T) -> Self {
-            Self(loom::sync::atomic::AtomicPtr::new(value))
-        }
-        #[track_caller]
-        pub(crate) fn load(&self, order: Ordering) -> *mut T {
-            hook::before("load");
-            let seen = self.0.load(order);
-            hook::after("load", Detail::Load { order, seen: seen.addr() as u64 });
-            seen
-        }
-        #[track_caller]
-        pub(crate) fn store(&self, value: *mut T, order: Ordering) {
-            hook::before("store");
-            self.0.store(value, order);
-            hook::after("store", Detail::Store { value: value.addr() as u64, order });
-        }
-        #[track_caller]
-        pub(crate) fn swap(&self, value: *mut T, order: Ordering) -> *mut T {
-            hook::before("swap");
-            let old = self.0.swap(value, order);
-            let (value, was) = (value.addr() as u64, old.addr() as u64);
-            hook::after("swap", Detail::Swap { value, order, old: was });
-            old
-        }
-    }
-
-    impl<T> Debug for AtomicPtr<T> {
-        fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-            f.write_str("AtomicPtr")
-        }
-    }
-
-    /// See the core function.
-    #[track_caller]
-    pub fn fence(order: Ordering) {
-        hook::before("fence");
-        loom::sync::atomic::fence(order);
-        hook::after("fence", Detail::Fence(order));
-    }
+    pub(crate) use crate::model::atomic::AtomicU64 as AtomicWord;
+    pub(crate) use crate::model::atomic::{
+        AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    };
 
     #[derive(Debug)]
     pub(crate) struct UnsafeCell<T>(loom::cell::UnsafeCell<T>);

@@ -14,13 +14,14 @@ const CHILD: &str = "PORTCULLIS_CONTROL";
 pub struct Control {
     model: Model,
     expected: String,
+    shows: Vec<String>,
 }
 
 impl Control {
     /// A control whose failure's reason must contain `expected`.
     #[must_use]
     pub fn new(name: impl Into<String>, expected: impl Into<String>) -> Self {
-        Self { model: Model::new(name), expected: expected.into() }
+        Self { model: Model::new(name), expected: expected.into(), shows: Vec::new() }
     }
 
     /// See [`Model::actors`].
@@ -47,13 +48,20 @@ impl Control {
         Self { model: self.model.hostile(times), ..self }
     }
 
+    /// What the lanes of the failure must show: the line at which it fails, say, or what was read there.
+    #[must_use]
+    pub fn shows(mut self, text: impl Into<String>) -> Self {
+        self.shows.push(text.into());
+        self
+    }
+
     /// Looks for the failure, in a child process: a failing model may take its process along.
     /// The child runs this same test, so each control needs a test of its own. Returns the
     /// execution in which the failure was found.
     ///
     /// # Panics
     ///
-    /// If no execution fails, or one fails for another reason, or without lanes.
+    /// If no execution fails, or one fails for another reason, or with lanes that do not show what they must.
     pub fn check(self, program: impl Fn() + Send + Sync + 'static) -> usize {
         let name = self.model.name.clone();
         if let Some(wanted) = shrink::is_wanted() {
@@ -95,6 +103,9 @@ impl Control {
             self.expected,
         );
         assert!(lanes.lines().count() > 1, "control {name}: found, but without lanes");
+        for text in &self.shows {
+            assert!(lanes.contains(text), "control {name}: lanes without \"{text}\"\n{lanes}");
+        }
         let note = if note.is_empty() { String::new() } else { format!(" ({note})") };
         let mut how = format!("after {executions} executions{note}");
         let mut lanes = lanes.to_owned();

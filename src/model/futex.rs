@@ -1,4 +1,4 @@
-//! Sleep and wake, with the contract of the real futex.
+//! Sleep and wake, with the contract of the real futex (man 2 futex).
 
 use super::deliver;
 use super::lanes::Detail;
@@ -54,7 +54,7 @@ impl Deadline {
 /// Sleeps while `word` is `expected`, until woken or out of time. Handlers run meanwhile, and the
 /// sleep goes on after them, as the real one does after a handler with `SA_RESTART`.
 #[track_caller]
-pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<&Deadline>) -> Waited {
+pub fn wait(word: &AtomicU32, expected: u32, deadline: Option<&Deadline>) -> Waited {
     let at = Location::caller();
     let run = Run::expect();
     let me = run.me();
@@ -113,7 +113,7 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<&Deadline>)
 
 /// Wakes one thread that sleeps on `word`. Safe in a handler.
 #[track_caller]
-pub(crate) fn wake_one(word: &AtomicU32) {
+pub fn wake_one(word: &AtomicU32) {
     let at = Location::caller();
     let run = Run::expect();
     let me = run.me();
@@ -136,6 +136,23 @@ pub(crate) fn wake_one(word: &AtomicU32) {
 #[cfg(test)]
 pub(crate) fn sleepers(word: &AtomicU32) -> usize {
     count(&Run::expect(), core::ptr::from_ref(word).addr())
+}
+
+/// Wakes all threads that sleep on `word`. Safe in a handler.
+#[track_caller]
+pub fn wake_all(word: &AtomicU32) {
+    let at = Location::caller();
+    let run = Run::expect();
+    let me = run.me();
+    deliver::step(&run, at);
+    // As in `wake_one`.
+    word.kernel_read();
+    let address = core::ptr::from_ref(word).addr();
+    let woken = core::iter::from_fn(|| wake_untold(&run, address, false)).count();
+    run.row(me, "futex wake all", Detail::Number(woken as u64), at);
+    if let Some(words) = run.words() {
+        deliver::leaving(&run, &words, me, at);
+    }
 }
 
 /// Parks the calling thread in the table; whoever takes it out of there unparks it. True if that was

@@ -1,5 +1,6 @@
 //! The execution as lanes: one column a thread, one row a step, handlers indented.
 
+use super::atomic::Store;
 use super::state::Inner;
 use core::fmt::Write;
 use core::panic::Location;
@@ -19,7 +20,7 @@ pub(crate) struct Row {
 #[derive(Debug)]
 pub(crate) enum Detail {
     Nothing,
-    Load { order: Ordering, seen: u64 },
+    Load { order: Ordering, seen: u64, unseen: Option<Store> },
     Store { value: u64, order: Ordering },
     Swap { value: u64, order: Ordering, old: u64 },
     Cas { expected: u64, new: u64, order: Ordering, result: Result<u64, u64> },
@@ -35,7 +36,16 @@ impl Row {
         text.push_str(self.op);
         let written = match &self.detail {
             Detail::Nothing => Ok(()),
-            Detail::Load { order, seen } => write!(text, " {order:?} -> {}", Value(*seen)),
+            Detail::Load { order, seen, unseen } => {
+                let seen = write!(text, " {order:?} -> {}", Value(*seen));
+                match unseen {
+                    // Older than the last, which the order allows: a reader would take it for another fault.
+                    Some(Store { value, at }) => {
+                        write!(text, ", not yet {} of {}", Value(*value), place(at))
+                    }
+                    None => seen,
+                }
+            }
             Detail::Store { value, order } => write!(text, " {} {order:?}", Value(*value)),
             Detail::Swap { value, order, old } => {
                 write!(text, " {} {order:?} -> {}", Value(*value), Value(*old))
@@ -86,8 +96,7 @@ pub(super) fn render(inner: &Inner) -> String {
     };
     let widths: Vec<usize> = (0..count).map(width).collect();
     let places = cells.iter().map(|cell| cell.2.len()).max().unwrap_or(0);
-    let mut page = String::new();
-    let mut line = |number: &str, at: &str, slot: Option<usize>, text: &str| {
+    let line = |number: &str, at: &str, slot: Option<usize>, text: &str| {
         let mut out = format!("{number:>5}  {at:<places$} ");
         for (column, &width) in widths.iter().enumerate() {
             let name = &inner.threads[column].name;
@@ -101,12 +110,36 @@ pub(super) fn render(inner: &Inner) -> String {
             let used = cell.chars().count();
             out.extend(core::iter::repeat_n(' ', width.saturating_sub(used) + 1));
         }
-        page.push_str(out.trim_end());
-        page.push('\n');
+        out.truncate(out.trim_end().len());
+        out.push('\n');
+        out
     };
-    line("step", "where", None, "");
-    for (step, (slot, text, at)) in cells.iter().enumerate() {
-        line(&(step + 1).to_string(), at, Some(*slot), text);
+    let mut page = line("step", "where", None, "");
+    let mut step = 0;
+    while step < cells.len() {
+        let (rows, more) = repeated(&cells[step..]).unwrap_or((1, 0));
+        for (number, (slot, text, at)) in cells.iter().enumerate().skip(step).take(rows) {
+            page.push_str(&line(&(number + 1).to_string(), at, Some(*slot), text));
+        }
+        step += rows * (more + 1);
+        if more > 0 {
+            let rows = if rows == 1 { "row".to_owned() } else { format!("{rows} rows") };
+            writeln!(page, "       ... the last {rows} {more} times more")
+                .expect("a string takes any text");
+        }
     }
     page
+}
+
+/// The longest sequence of rows that is shown once if it is repeated, and how often it has to be.
+const LONGEST: usize = 16;
+const OFTEN: usize = 3;
+
+/// How many of these rows, from the first on, are repeated at once, and how often.
+fn repeated(cells: &[(usize, String, String)]) -> Option<(usize, usize)> {
+    (1..=LONGEST.min(cells.len())).find_map(|rows| {
+        let (first, rest) = cells.split_at(rows);
+        let more = rest.chunks_exact(rows).take_while(|next| *next == first).count();
+        (more >= OFTEN).then_some((rows, more))
+    })
 }

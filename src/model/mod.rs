@@ -42,6 +42,9 @@
 //! | [`Handler`], [`Info`], [`Disposition`], [`SigSet`], [`sig`] | what its calls take |
 //! | [`thread`] | threads with a lane of their own; `spawn(name, body)`, `join` |
 //! | [`atomic`] | loom's atomics, each operation a place where a signal lands |
+//! | [`cell`] | cells that a handler must not touch in the middle of an access |
+//! | [`sync`], [`futex`] | locks, condition variables, sleep and wake |
+//! | `thread_local!`, `lazy_static!` | loom's: each execution has its own |
 //! | [`violation`], [`say`], [`name_thread`], [`set_attached`] | claims and remarks |
 //!
 //! # Rules of the kernel
@@ -147,9 +150,12 @@
 //! the place of the bounded exploration; models without a bound are explored as ever, for that shows
 //! more. Controls are walked first, and explored if that finds nothing.
 
-pub(crate) mod futex;
+pub mod atomic;
+pub mod cell;
+pub mod futex;
 pub(crate) mod hook;
 pub(crate) mod lock;
+pub mod sync;
 pub mod thread;
 
 mod again;
@@ -180,10 +186,7 @@ pub use kernel::{How, Kernel, Outcome};
 pub use signals::{SigSet, Signal, sig};
 pub use suspend::ThreadHandle;
 
-/// Atomics for a handler's own state, every operation a place where a signal may land.
-pub mod atomic {
-    pub use crate::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
-}
+pub use loom::{lazy_static, thread_local};
 
 use core::panic::Location;
 use lanes::Detail;

@@ -1,6 +1,6 @@
 //! What a failing execution says: its reason, its number, its lanes.
 
-use super::state::Run;
+use super::state::{Inner, Run};
 use super::{check, lanes, shrink};
 use std::cell::RefCell;
 use std::panic::PanicHookInfo;
@@ -183,7 +183,28 @@ fn reason(info: &PanicHookInfo<'_>) -> String {
         return "deadlock: every thread is asleep".to_owned();
     }
     if text.starts_with("Model exceeded maximum number of branches") {
-        return "no progress (branch limit)".to_owned();
+        let spins = Run::current().and_then(|run| run.try_borrow().and_then(|inner| spins(&inner)));
+        return format!("no progress (branch limit){}", spins.unwrap_or_default());
     }
     text.trim().to_owned()
+}
+
+/// How many rows of one handler, and no others, are a loop of its.
+const LOOP: usize = 100;
+
+/// A handler that waits in a loop: for what the code below it may have to do, which stands still.
+fn spins(inner: &Inner) -> Option<String> {
+    let last = inner.rows.last()?;
+    let mut tail = inner.rows.iter().rev().take(LOOP);
+    let alone = tail.all(|row| row.slot == last.slot && row.depth > 0);
+    let frame = inner.threads[last.slot].frames.last()?;
+    (alone && inner.rows.len() >= LOOP).then(|| {
+        format!(
+            ": the handler of {} on \"{}\" spins at {}, for what the code that it interrupted at {} may have to do",
+            super::signals::name(frame.signal),
+            inner.threads[last.slot].name,
+            lanes::place(last.at),
+            lanes::place(frame.interrupted),
+        )
+    })
 }

@@ -172,7 +172,9 @@ fn failure(explore: impl FnOnce()) -> Option<Failure> {
 /// What failures for the same reason have in common.
 fn kind(reason: &str) -> String {
     let reason = reason.replace('\n', " / ");
-    reason.split(" (thread").next().unwrap_or_default().to_owned()
+    // Where a handler spins, and whom it interrupted, may differ.
+    let kind = reason.split(" (thread").next().and_then(|reason| reason.split(" spins at").next());
+    kind.unwrap_or_default().to_owned()
 }
 
 fn seconds() -> f64 {

@@ -30,6 +30,13 @@ pub fn main() -> ThreadId {
     ThreadId(0)
 }
 
+/// One step of a loop that waits for another thread: `std::thread::yield_now`, and `std::hint::spin_loop` too,
+/// for without it the others do not run.
+#[track_caller]
+pub fn yield_now() {
+    crate::sync::relax();
+}
+
 /// Spawns a thread, its lane headed `name`. It inherits the mask of its parent.
 #[track_caller]
 pub fn spawn<T: 'static>(

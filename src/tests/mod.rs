@@ -6,6 +6,7 @@ mod abandon;
 mod all_threads;
 mod attach;
 mod extra_list;
+mod guide;
 mod hub;
 mod models_ledger;
 mod orderings_ledger;

@@ -1,0 +1,263 @@
+//! Atomics of a model: loom's, each operation a row of the lanes and a place where a signal lands.
+//!
+//! All of core's types of a processor that has them, with core's names and orderings. `new` is not `const`,
+//! as loom's is not; there is no `get_mut`, but [`with_mut`](AtomicU32::with_mut). Weak compare-exchanges do
+//! not fail for no reason. `SeqCst` loads and stores count as acquire and release.
+//!
+//! A load that finds an older value than was last stored says so in the lanes, and where that store is: the
+//! memory order allows it, for nothing orders the two.
+
+use super::hook::{self, Detail};
+use core::cell::Cell;
+use core::panic::Location;
+pub use core::sync::atomic::Ordering;
+
+/// The last store to an atomic, for the lanes: what a load did not see.
+#[derive(Debug)]
+struct Last(Cell<Option<Store>>);
+
+/// What was stored, and where.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Store {
+    pub(super) value: u64,
+    pub(super) at: &'static Location<'static>,
+}
+
+// SAFETY: loom runs the threads of an execution in turns, on one system thread.
+unsafe impl Sync for Last {}
+
+impl Last {
+    fn new() -> Self {
+        Self(Cell::new(None))
+    }
+
+    #[track_caller]
+    fn set(&self, value: u64) {
+        self.0.set(Some(Store { value, at: Location::caller() }));
+    }
+
+    /// The last store, if it is not what was seen.
+    fn unseen(&self, seen: u64) -> Option<Store> {
+        self.0.get().filter(|last| last.value != seen)
+    }
+}
+
+/// What the lanes show of a value.
+macro_rules! shown {
+    ($value:expr) => {
+        $value as u64
+    };
+}
+
+macro_rules! operations {
+    ([$($generic:tt)*] $name:ty, $loom:path, $t:ty, |$value:ident| $shown:expr) => {
+        impl $($generic)* $name {
+            /// See the core type.
+            #[track_caller]
+            pub fn new(value: $t) -> Self {
+                Self(<$loom>::new(value), Last::new())
+            }
+            /// See the core type.
+            pub fn into_inner(self) -> $t {
+                self.0.into_inner()
+            }
+            /// See the core type.
+            #[track_caller]
+            pub fn load(&self, order: Ordering) -> $t {
+                hook::before("load");
+                let $value = self.0.load(order);
+                let seen = $shown;
+                hook::after("load", Detail::Load { order, seen, unseen: self.1.unseen(seen) });
+                $value
+            }
+            /// See the core type.
+            #[track_caller]
+            pub fn store(&self, $value: $t, order: Ordering) {
+                hook::before("store");
+                self.0.store($value, order);
+                self.1.set($shown);
+                hook::after("store", Detail::Store { value: $shown, order });
+            }
+            /// See the core type.
+            #[track_caller]
+            pub fn compare_exchange(
+                &self,
+                current: $t,
+                new: $t,
+                success: Ordering,
+                failure: Ordering,
+            ) -> Result<$t, $t> {
+                let shown = |$value: $t| $shown;
+                hook::before("compare_exchange");
+                let result = self.0.compare_exchange(current, new, success, failure);
+                if result.is_ok() {
+                    self.1.set(shown(new));
+                }
+                let detail = Detail::Cas {
+                    expected: shown(current),
+                    new: shown(new),
+                    order: if result.is_ok() { success } else { failure },
+                    result: result.map(shown).map_err(shown),
+                };
+                hook::after("compare_exchange", detail);
+                result
+            }
+            /// See the core type. This one never fails for no reason.
+            #[track_caller]
+            pub fn compare_exchange_weak(
+                &self,
+                current: $t,
+                new: $t,
+                success: Ordering,
+                failure: Ordering,
+            ) -> Result<$t, $t> {
+                self.compare_exchange(current, new, success, failure)
+            }
+            /// See the core type.
+            #[track_caller]
+            pub fn swap(&self, value: $t, order: Ordering) -> $t {
+                let shown = |$value: $t| $shown;
+                hook::before("swap");
+                let old = self.0.swap(value, order);
+                self.1.set(shown(value));
+                let detail = Detail::Swap { value: shown(value), order, old: shown(old) };
+                hook::after("swap", detail);
+                old
+            }
+            /// See the core type: a load, then compare-exchanges, each of them a step.
+            ///
+            /// # Errors
+            ///
+            /// What was there, as soon as `change` returns `None`.
+            #[track_caller]
+            pub fn fetch_update(
+                &self,
+                set: Ordering,
+                fetch: Ordering,
+                mut change: impl FnMut($t) -> Option<$t>,
+            ) -> Result<$t, $t> {
+                let mut seen = self.load(fetch);
+                while let Some(new) = change(seen) {
+                    match self.compare_exchange(seen, new, set, fetch) {
+                        Ok(old) => return Ok(old),
+                        Err(now) => seen = now,
+                    }
+                }
+                Err(seen)
+            }
+        }
+    };
+}
+
+macro_rules! atomic {
+    ($name:ident, $t:ty, $($op:ident: $after:expr),*) => {
+        /// The core type of the same name; each operation is a place where a signal lands.
+        #[derive(Debug)]
+        pub struct $name(loom::sync::atomic::$name, Last);
+
+        operations!([] $name, loom::sync::atomic::$name, $t, |value| shown!(value));
+
+        impl $name {
+            $(
+                /// See the core type.
+                #[track_caller]
+                pub fn $op(&self, value: $t, order: Ordering) -> $t {
+                    hook::before(stringify!($op));
+                    let old = self.0.$op(value, order);
+                    let after: fn($t, $t) -> $t = $after;
+                    self.1.set(shown!(after(old, value)));
+                    let detail = Detail::Swap { value: shown!(value), order, old: shown!(old) };
+                    hook::after(stringify!($op), detail);
+                    old
+                }
+            )*
+        }
+    };
+}
+
+macro_rules! integers {
+    ($($name:ident $t:ty),*) => {$(
+        atomic!($name, $t,
+            fetch_add: |old, value| old.wrapping_add(value),
+            fetch_sub: |old, value| old.wrapping_sub(value),
+            fetch_and: |old, value| old & value,
+            fetch_nand: |old, value| !(old & value),
+            fetch_or: |old, value| old | value,
+            fetch_xor: |old, value| old ^ value,
+            fetch_max: |old, value| old.max(value),
+            fetch_min: |old, value| old.min(value)
+        );
+
+        impl $name {
+            /// The value, of which nobody else knows: core's `get_mut`.
+            #[track_caller]
+            pub fn with_mut<R>(&mut self, f: impl FnOnce(&mut $t) -> R) -> R {
+                let last = &self.1;
+                self.0.with_mut(|value| {
+                    let result = f(value);
+                    last.set(shown!(*value));
+                    result
+                })
+            }
+        }
+
+        impl Default for $name {
+            #[track_caller]
+            fn default() -> Self {
+                Self::new(0)
+            }
+        }
+
+        impl From<$t> for $name {
+            #[track_caller]
+            fn from(value: $t) -> Self {
+                Self::new(value)
+            }
+        }
+    )*};
+}
+
+integers!(
+    AtomicI8 i8, AtomicI16 i16, AtomicI32 i32, AtomicI64 i64, AtomicIsize isize,
+    AtomicU8 u8, AtomicU16 u16, AtomicU32 u32, AtomicU64 u64, AtomicUsize usize
+);
+
+atomic!(AtomicBool, bool,
+    fetch_and: |old, value| old & value,
+    fetch_nand: |old, value| !(old & value),
+    fetch_or: |old, value| old | value,
+    fetch_xor: |old, value| old ^ value
+);
+
+impl AtomicU32 {
+    /// What the kernel reads: the newest value, publishing and acquiring nothing. Not a step of the program,
+    /// so no signal lands here and no row is recorded.
+    pub(crate) fn kernel_read(&self) -> u32 {
+        use Ordering::Relaxed;
+        // A read-modify-write that changes nothing, whichever way it goes.
+        match self.0.compare_exchange(u32::MAX, u32::MAX, Relaxed, Relaxed) {
+            Ok(seen) | Err(seen) => seen,
+        }
+    }
+}
+
+/// The core type of the same name; each operation is a place where a signal lands.
+pub struct AtomicPtr<T>(loom::sync::atomic::AtomicPtr<T>, Last);
+
+operations!([<T>] AtomicPtr<T>, loom::sync::atomic::AtomicPtr<T>, *mut T, |value| value.addr() as u64);
+
+impl<T> core::fmt::Debug for AtomicPtr<T> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("AtomicPtr")
+    }
+}
+
+/// See the core function.
+#[track_caller]
+pub fn fence(order: Ordering) {
+    hook::before("fence");
+    loom::sync::atomic::fence(order);
+    hook::after("fence", Detail::Fence(order));
+}
+
+pub use core::sync::atomic::compiler_fence;
