@@ -380,7 +380,7 @@ fn recv_against_stop() {
 
 /// Claim: of two blocked subscribers one has the part, and both get the signal.
 /// Actors: two subscribers, raiser. Fails, as a deadlock, if the one that leads keeps what is the
-/// other's, or leaves without passing the part on.
+/// other's. That the part is passed on: `left::follower_takes_the_part`.
 #[test]
 fn two_blocked_subscribers() {
     Model::new("stop::two_blocked_subscribers").actors(3).bound(Bound::At(3)).check(|| {

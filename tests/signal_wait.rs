@@ -7,7 +7,7 @@ mod common;
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering::*};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Barrier, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -44,6 +44,38 @@ fn four_blocked_subscribers() {
             stoppers.iter().for_each(|stopper| drop(stopper.stop()));
         });
         assert_eq!(got.load(Relaxed), ROUNDS * 4);
+    });
+}
+
+/// One thread receives its signal and goes; the other, which waits for another signal at that moment or is about
+/// to, gets that.
+#[test]
+fn who_goes_leaves_the_rest_to_who_waits() {
+    isolated("who_goes_leaves_the_rest_to_who_waits", || {
+        const ROUNDS: usize = 5000;
+        let subscriptions = [SIGUSR1, SIGUSR2].map(|signal| signal::subscribe([signal]).unwrap());
+        let [start, started] = &[(); 2].map(|()| Barrier::new(3));
+        let (tell, told) = mpsc::channel();
+        thread::scope(|scope| {
+            for mut subscription in subscriptions {
+                let tell = tell.clone();
+                masked_thread(scope, move || {
+                    for _ in 0..ROUNDS {
+                        start.wait();
+                        started.wait();
+                        tell.send(subscription.recv().unwrap().signal).unwrap();
+                    }
+                });
+            }
+            for _ in 0..ROUNDS {
+                start.wait();
+                kill_self(SIGUSR1);
+                started.wait();
+                assert_eq!(told.recv(), Ok(SIGUSR1));
+                kill_self(SIGUSR2);
+                assert_eq!(told.recv(), Ok(SIGUSR2));
+            }
+        });
     });
 }
 

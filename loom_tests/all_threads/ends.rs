@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use super::super::support::Payload;
 use super::super::{Bound, Control, Model};
 use super::beside;
 use super::host::World;
-use crate::all_threads::JoinError;
+use crate::all_threads::{Call, JoinError, Operation};
+use crate::model::futex::Deadline;
 use crate::model::{Kernel, sig, thread};
 use crate::note::{Note, Park};
 
@@ -142,4 +144,37 @@ fn forgotten_member_is_named() {
     Control::new("historical::forgotten_member_is_named", "named when it is gone")
         .actors(3)
         .check(|| forgotten_member(false));
+}
+
+/// Claim: a call whose deadline passes while a thread runs the operation waits for it to end: what the operation
+/// borrows goes after that.
+/// Actors: the caller, a thread, its handler, in which the deadline passes. Bound 3, prompt. Fails, as one that
+/// runs what is gone, if only those that have not begun are seen to.
+#[test]
+fn deadline_while_it_runs() {
+    Model::new("all_threads::deadline_while_it_runs").actors(2).bound(Bound::At(3)).check(|| {
+        let kernel = Kernel::new().at_most(1).prompt();
+        let world = World::new(kernel);
+        let over = Arc::new(Note::new());
+        let end = Arc::clone(&over);
+        let other = beside(&world, move |_, _| _ = end.sleep(None));
+        let deadline = Deadline::after(core::time::Duration::ZERO);
+        let borrowed = Payload::new();
+        borrowed.set(7);
+        let operation = || {
+            if thread::current() != thread::main() {
+                kernel.expire_deadlines();
+            }
+            assert_eq!(borrowed.get(), 7, "what the operation borrows");
+            Ok(0)
+        };
+        // SAFETY: the model is to show where it runs.
+        let call = Call::new(unsafe { Operation::new(&operation) }).until(&deadline);
+        let report =
+            world.statics().all.call(&world.statics().seats, call).expect("the turn is free");
+        borrowed.set(0);
+        over.wake();
+        other.join();
+        assert_eq!((report.others, report.abandoned), (1, 0));
+    });
 }

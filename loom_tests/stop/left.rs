@@ -52,3 +52,22 @@ fn sink_has_more() {
         process.assert_idle();
     });
 }
+
+/// Claim: who gives the part of receiver back hands it to one that waits, or that one takes it: what comes then is
+/// received.
+/// Actors: one that receives and goes, one that waits. Bound 3. Fails as a deadlock if the one that goes wakes
+/// nobody, or if the other does not look once more as it is noted as waiting.
+#[test]
+fn follower_takes_the_part() {
+    Model::new("stop::follower_takes_the_part").actors(2).bound(Bound::At(3)).check(|| {
+        let process = process(2);
+        let keys = [1, 2].map(|signal| process.subscribe(signal));
+        let theirs = process.clone();
+        let other = thread::spawn("other", move || theirs.hub.recv(keys[1], None).unwrap().signal);
+        process.sim.raise(1);
+        assert_eq!(process.hub.recv(keys[0], None).map(|delivery| delivery.signal), Ok(1));
+        process.sim.raise(2);
+        assert_eq!(other.join(), 2);
+        process.assert_idle();
+    });
+}

@@ -317,7 +317,7 @@ impl<R: Reach, S: Seats<R> + ?Sized> Sweep<'_, R, S> {
                 self.all.acknowledge();
             }
         });
-        // Whatever a reach says: the operation goes after this.
+        // Whatever a reach says: the operation goes after this (all_threads deadline_while_it_runs).
         while !self.wait(None) {}
         taken
     }

@@ -32,7 +32,17 @@ impl<K: Kernel> Hub<K> {
     ) -> Result<Delivery, RecvError> {
         loop {
             let generation = self.generation();
-            let done = match self.lead() {
+            let mut part = self.lead();
+            if part.is_none() {
+                let done = self.pop_or(key, Waiting::Asleep);
+                if let Some(done) = done {
+                    return done;
+                }
+                // Who gave the part back before that saw nobody to hand it to, and this thread sees by the lock
+                // that it is free (I4). Without this look: stop follower_takes_the_part.
+                part = self.lead();
+            }
+            let done = match part {
                 // A handler forked, and this is the child. Whether the part was got before that is not to
                 // be known; given back, it is nobody's in either case.
                 Some(receiver) if self.generation() != generation => {
@@ -114,7 +124,8 @@ impl<K: Kernel> Hub<K> {
         done
     }
 
-    /// After the part was given back: whoever else waits is to have it, and sinks are to be run.
+    /// After the part was given back: whoever else waits is to have it, and sinks are to be run. Or nobody receives
+    /// what comes next: stop follower_takes_the_part.
     fn pass_on(&self) {
         if self.queue.has_primary() {
             // ORDERING: Relaxed: as in `lead`.
@@ -131,15 +142,12 @@ impl<K: Kernel> Hub<K> {
         });
     }
 
+    /// Noted as asleep, while another thread has the part.
     fn recv_following(
         &self,
         key: Key,
         deadline: Option<&Deadline>,
     ) -> Option<Result<Delivery, RecvError>> {
-        let done = self.pop_or(key, Waiting::Asleep);
-        if done.is_some() {
-            return done;
-        }
         let note = self.locked(|table, _| Some(Arc::clone(&table.mailboxes.get(key)?.note)));
         let Some(note) = note else { return Some(Err(RecvError::Stopped)) };
         let waited = note.sleep(deadline);
