@@ -64,7 +64,7 @@ mod error;
 pub use error::Errno;
 
 #[cfg(all(test, not(loom)))]
-mod tests;
+pub(crate) mod tests;
 
 cfg_if::cfg_if! {
     if #[cfg(all(loom, any(test, feature = "loom")))] {

@@ -34,6 +34,17 @@ mod threads;
 #[cfg(windows)]
 mod windows;
 
+/// A real-time signal for a test that handles one in this process, where others run beside it: each gets another.
+/// Those in `posix.rs`, from 50 on, take turns.
+#[cfg(unix)]
+pub(crate) fn unused_signal() -> i32 {
+    static NEXT: AtomicU32 = AtomicU32::new(super::REALTIME_MIN as u32 + 2);
+    // ORDERING: Relaxed: numbers, each given once.
+    let signal = NEXT.fetch_add(1, Relaxed) as i32;
+    assert!(signal < 50, "more tests than numbers");
+    signal
+}
+
 #[test]
 fn a_wait_for_another_value_returns() {
     let word = AtomicU32::new(1);

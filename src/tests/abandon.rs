@@ -7,7 +7,7 @@ use crate::signal::{self, global::HUB};
 
 #[test]
 fn dropped_under_the_lock() {
-    let signal = crate::sys::REALTIME_MIN + 20;
+    let signal = crate::sys::tests::unused_signal();
     let subscription = signal::subscribe([signal]).unwrap();
     let listed = || HUB.lock().entries[signal as usize].subscribers;
     assert_eq!(listed(), 1);

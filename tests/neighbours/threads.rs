@@ -111,7 +111,8 @@ fn all_masked_by_the_c_library() {
 }
 
 /// Who calls is interrupted again and again, as by a collector that stops it, and sooner than it has waited long
-/// enough to look after a thread that does not answer.
+/// enough to look after a thread that does not answer. Between two it has a moment: who is sent signals faster than
+/// it handles them comes no further.
 #[test]
 fn a_caller_that_is_interrupted() {
     extern "C" fn theirs(_: i32, _: *mut libc::siginfo_t, _: *mut c_void) {}
@@ -123,6 +124,7 @@ fn a_caller_that_is_interrupted() {
         let interrupts = thread::spawn(move || {
             while OVER.load(Relaxed) == 0 {
                 assert!(tgkill(caller, libc::SIGUSR1));
+                (0..1_000).for_each(|_| std::hint::spin_loop());
             }
         });
         for _ in 0..10 {

@@ -18,12 +18,12 @@ extern "C" fn handler(_: i32) {
 /// Without `SA_RESTART` it returns, though nobody woke it and the word is what it was.
 #[test]
 fn a_handler_ends_a_sleep_that_nobody_ends() {
-    const SIGNAL: i32 = 53;
+    let signal = super::unused_signal();
     // SAFETY: all zeros is a valid sigaction; the handler is async-signal-safe.
     unsafe {
         let mut new: libc::sigaction = zeroed();
         new.sa_sigaction = handler as *const () as usize;
-        assert_eq!(libc::sigaction(SIGNAL, &raw const new, ptr::null_mut()), 0);
+        assert_eq!(libc::sigaction(signal, &raw const new, ptr::null_mut()), 0);
     }
     let (word, over) = (AtomicU32::new(0), AtomicU32::new(0));
     // SAFETY: asks for the calling thread.
@@ -33,7 +33,7 @@ fn a_handler_ends_a_sleep_that_nobody_ends() {
             // The first may come before it sleeps.
             while over.load(Relaxed) == 0 {
                 // SAFETY: the target waits for this thread, so it is there.
-                unsafe { libc::pthread_kill(target, SIGNAL) };
+                unsafe { libc::pthread_kill(target, signal) };
                 thread::sleep(Duration::from_millis(1));
             }
         });

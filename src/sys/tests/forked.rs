@@ -25,25 +25,34 @@ fn child() -> ! {
     unsafe { libc::_exit(landed.min(100) as i32) }
 }
 
-/// A thread is sent signals without end while it forks: none lands in a child, and they do land in it.
+/// A thread is sent signals all the while it forks: none lands in a child, and they do land in it. The next is sent
+/// when the last has landed, and ever later, then soon again: who is sent them faster than it handles them comes
+/// no further, and no fork begins while one is pending.
 #[test]
 fn a_signal_for_the_parent_is_not_the_childs() {
-    const SIGNAL: i32 = 52;
+    let signal = super::unused_signal();
     // SAFETY: all zeros is a valid sigaction; the handler is async-signal-safe.
     unsafe {
         let mut new: libc::sigaction = zeroed();
         new.sa_sigaction = handler as *const () as usize;
         new.sa_flags = libc::SA_RESTART;
-        assert_eq!(libc::sigaction(SIGNAL, &raw const new, ptr::null_mut()), 0);
+        assert_eq!(libc::sigaction(signal, &raw const new, ptr::null_mut()), 0);
     }
     static OVER: AtomicU32 = AtomicU32::new(0);
     // SAFETY: asks for the calling thread.
     let target = unsafe { libc::pthread_self() };
     let sender = thread::spawn(move || {
-        while OVER.load(Relaxed) == 0 {
+        for pause in (0..2_000).step_by(7).cycle() {
+            let landed = HANDLED.load(Relaxed);
             // SAFETY: the target joins this thread, so it is there.
-            unsafe { libc::pthread_kill(target, SIGNAL) };
-            thread::yield_now();
+            unsafe { libc::pthread_kill(target, signal) };
+            while HANDLED.load(Relaxed) == landed && OVER.load(Relaxed) == 0 {
+                thread::yield_now();
+            }
+            if OVER.load(Relaxed) != 0 {
+                break;
+            }
+            (0..pause).for_each(|_| std::hint::spin_loop());
         }
     });
     for _ in 0..20 {

@@ -144,7 +144,7 @@ fn a_handler_on_the_stack_in_force_keeps_it() {
         // Too small to be adopted, were it not in use.
         let mut memory = vec![0; needed() - 1];
         register(Some(&mut memory));
-        let signal = REALTIME_MIN + 20;
+        let signal = super::unused_signal();
         set(signal, enters as *const () as usize, libc::SA_ONSTACK);
         // SAFETY: the calling thread exists.
         assert_eq!(unsafe { libc::pthread_kill(libc::pthread_self(), signal) }, 0);
