@@ -17,5 +17,7 @@ mod neighbours;
 mod note;
 mod preempt;
 mod sigqueue;
+#[cfg(all(test, target_os = "linux", target_env = "gnu", target_pointer_width = "64"))]
+mod stacks;
 mod stop;
 mod support;
