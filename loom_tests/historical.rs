@@ -8,6 +8,7 @@ mod needm;
 mod preempt;
 mod requests;
 mod threads;
+mod world;
 
 use super::go::{FIXUP, IDLE, RECEIVING, Wait, delivered_or_defaulted, one_signal, queue};
 use super::{Bound, Control, Model};

@@ -21,3 +21,4 @@ mod sigqueue;
 mod stacks;
 mod stop;
 mod support;
+mod world;

@@ -43,6 +43,8 @@ pub mod sigqueue;
 )]
 #[cfg(target_has_atomic = "32")]
 pub(crate) mod sys;
+#[cfg(target_has_atomic = "32")]
+pub mod world;
 
 #[cfg(target_has_atomic = "32")]
 pub use sys::Errno;

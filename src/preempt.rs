@@ -51,6 +51,7 @@
 //! | GONE | no thread is registered |
 //! | INSIDE | the runtime's code: may be suspended |
 //! | EXTERNAL | may not |
+//! | LEAVING | may not, and does not come back: it unregisters |
 //!
 //! with a generation above it: how many threads have been registered.
 //!
@@ -59,6 +60,9 @@
 //! | FREE | |
 //! | CLAIMED | a suspension is being tried, or in effect; or a thread is being registered |
 //! | WANTED | the thread wants to go out, and waits for the one claim that was there: no new ones |
+//!
+//! and beside them what a [`World`](crate::world) that is being stopped has to say to the thread: SHUT,
+//! WATCHED, ASLEEP. A gate that is in none has none of them.
 //!
 //! # Transitions
 //!
@@ -130,6 +134,7 @@ mod member;
 #[cfg(all(feature = "std", unix, not(all(loom, any(test, feature = "loom")))))]
 mod posix;
 mod request;
+pub(crate) mod safepoint;
 mod stop;
 mod suspend;
 #[cfg(all(feature = "std", any(unix, windows), not(all(loom, any(test, feature = "loom")))))]
@@ -141,6 +146,7 @@ mod windows;
 use core::fmt;
 
 use crate::sync::{AtomicU32, Ordering::*, UnsafeCell, compiler_fence, model_const_fn};
+use crate::sys;
 pub use crate::sys::Errno;
 pub use barrier::{Asymmetric, Either, Fenced};
 pub use error::{ExitError, RegisterError, RequestError, SuspendError};
@@ -158,12 +164,19 @@ use turn::turns;
 const GONE: u32 = 0;
 const INSIDE: u32 = 1;
 const EXTERNAL: u32 = 2;
+const LEAVING: u32 = 3;
 const STATE: u32 = 3;
 /// One registration, in `own`.
 const GENERATION: u32 = 4;
 
 const CLAIMED: u32 = 1;
 const WANTED: u32 = 2;
+/// The world is being stopped, or is: who comes in waits, who is in and polls goes out.
+const SHUT: u32 = 4;
+/// Who stops the world sleeps on `own` until the thread is out.
+const WATCHED: u32 = 8;
+/// The thread sleeps on `claim` while it is SHUT.
+const ASLEEP: u32 = 16;
 
 /// One thread's gate; lives as long as the threads that may ask for it. One cache line.
 #[repr(align(64))]
@@ -203,9 +216,17 @@ impl<K: Backend> Gate<K> {
     /// The claim, if it was free. Who holds it sees what its thread did before it last went out or
     /// came back, once the barrier is through.
     pub(crate) fn claim(&self) -> Result<(), u32> {
-        // ORDERING: Acquire: E1 from a look by read-modify-write, E2 from `release`. Weakened:
-        // preempt enter_against_suspend. Failure Relaxed: whoever is told does nothing.
-        self.claim.0.compare_exchange(0, CLAIMED, Acquire, Relaxed).map(|_| ())
+        let mut free = 0;
+        loop {
+            // ORDERING: Acquire: E1 from a look by read-modify-write, E2 from `release`. Weakened:
+            // preempt enter_against_suspend. Failure Relaxed: whoever is told does nothing.
+            match self.claim.0.compare_exchange(free, free | CLAIMED, Acquire, Relaxed) {
+                Ok(_) => return Ok(()),
+                Err(seen) if seen & (CLAIMED | WANTED) != 0 => return Err(seen),
+                // What a world has to say does not claim it.
+                Err(seen) => free = seen,
+            }
+        }
     }
 
     /// Whether the thread waits for the claim that the caller holds, on its way out: it may be
@@ -235,10 +256,11 @@ impl<K: Backend> Gate<K> {
             seen = self.claim.0.load(Acquire);
         }
         then();
-        // Nobody else changes it while it is WANTED and not CLAIMED.
-        // ORDERING: Release: E1, to the next who claims. Weakened: preempt
-        // early_returns_leave_gate_open.
-        self.claim.0.store(0, Release);
+        // ORDERING: Release: E1, to the next who claims, and to who watches: he sees that it is out, or this
+        // that he does. Weakened: preempt early_returns_leave_gate_open.
+        if self.claim.0.fetch_and(!WANTED, Release) & WATCHED != 0 {
+            sys::wake_one(&self.own);
+        }
     }
 
     /// To be called by the handler of the backend's signal: stops if that is asked for, until resumed;
@@ -319,8 +341,13 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
     /// The calling thread goes out.
     #[inline]
     fn go_out(&self, gate: &Gate<K>, own: u32) {
+        self.step_out(gate, own | EXTERNAL);
+    }
+
+    #[inline]
+    fn step_out(&self, gate: &Gate<K>, out: u32) {
         // ORDERING: Release: E3 to `is_inside`. Weakened: preempt external_is_published.
-        gate.own.store(own | EXTERNAL, Release);
+        gate.own.store(out, Release);
         if self.barrier.look(&gate.claim) != 0 {
             gate.wait_for_claim(|turn| self.backend.pause(turn), || {});
         }
@@ -354,11 +381,7 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
         &'static self,
         gate: &'static Gate<K>,
     ) -> Result<Registration<B, K>, RegisterError> {
-        with_local(&self.backend, |own| match () {
-            () if own.is_ending() => Err(RegisterError::ThreadEnding),
-            () if own.is_registered() => Err(RegisterError::AlreadyRegistered),
-            () => Ok(()),
-        })?;
+        with_local(&self.backend, GateLocal::may_register)?;
         // Others' attempts to suspend the thread that was here last are over at once.
         for turn in turns() {
             // ORDERING: Relaxed: asked again below.

@@ -102,7 +102,31 @@ pub(crate) struct Simulated {
 // SAFETY: for loom's single system thread.
 unsafe impl Sync for Simulated {}
 
+impl Process {
+    pub(crate) fn new() -> Arc<Self> {
+        let here = core::array::from_fn(|_| GateLocal::new());
+        Arc::new(Self { here, turn: Turn::new() })
+    }
+}
+
 impl Simulated {
+    pub(crate) fn new(process: Arc<Process>, turn: Option<Turn>, kernel: Kernel, way: Way) -> Self {
+        Self {
+            kernel,
+            way,
+            process,
+            turn,
+            ends: Cell::new(Ends::Named),
+            failing: Cell::new(None),
+            others: Cell::new(Others::Unmasked),
+            before: [const { Cell::new(None) }; MOST],
+            patience: Cell::new(None),
+            sent: Cell::new(0),
+            refused: Cell::new(0),
+            asked: Payload::new(),
+        }
+    }
+
     fn fails(&self, call: Failing) -> Result<(), BackendError> {
         if self.failing.get() == Some(call) {
             self.failing.set(None);
@@ -339,9 +363,7 @@ pub(crate) type Thread<B> = ThreadRef<B, Simulated>;
 
 impl<B: Barrier + 'static> World<B> {
     pub(crate) fn new(kernel: Kernel, way: Way, barrier: B) -> Self {
-        let here = core::array::from_fn(|_| GateLocal::new());
-        let process = Arc::new(Process { here, turn: Turn::new() });
-        Self::of(process, None, kernel, way, barrier)
+        Self::of(Process::new(), None, kernel, way, barrier)
     }
 
     /// Gates of another runtime in the same process; with a turn of their own, if there is one.
@@ -352,20 +374,7 @@ impl<B: Barrier + 'static> World<B> {
 
     fn of(process: Arc<Process>, turn: Option<Turn>, kernel: Kernel, way: Way, barrier: B) -> Self {
         let kernel = if way == Way::System { kernel.suspending() } else { kernel };
-        let simulated = Simulated {
-            kernel,
-            way,
-            process,
-            turn,
-            ends: Cell::new(Ends::Named),
-            failing: Cell::new(None),
-            others: Cell::new(Others::Unmasked),
-            before: [const { Cell::new(None) }; MOST],
-            patience: Cell::new(None),
-            sent: Cell::new(0),
-            refused: Cell::new(0),
-            asked: Payload::new(),
-        };
+        let simulated = Simulated::new(process, turn, kernel, way);
         let shown = || Shown {
             outside: Cell::new(false),
             handled: Cell::new(0),

@@ -82,6 +82,8 @@ pub(super) fn exit(run: &Run, slot: usize, at: &'static Location<'static>) {
         hook();
     }
     super::suspend::exchange(run, slot);
+    // It leaves its processor for good: what it wrote is there for who runs a barrier on all threads after that.
+    loom::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
     run.borrow().threads[slot].exited = true;
     super::suspend::asleep(run, slot);
     run.row(slot, "thread exits", Detail::Nothing, at);

@@ -50,8 +50,15 @@ impl GateLocal {
     }
 
     // ORDERING: Relaxed everywhere here: the thread's own, and its handlers'.
-    pub(super) fn is_registered(&self) -> bool {
+    pub(crate) fn is_registered(&self) -> bool {
         !self.gate.load(Relaxed).is_null()
+    }
+    pub(super) fn may_register(&self) -> Result<(), RegisterError> {
+        match () {
+            () if self.is_ending() => Err(RegisterError::ThreadEnding),
+            () if self.is_registered() => Err(RegisterError::AlreadyRegistered),
+            () => Ok(()),
+        }
     }
     /// The gate's handle is there.
     pub(super) fn register<K: Backend>(&self, gate: &'static Gate<K>) {
@@ -136,7 +143,7 @@ impl Default for GateLocal {
 }
 
 /// The calling thread's own, for as long as `body` runs.
-pub(super) fn with_local<K: Backend, R>(backend: &K, body: impl FnOnce(&GateLocal) -> R) -> R {
+pub(crate) fn with_local<K: Backend, R>(backend: &K, body: impl FnOnce(&GateLocal) -> R) -> R {
     // SAFETY: `Backend`'s implementer promises that it is there while the calling thread lives, and
     // that is longer than the call. `body` cannot keep it.
     body(unsafe { &*backend.here() })

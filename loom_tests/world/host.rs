@@ -1,0 +1,93 @@
+//! A runtime whose world is stopped: what its threads own is a payload each, which they write while they are
+//! inside, and which a stopper writes, all of them. loom fails what nothing orders.
+
+use std::sync::Arc;
+
+use super::super::preempt::host::{Process, Simulated, Way};
+use super::super::support::Payload;
+use crate::model::{Handler, Kernel, SigSet, sig};
+use crate::note::Deadline;
+use crate::preempt::host::{Backend, Barrier};
+use crate::world::{Birth, Member, Slot, Stop, StopError, World};
+
+pub(super) type Ours<B> = Member<Payload, B, Simulated>;
+pub(super) type Unborn<B> = Birth<Payload, B, Simulated>;
+pub(super) type Stops<B> = Stop<Payload, B, Simulated>;
+pub(super) type Refused<B> = StopError<Payload, B, Simulated>;
+
+/// `static`s, of one execution. The world goes before the slots.
+struct Statics<B: Barrier + 'static> {
+    world: World<Payload, B, Simulated>,
+    slots: Box<[Slot<Payload, Simulated>]>,
+}
+
+pub(super) struct Runtime<B: Barrier + 'static>(Arc<Statics<B>>);
+
+impl<B: Barrier> Clone for Runtime<B> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<B: Barrier + 'static> Runtime<B> {
+    pub(super) fn new(slots: usize, kernel: Kernel, barrier: B) -> Self {
+        Self::suspending(slots, kernel, Way::Signal, barrier)
+    }
+
+    pub(super) fn suspending(slots: usize, kernel: Kernel, way: Way, barrier: B) -> Self {
+        let kernel = if way == Way::System { kernel.suspending() } else { kernel };
+        let slots: Box<[_]> = (0..slots).map(|_| Slot::new(Payload::new())).collect();
+        // SAFETY: longer than true: the world is used while there is a clone, which has the slots.
+        let lent: &'static [_] = unsafe { &*core::ptr::from_ref(&*slots) };
+        let backend = Simulated::new(Process::new(), None, kernel, way);
+        let runtime = Self(Arc::new(Statics { world: World::new(barrier, backend, lent), slots }));
+        let theirs = runtime.clone();
+        let handler = Handler::new(move |_| theirs.on_signal()).mask(SigSet::ALL);
+        kernel.sigaction(sig::USR1, handler);
+        runtime
+    }
+
+    /// The backend's handler.
+    fn on_signal(&self) {
+        let backend = self.world().gates().backend();
+        // SAFETY: the calling thread's own, which the statics of the execution outlive; of this backend.
+        if let Some(gate) = unsafe { (*backend.here()).gate::<Simulated>() } {
+            // SAFETY: its thread's, in the handler, which masks all.
+            unsafe { gate.on_signal(backend, core::ptr::null_mut()) };
+        }
+    }
+
+    pub(super) fn world(&self) -> &'static World<Payload, B, Simulated> {
+        // SAFETY: longer than true: whoever uses it has a clone, and members go before that.
+        unsafe { &(*Arc::as_ptr(&self.0)).world }
+    }
+
+    pub(super) fn enter(&self) -> Ours<B> {
+        self.world().enter().unwrap()
+    }
+
+    pub(super) fn stop(&self) -> Stops<B> {
+        self.world().stop(None).unwrap()
+    }
+
+    pub(super) fn stop_until(&self, deadline: &Deadline) -> Result<Stops<B>, Refused<B>> {
+        self.world().stop(Some(deadline))
+    }
+
+    /// By who has the world stopped: everything is his. How many threads there are.
+    pub(super) fn collect(&self, stop: &Stops<B>) -> usize {
+        self.0.slots.iter().for_each(|slot| work(slot.record()));
+        stop.threads().count()
+    }
+
+    /// Nobody stops it any more.
+    pub(super) fn assert_open(&self) {
+        let shut = self.0.slots.iter().any(|slot| slot.gate().claim_word().kernel_read() != 0);
+        assert!(!shut, "the world is shut");
+    }
+}
+
+/// Inside: writes what is its own, as nobody stops the world.
+pub(super) fn work(record: &Payload) {
+    record.set(record.get() + 1);
+}

@@ -1,0 +1,224 @@
+//! Gates that are shut: what a [`World`](crate::world) does with the gates of its threads. The protocol is
+//! there, with the edges (E) and invariants (I) that are named here; each step is one of its transitions.
+
+use super::host::{Backend, Barrier, GateLocal, with_local};
+use super::turn::turns;
+use super::{
+    ASLEEP, EXTERNAL, Errno, GENERATION, GONE, Gate, Gates, INSIDE, LEAVING, RegisterError, SHUT,
+    STATE, ThreadRef, WATCHED,
+};
+use crate::note::{Deadline, Waited};
+use crate::sync::Ordering::*;
+use crate::sys;
+
+/// Where a thread of the world is, as who stops the world sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Where {
+    /// No thread has the gate.
+    Nobody,
+    /// It runs, so far.
+    Inside,
+    /// It is out, and waits if it wants to come in; or it is being born.
+    Outside,
+}
+
+impl Where {
+    fn of(own: u32) -> Self {
+        match own & STATE {
+            INSIDE => Self::Inside,
+            EXTERNAL => Self::Outside,
+            _ => Self::Nobody,
+        }
+    }
+}
+
+/// How often a stopper looks for a thread before it sleeps.
+const LOOKS: usize = if crate::sync::MODEL { 1 } else { 100 };
+
+impl<K: Backend> Gate<K> {
+    /// Reserves the gate for a thread to come, which counts as outside: the generation. `None` if somebody
+    /// has it.
+    pub(crate) fn reserve(&self) -> Option<u32> {
+        // ORDERING: Relaxed: a guess, which saves the claim.
+        if self.own.load(Relaxed) & STATE != GONE || self.claim().is_err() {
+            return None;
+        }
+        // ORDERING: Acquire: E3 from `give_up_reserved` and `unregister`. Weakened: world slot_changes_hands.
+        let own = self.own.load(Acquire);
+        let generation = (own & !STATE).wrapping_add(GENERATION);
+        let free = own & STATE == GONE;
+        if free {
+            // ORDERING: Release: E3 to `place`, of what the last thread here did. Weakened: world
+            // slot_changes_hands.
+            self.own.store(generation | EXTERNAL, Release);
+        }
+        self.release();
+        free.then_some(generation)
+    }
+
+    /// Nobody came: the gate is free again. By who reserved it.
+    pub(crate) fn give_up_reserved(&self, generation: u32) {
+        // ORDERING: Release: E3 to the next `reserve`. Weakened: world slot_changes_hands.
+        self.own.store(generation | GONE, Release);
+    }
+
+    /// Whether the world is being stopped: one load, for a thread that is inside.
+    #[inline]
+    pub(crate) fn is_shut(&self) -> bool {
+        // ORDERING: Relaxed: a thread sees it some time; `come_in` acquires.
+        self.claim.0.load(Relaxed) & SHUT != 0
+    }
+
+    /// The same for certain, for who has just come in: by the newest value, of which a look that found the gate
+    /// claimed may tell nothing.
+    #[cold]
+    fn is_shut_now(&self) -> bool {
+        // ORDERING: Release: E1 to `shut`. Acquire: E5 from `open`. Weakened: world claimed_as_it_comes_in.
+        self.claim.0.fetch_or(0, AcqRel) & SHUT != 0
+    }
+
+    /// Out: sleeps while the gate is shut.
+    #[cold]
+    fn wait_while_shut(&self) {
+        loop {
+            // ORDERING: Relaxed: `come_in` looks again, and acquires.
+            let seen = self.claim.0.fetch_or(ASLEEP, Relaxed);
+            if seen & SHUT == 0 {
+                break;
+            }
+            sys::wait(&self.claim.0, seen | ASLEEP, None);
+        }
+        // ORDERING: Relaxed: as above.
+        self.claim.0.fetch_and(!ASLEEP, Relaxed);
+    }
+
+    /// Shuts it: who is out, or comes out, stays there until it is opened.
+    pub(crate) fn shut(&self) {
+        // ORDERING: Acquire: E1 from who came in before, by a read-modify-write. Weakened: world
+        // nobody_runs_while_stopped.
+        self.claim.0.fetch_or(SHUT, Acquire);
+    }
+
+    /// Where its thread is; what it did before it went out is seen.
+    pub(crate) fn place(&self) -> Where {
+        // ORDERING: Acquire: E3 from `go_out`. Weakened: world returns_are_held.
+        Where::of(self.own.load(Acquire))
+    }
+
+    /// Waits until its thread is out, once it is shut and the barrier is through: false if the deadline has
+    /// passed. By the one who stops the world. Once it has been seen out, it is: it may be seen inside after
+    /// that, and goes out again (I1 of `world`).
+    pub(crate) fn await_outside(&self, deadline: Option<&Deadline>, pause: impl Fn(u32)) -> bool {
+        for turn in turns().take(LOOKS) {
+            if self.place() != Where::Inside {
+                return true;
+            }
+            pause(turn);
+        }
+        // ORDERING: Acquire: if it is out by now, that is seen. Weakened: world nobody_runs_while_stopped.
+        self.claim.0.fetch_or(WATCHED, Acquire);
+        loop {
+            // ORDERING: Acquire: as in `place`.
+            let own = self.own.load(Acquire);
+            if Where::of(own) != Where::Inside {
+                return true;
+            }
+            if sys::wait(&self.own, own, deadline) == Waited::TimedOut {
+                return self.place() != Where::Inside;
+            }
+        }
+    }
+
+    /// Opens it, and wakes its thread.
+    pub(crate) fn open(&self) {
+        // ORDERING: Release: E5 to `come_in`. Weakened: world returns_are_held.
+        if self.claim.0.fetch_and(!(SHUT | WATCHED | ASLEEP), Release) & ASLEEP != 0 {
+            sys::wake_one(&self.claim.0);
+        }
+    }
+}
+
+impl<B: Barrier, K: Backend> Gates<B, K> {
+    /// The calling thread has the gate that was reserved for it; it is outside.
+    pub(crate) fn adopt(
+        &'static self,
+        gate: &'static Gate<K>,
+        generation: u32,
+    ) -> Result<ThreadRef<B, K>, RegisterError> {
+        with_local(&self.backend, GateLocal::may_register)?;
+        for turn in turns() {
+            if gate.claim().is_ok() {
+                break;
+            }
+            self.backend.pause(turn);
+        }
+        // SAFETY: from here, on a thread whose end has not begun, as was asked above.
+        let handle = unsafe { self.backend.open() };
+        let adopted = handle.map(|handle| {
+            // SAFETY: claimed, and its thread is this one, outside (I6); no handler finds the gate yet.
+            gate.handle.with_mut(|place| unsafe { *place = Some(handle) });
+            with_local(&self.backend, |own| own.register(gate));
+            ThreadRef { gates: self, gate, generation }
+        });
+        gate.release();
+        adopted
+    }
+
+    /// The calling thread comes in, once its gate is not shut.
+    #[inline]
+    pub(crate) fn come_in(&self, ThreadRef { gate, generation, .. }: ThreadRef<B, K>) {
+        loop {
+            self.come_back(gate, generation);
+            if self.barrier.look(&gate.claim) == 0 || !gate.is_shut_now() {
+                return;
+            }
+            self.go_out(gate, generation);
+            gate.wait_while_shut();
+        }
+    }
+
+    /// The calling thread goes out.
+    #[inline]
+    pub(crate) fn steps_out(&self, ThreadRef { gate, generation, .. }: ThreadRef<B, K>) {
+        self.go_out(gate, generation);
+    }
+
+    /// The calling thread goes out, and comes in when it may.
+    #[cold]
+    pub(crate) fn stand(&self, thread: ThreadRef<B, K>) {
+        self.go_out(thread.gate, thread.generation);
+        thread.gate.wait_while_shut();
+        self.come_in(thread);
+    }
+
+    /// The calling thread leaves for good: from inside, as who is outside may be listed.
+    pub(crate) fn leave(&self, thread: ThreadRef<B, K>) {
+        let ThreadRef { gate, generation, .. } = thread;
+        // ORDERING: Relaxed: the thread's own.
+        if gate.own.load(Relaxed) & STATE != INSIDE {
+            self.come_in(thread);
+        }
+        self.step_out(gate, generation | LEAVING);
+        self.unregister(gate, generation);
+    }
+
+    /// The rare half of the barrier.
+    pub(crate) fn heavy(&self) -> Result<(), Errno> {
+        self.barrier.heavy()
+    }
+
+    /// The name of the thread that has a gate of these now.
+    pub(crate) fn thread_at(&'static self, gate: &'static Gate<K>) -> ThreadRef<B, K> {
+        // ORDERING: Relaxed: of a world that is stopped.
+        let generation = gate.own.load(Relaxed) & !STATE;
+        ThreadRef { gates: self, gate, generation }
+    }
+}
+
+impl<B: Barrier, K: Backend> ThreadRef<B, K> {
+    /// Of the calling thread: whether its gate is shut.
+    #[inline]
+    pub(crate) fn is_shut(self) -> bool {
+        self.gate.is_shut()
+    }
+}

@@ -1,0 +1,307 @@
+//! The world: the threads of a runtime, and stopping all of them, so that none is missed.
+//!
+//! For runtimes that stop their threads where these let themselves be stopped: to collect, to patch code, to
+//! take a snapshot. A thread enters the world once. From then on it runs the runtime's code, and polls; or it is
+//! outside, in code that does not touch what the runtime owns. While the world is stopped every thread stands:
+//! who polls waits, who comes back waits, who enters waits.
+//!
+//! ```
+//! # #[cfg(all(feature = "std", any(unix, windows), not(loom)))]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use portcullis::preempt::{Fenced, Hook, SystemBackend};
+//! use portcullis::world::{Slot, World};
+//! use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+//!
+//! /// What this runtime keeps for each thread: how much it has allocated.
+//! static SLOTS: [Slot<AtomicU64, SystemBackend>; 16] = [const { Slot::new(AtomicU64::new(0)) }; 16];
+//! static WORLD: World<AtomicU64, Fenced, SystemBackend> =
+//!     World::new(Fenced, SystemBackend::new(Hook::nothing()), &SLOTS);
+//!
+//! let mut own = WORLD.enter()?;
+//! // A thread of the runtime's own is counted before it runs.
+//! let birth = own.birth()?;
+//! let thread = std::thread::spawn(move || {
+//!     let mut own = birth.enter().unwrap();
+//!     for _ in 0..1000 {
+//!         own.record().fetch_add(1, Relaxed);
+//!         own.poll();
+//!     }
+//! });
+//! let stop = own.stop(None)?;
+//! let allocated: u64 = stop.threads().map(|thread| thread.record().load(Relaxed)).sum();
+//! drop(stop); // the others go on, and so does this one
+//! let outside = own.external();
+//! thread.join().unwrap(); // may be waited for: nobody waits for who is outside
+//! # assert!(allocated <= 1000);
+//! # Ok(())
+//! # }
+//! # #[cfg(not(all(feature = "std", any(unix, windows), not(loom))))]
+//! # fn main() {}
+//! ```
+//!
+//! Each slot has a gate of [`preempt`](crate::preempt), and the transitions are that gate's: so a profiler may
+//! suspend threads of the world ([`World::gates`], [`Member::thread`]) wherever they run the runtime's code, and
+//! finds none of them in external code.
+//!
+//! # Contexts
+//!
+//! | caller | may call | may not |
+//! |---|---|---|
+//! | any thread | [`World::enter`], [`World::birth`], [`World::stop`] | enter twice |
+//! | a member, inside | [`Member::poll`], [`Member::external`], [`Member::birth`], [`Member::stop`]; drop the member | block for what another thread of the world has to do: it goes out for that; poll, go out or stop with a thread suspended |
+//! | a member, outside | come back | touch what the runtime owns |
+//! | who has the world stopped | read and change what the runtime owns, [`Stop::threads`] | enter, come in, wait for a thread that does |
+//! | the child of a fork | [`World::reset_after_fork`], first of all | |
+//! | signal handler | nothing here: what it interrupted may be half-way | |
+//!
+//! # States
+//!
+//! A thread's: that of its gate, in the word `own` that it alone writes.
+//!
+//! | `own` | meaning |
+//! |---|---|
+//! | GONE | the slot is nobody's |
+//! | EXTERNAL | outside; or reserved for a thread that is being born |
+//! | INSIDE | runs the runtime's code |
+//! | LEAVING | has left: what it had is not the world's any more |
+//!
+//! Of the gate's word `claim`, which others write, three bits are the world's:
+//!
+//! | bit | meaning |
+//! |---|---|
+//! | SHUT | the world is being stopped, or is |
+//! | WATCHED | the stopper sleeps on `own` |
+//! | ASLEEP | the thread sleeps on `claim` |
+//!
+//! Of the world one word: SHUT, and how many slots have ever been used. And the turn of those who stop it.
+//!
+//! # Transitions
+//!
+//! | event | steps |
+//! |---|---|
+//! | birth | a slot that is GONE: EXTERNAL; tell the world that it is used |
+//! | enter | birth, by the thread itself; register at the gate; if the world said SHUT, wait for the turn; come in |
+//! | come in | INSIDE; look at `claim`; if it is SHUT: go out, sleep while it is, again |
+//! | go out | EXTERNAL; look at `claim`; if it is WATCHED, wake the stopper |
+//! | poll | look at `claim`; if it is SHUT, go out and come in |
+//! | leave | LEAVING; look at `claim`, as going out; unregister; GONE |
+//! | stop | go out; take the turn; the world SHUT; each used slot SHUT; heavy barrier; wait for each until it is not INSIDE; the same for slots used since; list all that somebody has |
+//! | open | the world not SHUT; each used slot not SHUT, and wake who sleeps there; give the turn; come in |
+//! | fork, in the child | the gates' own; the world not SHUT; no turn |
+//!
+//! # Invariants
+//!
+//! - I1: from the end of `stop` to the begin of `open` no thread is past a `come in` that has not gone out
+//!   since: one that is INSIDE then has not looked yet, and goes out.
+//! - I2: a slot that somebody has when all are out is listed, and no other: what is born by a member is there
+//!   before that goes out, and whoever leaves does so from inside.
+//! - I3: who comes in waits for stops alone; who goes out or leaves waits for none.
+//! - I4: a stopper is outside from before it takes the turn until after it has given it: another one need not
+//!   wait for it.
+//! - I5: who sleeps is woken: the stopper by who goes out and saw WATCHED, a thread by who opens and saw ASLEEP.
+//!
+//! # Happens-before
+//!
+//! - E1: coming in -> `stop`: it sees INSIDE, or who comes in sees SHUT. By
+//!   [`Barrier`], or one word.
+//! - E2: `birth` -> `stop`: it sees the slot, or who enters sees SHUT. By the world's word.
+//! - E3: going out, leaving, polling -> who has the world stopped: what the thread did inside.
+//! - E4: the turn given -> taken: one stopper's work before the next one's.
+//! - E5: `open` -> coming in, entering: what the stopper did.
+//!
+//! # Progress
+//!
+//! `poll` is one load while nobody stops the world. Going out and leaving wait for a suspension at most, as the
+//! gate's do. Coming in waits while the world is stopped. `stop` waits for its turn, and for each thread until
+//! it polls, goes out or leaves: until its deadline, and then says who did not. With several stoppers without
+//! a pause, who wants to enter in the middle of it takes turns with them.
+//!
+//! # Limits
+//!
+//! Threads stop at polls and transitions only: one that runs on without a poll is waited for. A member that is
+//! forgotten counts as inside until its thread polls: for ever, if it ends. 2^30 threads a slot before
+//! generations repeat; 2^31 slots.
+//!
+//! # Prior art
+//!
+//! HotSpot `safepoint.cpp`, `handshake.cpp`: states and transitions of threads; V8 `LocalHeap` park and unpark;
+//! CPython 3.13 `stop_the_world` in `pystate.c`; Julia `safepoint.c`, which left its safepoint without looking
+//! again (JuliaLang/julia#62627). MMTk's `Collection` asks for what is here.
+
+mod error;
+mod member;
+mod stop;
+mod turn;
+
+use core::fmt;
+
+use crate::note::Deadline;
+use crate::preempt::host::{Backend, Barrier, with_local};
+use crate::preempt::{Gate, Gates, ThreadRef};
+use crate::sync::{AtomicU32, Ordering::*, model_const_fn};
+pub use error::{EnterError, StopError};
+pub use member::{Birth, External, Inside, Member};
+pub use stop::{Late, OwnStop, Stop, Stopped};
+use turn::Turn;
+
+/// In the world's word: it is being stopped, or is.
+const SHUT: u32 = 1;
+/// In the world's word: one used slot.
+const USED: u32 = 2;
+
+/// A place for one thread of a world, with what the runtime keeps for that; two cache lines and the record.
+#[derive(Debug)]
+pub struct Slot<R, K: Backend> {
+    gate: Gate<K>,
+    /// Whether the last stop found a thread there; by who has the turn.
+    listed: AtomicU32,
+    record: R,
+}
+
+/// The threads of a runtime. Made to be a `static`.
+pub struct World<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static> {
+    gates: Gates<B, K>,
+    slots: &'static [Slot<R, K>],
+    word: AtomicU32,
+    turn: Turn,
+}
+
+/// A slot that the caller has, and where others may see it.
+struct Reserved<R: 'static, K: Backend + 'static> {
+    slot: &'static Slot<R, K>,
+    generation: u32,
+    /// The world was being stopped.
+    shut: bool,
+}
+
+impl<R, K: Backend> Clone for Reserved<R, K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<R, K: Backend> Copy for Reserved<R, K> {}
+
+impl<R, K: Backend> Slot<R, K> {
+    model_const_fn! {
+        /// Nobody's, with this record: who has the slot next has it as the last one left it.
+        pub const fn new(record: R) -> Self {
+            Self { gate: Gate::new(), listed: AtomicU32::new(0), record }
+        }
+    }
+
+    /// What the runtime keeps for the thread that has this slot.
+    pub const fn record(&self) -> &R {
+        &self.record
+    }
+
+    #[cfg(all(test, loom))]
+    pub(crate) fn gate(&self) -> &Gate<K> {
+        &self.gate
+    }
+}
+
+impl<R: Sync, B: Barrier, K: Backend> World<R, B, K> {
+    model_const_fn! {
+        /// A world without threads. The slots are this one's alone: as many as there may be threads at once.
+        pub const fn new(barrier: B, backend: K, slots: &'static [Slot<R, K>]) -> Self {
+            Self {
+                gates: Gates::new(barrier, backend),
+                slots,
+                word: AtomicU32::new(0),
+                turn: Turn::new(),
+            }
+        }
+    }
+
+    /// The gates of its threads, to suspend one of them or to have it preempted.
+    pub const fn gates(&self) -> &Gates<B, K> {
+        &self.gates
+    }
+
+    /// The calling thread is a member from now on, and inside. Waits while the world is stopped. Not
+    /// async-signal-safe.
+    ///
+    /// # Errors
+    ///
+    /// See [`EnterError`].
+    pub fn enter(&'static self) -> Result<Member<R, B, K>, EnterError> {
+        self.birth()?.enter()
+    }
+
+    /// A slot for a thread that is yet to come: it counts as outside from now on. For threads that
+    /// members make, by [`Member::birth`] or by this; what they hand to it a stopper finds in the record.
+    ///
+    /// # Errors
+    ///
+    /// All slots are in use.
+    pub fn birth(&'static self) -> Result<Birth<R, B, K>, EnterError> {
+        let reserved = self.slots.iter().enumerate().find_map(|(at, slot)| {
+            let generation = slot.gate.reserve()?;
+            Some(Reserved { slot, generation, shut: self.use_slot(at) })
+        });
+        reserved
+            .map(|reserved| Birth::new(self, reserved))
+            .ok_or(EnterError::Full(self.slots.len()))
+    }
+
+    /// Tells the world that a slot is used: whether it was being stopped.
+    fn use_slot(&self, at: usize) -> bool {
+        // ORDERING: Relaxed: a guess.
+        let mut seen = self.word.load(Relaxed);
+        loop {
+            let used = (seen / USED).max(at as u32 + 1) * USED + (seen & SHUT);
+            // ORDERING: Release: E2 to `stop`. Acquire: E5 from `open`. Weakened: world enters_during_stop.
+            match self.word.compare_exchange(seen, used, AcqRel, Relaxed) {
+                Ok(_) => return seen & SHUT != 0,
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Waits for a stop that may not know of the caller's slot: after it the next ones do.
+    fn let_stop_pass(&self) {
+        self.turn.take(None);
+        self.turn.give();
+    }
+
+    /// Stops the world: when this returns, none of its threads is inside. For threads that are not members;
+    /// those have [`Member::stop`]. Not async-signal-safe.
+    ///
+    /// # Errors
+    ///
+    /// See [`StopError`]; the world runs on, but for [`StopError::Late`], while that is kept.
+    pub fn stop(
+        &'static self,
+        deadline: Option<&Deadline>,
+    ) -> Result<Stop<R, B, K>, StopError<R, B, K>> {
+        if with_local(self.gates.backend(), |own| own.is_registered()) {
+            return Err(StopError::Member);
+        }
+        self.stop_outside(deadline)
+    }
+
+    /// In the child of a fork: the calling thread is the only one, a member or not, and nobody stops the world.
+    /// Async-signal-safe.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gates::reset_after_fork`].
+    ///
+    /// # Safety
+    ///
+    /// As [`Gates::reset_after_fork`]; the calling thread was not in the middle of entering, leaving or
+    /// stopping, and whatever says that it has the world stopped is forgotten.
+    pub unsafe fn reset_after_fork(&'static self) -> Result<(), crate::preempt::RegisterError> {
+        // ORDERING: Relaxed: there is one thread.
+        self.word.fetch_and(!SHUT, Relaxed);
+        self.turn.reset();
+        // SAFETY: as the caller promises.
+        unsafe { self.gates.reset_after_fork(self.slots.iter().map(|slot| &slot.gate)) }
+    }
+}
+
+impl<R: Sync, B: Barrier, K: Backend> fmt::Debug for World<R, B, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World").field("slots", &self.slots.len()).finish_non_exhaustive()
+    }
+}

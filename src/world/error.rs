@@ -1,0 +1,89 @@
+//! What stands in the way of entering and of stopping.
+
+use core::fmt;
+
+use super::Late;
+use crate::preempt::RegisterError;
+use crate::preempt::host::{Backend, Barrier};
+use crate::sys::Errno;
+
+/// Why a thread did not enter. Nothing has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EnterError {
+    /// So many threads are in the world, or on their way into it: there is no slot for another one.
+    Full(usize),
+    /// The thread was not registered at its gate; `AlreadyRegistered` where it is a member already.
+    Register(RegisterError),
+}
+
+impl fmt::Display for EnterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(slots) => write!(
+                f,
+                "all {slots} slots of the world are in use: wait until a thread leaves, or give it more"
+            ),
+            Self::Register(error) => write!(f, "the thread did not enter: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for EnterError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Full(_) => None,
+            Self::Register(error) => Some(error),
+        }
+    }
+}
+
+/// Why the world was not stopped.
+#[non_exhaustive]
+pub enum StopError<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static> {
+    /// The calling thread is a member, or registered at another gate: it would wait for itself. A member has
+    /// [`Member::stop`](super::Member::stop).
+    Member,
+    /// Another stopper had its turn until the deadline had passed.
+    Busy,
+    /// Some did not stop in time. The others stand until this is dropped.
+    Late(Late<R, B, K>),
+    /// The system runs no barrier on other threads any more, as a sandbox forbids it: whether they run cannot
+    /// be seen. A world that is [`Fenced`](crate::preempt::Fenced) needs none.
+    NoBarrier(Errno),
+}
+
+impl<R: Sync, B: Barrier, K: Backend> fmt::Display for StopError<R, B, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Member => f.write_str(
+                "a thread of the world stops it by its own `Member::stop`: else it would wait for itself",
+            ),
+            Self::Busy => f.write_str("another thread had the world stopped until the deadline"),
+            Self::Late(late) => write!(
+                f,
+                "{} threads did not stop in time: they neither poll nor go out",
+                late.threads().count()
+            ),
+            Self::NoBarrier(errno) => write!(
+                f,
+                "the system runs no barrier on other threads any more ({errno}): use a fenced world"
+            ),
+        }
+    }
+}
+
+impl<R: Sync, B: Barrier, K: Backend> fmt::Debug for StopError<R, B, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StopError({self})")
+    }
+}
+
+impl<R: Sync, B: Barrier, K: Backend> core::error::Error for StopError<R, B, K> {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::NoBarrier(errno) => Some(errno),
+            _ => None,
+        }
+    }
+}

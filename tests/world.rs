@@ -1,0 +1,322 @@
+//! The world on the real system: whoever works, goes out, enters, is born or leaves, while the world is stopped
+//! without a pause.
+//!
+//! What a thread owns is two counters, which differ only in the middle of its work: a stopper that finds them
+//! so, or whose own writes are lost, has missed a thread.
+#![cfg(all(target_os = "linux", not(target_feature = "crt-static"), not(loom)))]
+
+mod common;
+
+use std::cell::UnsafeCell;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
+use std::thread;
+use std::time::Duration;
+
+use common::*;
+use portcullis::note::Deadline;
+use portcullis::preempt::host::Barrier;
+use portcullis::preempt::{
+    Asymmetric, Fenced, Hook, RegisterError, SuspendError, SystemBackend, ThreadRef,
+};
+use portcullis::world::{EnterError, Member, Slot, Stop, StopError, World};
+
+/// A thread's own, and a stopper's.
+#[derive(Default)]
+struct Heap(UnsafeCell<[u64; 2]>);
+
+// SAFETY: its thread writes it while it is inside, a stopper while it is not: what is tried here.
+unsafe impl Sync for Heap {}
+
+impl Heap {
+    const fn new() -> Self {
+        Self(UnsafeCell::new([0; 2]))
+    }
+
+    fn add(&self, first: u64, second: u64) {
+        // SAFETY: as above.
+        let [one, other] = unsafe { &mut *self.0.get() };
+        *one += first;
+        *other += second;
+    }
+
+    /// Half of it, then the other half.
+    fn work(&self) {
+        self.add(1, 0);
+        std::hint::black_box(self);
+        self.add(0, 1);
+    }
+
+    fn read(&self) -> [u64; 2] {
+        // SAFETY: as above.
+        unsafe { *self.0.get() }
+    }
+}
+
+const SLOTS: usize = 8;
+type Ours<B> = World<Heap, B, SystemBackend>;
+
+static OF_FENCED: [Slot<Heap, SystemBackend>; SLOTS] = [const { Slot::new(Heap::new()) }; SLOTS];
+static FENCED: Ours<Fenced> = World::new(Fenced, SystemBackend::new(Hook::nothing()), &OF_FENCED);
+static OF_ASYMMETRIC: [Slot<Heap, SystemBackend>; SLOTS] =
+    [const { Slot::new(Heap::new()) }; SLOTS];
+static ASYMMETRIC: LazyLock<Option<Ours<Asymmetric>>> = LazyLock::new(|| {
+    let barrier = Asymmetric::new()?;
+    Some(World::new(barrier, SystemBackend::new(Hook::nothing()), &OF_ASYMMETRIC))
+});
+
+static OVER: AtomicBool = AtomicBool::new(false);
+/// What threads added that have left.
+static WORKED: AtomicU64 = AtomicU64::new(0);
+/// How often threads of each kind have come round: that polls, that goes out, that comes and goes.
+static KINDS: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
+/// What stoppers added.
+static COLLECTED: AtomicU64 = AtomicU64::new(0);
+
+/// Sees every thread whole, and adds to all of them.
+fn collect<B: Barrier>(stop: &Stop<Heap, B, SystemBackend>) {
+    for thread in stop.threads() {
+        let [one, other] = thread.record().read();
+        assert_eq!(one, other, "it is in the middle of its work");
+        thread.record().add(1 << 32, 1 << 32);
+        COLLECTED.fetch_add(1 << 32, Relaxed);
+    }
+}
+
+/// Stops the world so often, from outside.
+fn stops<B: Barrier>(world: &'static Ours<B>, times: usize) {
+    (0..times).for_each(|_| collect(&world.stop(None).expect("all of them poll")));
+}
+
+/// The slots in the end hold what threads and stoppers added, and nothing else.
+fn account<B: Barrier>(world: &'static Ours<B>, slots: &[Slot<Heap, SystemBackend>]) {
+    drop(world.stop(None).expect("nobody is there"));
+    let mut sum = 0;
+    for slot in slots {
+        let [one, other] = slot.record().read();
+        assert_eq!(one, other);
+        sum += one;
+    }
+    assert_eq!(sum, WORKED.load(Relaxed) + COLLECTED.load(Relaxed));
+}
+
+fn works<B: Barrier>(own: &mut Member<Heap, B, SystemBackend>, times: u64) {
+    for _ in 0..times {
+        own.record().work();
+        own.poll();
+    }
+    WORKED.fetch_add(times, Relaxed);
+}
+
+/// Polls, until all is over.
+fn polls<B: Barrier>(world: &'static Ours<B>) {
+    let mut own = world.enter().expect("there is a slot");
+    while !OVER.load(Relaxed) {
+        works(&mut own, 100);
+        KINDS[0].fetch_add(1, Relaxed);
+    }
+}
+
+/// Goes out and is called back, until all is over.
+fn calls_out<B: Barrier>(world: &'static Ours<B>) {
+    let mut own = world.enter().expect("there is a slot");
+    while !OVER.load(Relaxed) {
+        works(&mut own, 1);
+        let mut external = own.external();
+        let mut inside = external.inside();
+        inside.record().work();
+        WORKED.fetch_add(1, Relaxed);
+        inside.poll();
+        drop(inside.external());
+        drop(inside);
+        drop(external);
+        KINDS[1].fetch_add(1, Relaxed);
+    }
+}
+
+/// Enters, bears a thread, and leaves, until all is over.
+fn comes_and_goes<B: Barrier>(world: &'static Ours<B>) {
+    while !OVER.load(Relaxed) {
+        let mut own = world.enter().expect("there is a slot");
+        works(&mut own, 1);
+        let birth = own.birth().expect("there is a slot");
+        birth.record().work();
+        WORKED.fetch_add(1, Relaxed);
+        let child = thread::spawn(move || works(&mut birth.enter().expect("it has one"), 1));
+        drop(own);
+        child.join().unwrap();
+        KINDS[2].fetch_add(1, Relaxed);
+    }
+}
+
+fn storm<B: Barrier>(
+    world: &'static Ours<B>,
+    slots: &'static [Slot<Heap, SystemBackend>],
+    rounds: usize,
+) {
+    thread::scope(|scope| {
+        scope.spawn(|| polls(world));
+        scope.spawn(|| calls_out(world));
+        scope.spawn(|| comes_and_goes(world));
+        scope.spawn(|| {
+            let mut own = world.enter().expect("there is a slot");
+            for _ in 0..rounds / 2 {
+                collect(&own.stop(None).expect("all of them poll"));
+                works(&mut own, 1);
+            }
+        });
+        stops(world, rounds);
+        // They may begin late, on a busy machine: until each kind has met stops.
+        let met = || KINDS.iter().all(|times| times.load(Relaxed) >= 200);
+        while !met() {
+            stops(world, 1);
+        }
+        OVER.store(true, Relaxed);
+    });
+    assert_ne!(COLLECTED.load(Relaxed), 0);
+    account(world, slots);
+}
+
+#[test]
+fn a_storm_with_the_fenced_barrier() {
+    isolated_within("a_storm_with_the_fenced_barrier", 120, || storm(&FENCED, &OF_FENCED, 4000));
+}
+
+#[test]
+fn a_storm_with_the_asymmetric_barrier() {
+    isolated_within("a_storm_with_the_asymmetric_barrier", 120, || match &*ASYMMETRIC {
+        Some(world) => storm(world, &OF_ASYMMETRIC, 2000),
+        None => eprintln!("left out: the system has no such barrier"),
+    });
+}
+
+/// A profiler suspends a thread of the world, while that is stopped over and over.
+#[test]
+fn a_profiler_beside_it() {
+    isolated_within("a_profiler_beside_it", 120, || {
+        let (tell, told) = std::sync::mpsc::channel::<ThreadRef<Fenced, SystemBackend>>();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                let mut own = FENCED.enter().expect("there is a slot");
+                tell.send(own.thread()).expect("it is waited for");
+                while !OVER.load(Relaxed) {
+                    works(&mut own, 1);
+                    drop(own.external());
+                }
+            });
+            let target = told.recv().expect("it tells");
+            let profiler = scope.spawn(move || {
+                let mut suspended = 0;
+                while !OVER.load(Relaxed) {
+                    match FENCED.gates().try_suspend(target).map(drop) {
+                        Ok(()) => suspended += 1,
+                        Err(SuspendError::External | SuspendError::Gone) => thread::yield_now(),
+                        Err(other) => panic!("{other}"),
+                    }
+                }
+                suspended
+            });
+            stops(&FENCED, 500);
+            // It gets its turn, too.
+            while !profiler.is_finished() && FENCED.gates().try_suspend(target).is_err() {
+                thread::yield_now();
+            }
+            OVER.store(true, Relaxed);
+            profiler.join().unwrap();
+        });
+        account(&FENCED, &OF_FENCED);
+    });
+}
+
+#[test]
+fn what_is_refused() {
+    isolated("what_is_refused", || {
+        let own = FENCED.enter().unwrap();
+        let again = FENCED.enter().unwrap_err();
+        assert_eq!(again, EnterError::Register(RegisterError::AlreadyRegistered));
+        assert!(again.to_string().contains("registered already"), "{again}");
+        let refused = FENCED.stop(None).unwrap_err();
+        assert!(matches!(refused, StopError::Member), "{refused}");
+        let births: Vec<_> = (1..SLOTS).map(|_| FENCED.birth().unwrap()).collect();
+        assert_eq!(FENCED.birth().unwrap_err(), EnterError::Full(SLOTS));
+        drop(births);
+        drop(own);
+        // Those that were not born have left their slots.
+        let births: Vec<_> = (0..SLOTS).map(|_| FENCED.birth().unwrap()).collect();
+        assert_eq!(
+            thread::spawn(|| FENCED.stop(None).unwrap().threads().count()).join().unwrap(),
+            SLOTS
+        );
+        drop(births);
+        assert_eq!(FENCED.stop(None).unwrap().threads().count(), 0);
+    });
+}
+
+/// A thread that does not poll is named; the others stand meanwhile, and it may be waited for again.
+#[test]
+fn a_deadline() {
+    isolated("a_deadline", || {
+        let mut own = FENCED.enter().unwrap();
+        let name = own.thread();
+        let stopper = thread::spawn(move || {
+            let soon = Deadline::after(Duration::from_millis(1));
+            let Err(StopError::Late(late)) = FENCED.stop(Some(&soon)) else {
+                panic!("it stopped");
+            };
+            assert!(late.threads().map(|thread| thread.thread()).eq([name]));
+            OVER.store(true, Release);
+            let stop = late.wait(None).unwrap();
+            assert!(stop.threads().map(|thread| thread.thread()).eq([name]));
+            COLLECTED.fetch_add(1, Relaxed);
+        });
+        while !OVER.load(Acquire) {
+            std::hint::spin_loop();
+        }
+        while COLLECTED.load(Relaxed) == 0 {
+            own.poll();
+        }
+        stopper.join().unwrap();
+        // One who has the world stopped keeps others from it until their deadline.
+        let stop = own.stop(None).unwrap();
+        let busy = thread::spawn(|| {
+            let soon = Deadline::after(Duration::from_millis(1));
+            matches!(FENCED.stop(Some(&soon)), Err(StopError::Busy))
+        });
+        assert!(busy.join().unwrap());
+        drop(stop);
+    });
+}
+
+/// A member forks, also with the world shut by another: the child's has one thread, and is not stopped.
+#[test]
+fn a_fork() {
+    isolated("a_fork", || {
+        let mut own = FENCED.enter().unwrap();
+        let stopper = thread::spawn(|| stops(&FENCED, 200));
+        while !stopper.is_finished() {
+            let child = fork(|| {
+                // SAFETY: the only thread of the child, first of all; not in the middle of anything.
+                unsafe { FENCED.reset_after_fork() }.unwrap();
+                own.poll();
+                let stop = own.stop(None).unwrap();
+                i32::from(stop.threads().count() == 1)
+            });
+            assert_eq!(wait_for(child), Ended::Exited(1));
+            own.poll();
+        }
+        drop(own);
+        stopper.join().unwrap();
+    });
+}
+
+#[test]
+fn what_threads_may_share() {
+    fn both<T: Send + Sync>() {}
+    fn error<T: std::error::Error + Send + Sync>() {}
+    both::<(Ours<Fenced>, Slot<AtomicU64, SystemBackend>)>();
+    both::<portcullis::world::Birth<Heap, Fenced, SystemBackend>>();
+    both::<(Stop<Heap, Fenced, SystemBackend>, portcullis::world::Late<Heap, Fenced, SystemBackend>)>(
+    );
+    error::<EnterError>();
+    error::<StopError<Heap, Fenced, SystemBackend>>();
+}
