@@ -218,8 +218,8 @@ fn fixup_with_the_world_stopped(signals: u32) {
 /// state says FIXUP: the handler waits for the receiver, the receiver for the world.
 /// Passes: `sigqueue::fixup_with_signal_on_initiator`.
 #[test]
-fn go44193_signal_on_initiator() {
-    Control::new("historical::go44193_signal_on_initiator", "no progress")
+fn go44193_signal_while_the_world_is_stopped() {
+    Control::new("historical::go44193_signal_while_the_world_is_stopped", "no progress")
         .actors(2)
         .max_branches(400)
         .check(|| fixup_with_the_world_stopped(1));

@@ -146,7 +146,7 @@ mod imp {
 #[cfg(all(loom, any(test, feature = "loom")))]
 mod imp {
     use super::Word;
-    use crate::model::hook::{self, Detail};
+    use crate::model::hook::{self, About, Detail};
     use crate::model::lock::RawLock;
 
     pub(crate) use core::sync::atomic::compiler_fence;
@@ -161,28 +161,27 @@ mod imp {
     };
 
     #[derive(Debug)]
-    pub(crate) struct UnsafeCell<T>(loom::cell::UnsafeCell<T>);
+    pub(crate) struct UnsafeCell<T>(loom::cell::UnsafeCell<T>, u32);
 
     impl<T> UnsafeCell<T> {
         #[track_caller]
         pub(crate) fn new(value: T) -> Self {
-            Self(loom::cell::UnsafeCell::new(value))
+            Self(loom::cell::UnsafeCell::new(value), hook::new_id())
         }
         /// A signal may land before the access and after it, never half-way: two halves of one
-        /// access are two accesses to the protocol that allows it.
+        /// access are two accesses to the protocol that allows it. The row comes first: the lanes are to
+        /// show an access that fails.
         #[track_caller]
         pub(crate) fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
             hook::before("cell read");
-            let result = self.0.with(f);
-            hook::after("cell read", Detail::Nothing);
-            result
+            hook::after_on(About::plain(self.1), "cell read", Detail::Nothing);
+            self.0.with(f)
         }
         #[track_caller]
         pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
             hook::before("cell write");
-            let result = self.0.with_mut(f);
-            hook::after("cell write", Detail::Nothing);
-            result
+            hook::after_on(About::plain(self.1), "cell write", Detail::Nothing);
+            self.0.with_mut(f)
         }
     }
 
@@ -206,6 +205,7 @@ mod imp {
         value: loom::cell::UnsafeCell<T>,
         /// As `FORKED` of `lock.rs`; by the one thread of a child.
         forked: core::cell::Cell<bool>,
+        id: u32,
     }
 
     // SAFETY: the value is reached only through a guard, and one guard exists at a time.
@@ -217,16 +217,17 @@ mod imp {
         #[track_caller]
         pub(crate) fn new(value: T) -> Self {
             let forked = core::cell::Cell::new(false);
-            Self { lock: RawLock::new(), value: loom::cell::UnsafeCell::new(value), forked }
+            let value = loom::cell::UnsafeCell::new(value);
+            Self { lock: RawLock::new(), value, forked, id: hook::new_id() }
         }
         #[track_caller]
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
             let address = core::ptr::from_ref(self).addr();
             hook::before("lock");
             hook::lock_wanted(address);
-            self.lock.lock();
+            self.lock.lock(self.id);
             hook::lock_taken(address);
-            hook::after("lock", Detail::Nothing);
+            hook::after_on(About::plain(self.id), "lock", Detail::Nothing);
             MutexGuard(self)
         }
         #[track_caller]
@@ -238,7 +239,7 @@ mod imp {
                 return None;
             }
             hook::lock_taken(address);
-            hook::after("try_lock", Detail::Nothing);
+            hook::after_on(About::plain(self.id), "try_lock", Detail::Nothing);
             Some(MutexGuard(self))
         }
     }
@@ -282,7 +283,7 @@ mod imp {
             hook::before("unlock");
             self.0.lock.unlock();
             hook::lock_given(core::ptr::from_ref(self.0).addr());
-            hook::after("unlock", Detail::Nothing);
+            hook::after_on(About::plain(self.0.id), "unlock", Detail::Nothing);
         }
     }
 }

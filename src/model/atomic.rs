@@ -7,14 +7,19 @@
 //! A load that finds an older value than was last stored says so in the lanes, and where that store is: the
 //! memory order allows it, for nothing orders the two.
 
-use super::hook::{self, Detail};
+use super::hook::{self, About, Detail};
 use core::cell::Cell;
 use core::panic::Location;
 pub use core::sync::atomic::Ordering;
 
-/// The last store to an atomic, for the lanes: what a load did not see.
+/// What the lanes know of an atomic: the last store, which a load may not have seen, its name, and what it held
+/// at first.
 #[derive(Debug)]
-struct Last(Cell<Option<Store>>);
+struct Last {
+    store: Cell<Option<Store>>,
+    id: u32,
+    initial: u64,
+}
 
 /// What was stored, and where.
 #[derive(Clone, Copy, Debug)]
@@ -27,18 +32,22 @@ pub(crate) struct Store {
 unsafe impl Sync for Last {}
 
 impl Last {
-    fn new() -> Self {
-        Self(Cell::new(None))
+    fn new(initial: u64) -> Self {
+        Self { store: Cell::new(None), id: hook::new_id(), initial }
+    }
+
+    fn about(&self) -> About {
+        About::Object { id: self.id, initial: self.initial }
     }
 
     #[track_caller]
     fn set(&self, value: u64) {
-        self.0.set(Some(Store { value, at: Location::caller() }));
+        self.store.set(Some(Store { value, at: Location::caller() }));
     }
 
     /// The last store, if it is not what was seen.
     fn unseen(&self, seen: u64) -> Option<Store> {
-        self.0.get().filter(|last| last.value != seen)
+        self.store.get().filter(|last| last.value != seen)
     }
 }
 
@@ -55,7 +64,8 @@ macro_rules! operations {
             /// See the core type.
             #[track_caller]
             pub fn new(value: $t) -> Self {
-                Self(<$loom>::new(value), Last::new())
+                let shown = |$value: $t| $shown;
+                Self(<$loom>::new(value), Last::new(shown(value)))
             }
             /// See the core type.
             pub fn into_inner(self) -> $t {
@@ -67,7 +77,8 @@ macro_rules! operations {
                 hook::before("load");
                 let $value = self.0.load(order);
                 let seen = $shown;
-                hook::after("load", Detail::Load { order, seen, unseen: self.1.unseen(seen) });
+                let detail = Detail::Load { order, seen, unseen: self.1.unseen(seen) };
+                hook::after_on(self.1.about(), "load", detail);
                 $value
             }
             /// See the core type.
@@ -76,7 +87,7 @@ macro_rules! operations {
                 hook::before("store");
                 self.0.store($value, order);
                 self.1.set($shown);
-                hook::after("store", Detail::Store { value: $shown, order });
+                hook::after_on(self.1.about(), "store", Detail::Store { value: $shown, order });
             }
             /// See the core type.
             #[track_caller]
@@ -99,7 +110,7 @@ macro_rules! operations {
                     order: if result.is_ok() { success } else { failure },
                     result: result.map(shown).map_err(shown),
                 };
-                hook::after("compare_exchange", detail);
+                hook::after_on(self.1.about(), "compare_exchange", detail);
                 result
             }
             /// See the core type. This one never fails for no reason.
@@ -120,8 +131,9 @@ macro_rules! operations {
                 hook::before("swap");
                 let old = self.0.swap(value, order);
                 self.1.set(shown(value));
-                let detail = Detail::Swap { value: shown(value), order, old: shown(old) };
-                hook::after("swap", detail);
+                let value = shown(value);
+                let detail = Detail::Swap { value, order, old: shown(old), new: value };
+                hook::after_on(self.1.about(), "swap", detail);
                 old
             }
             /// See the core type: a load, then compare-exchanges, each of them a step.
@@ -165,9 +177,11 @@ macro_rules! atomic {
                     hook::before(stringify!($op));
                     let old = self.0.$op(value, order);
                     let after: fn($t, $t) -> $t = $after;
-                    self.1.set(shown!(after(old, value)));
-                    let detail = Detail::Swap { value: shown!(value), order, old: shown!(old) };
-                    hook::after(stringify!($op), detail);
+                    let new = shown!(after(old, value));
+                    self.1.set(new);
+                    let (value, seen) = (shown!(value), shown!(old));
+                    let detail = Detail::Swap { value, order, old: seen, new };
+                    hook::after_on(self.1.about(), stringify!($op), detail);
                     old
                 }
             )*
@@ -230,6 +244,11 @@ atomic!(AtomicBool, bool,
 );
 
 impl AtomicU32 {
+    /// Its name in the lanes.
+    pub(super) fn about(&self) -> About {
+        self.1.about()
+    }
+
     /// What the kernel reads: the newest value, publishing and acquiring nothing. Not a step of the program,
     /// so no signal lands here and no row is recorded.
     pub(crate) fn kernel_read(&self) -> u32 {

@@ -4,7 +4,7 @@
 //! it interrupts, so loom sees one thread; the kernel reports a handler that accesses a cell in the middle of
 //! an access by the code it interrupted, unless both only read.
 
-use super::hook::{self, Detail};
+use super::hook::{self, About, Detail};
 use super::lanes::place;
 use super::state::Run;
 use core::cell::RefCell;
@@ -16,6 +16,7 @@ use core::panic::Location;
 pub struct UnsafeCell<T> {
     inner: loom::cell::UnsafeCell<T>,
     open: RefCell<Vec<Open>>,
+    id: u32,
 }
 
 /// An access that has begun.
@@ -31,7 +32,8 @@ impl<T> UnsafeCell<T> {
     /// A cell that holds this.
     #[track_caller]
     pub fn new(value: T) -> Self {
-        Self { inner: loom::cell::UnsafeCell::new(value), open: RefCell::default() }
+        let inner = loom::cell::UnsafeCell::new(value);
+        Self { inner, open: RefCell::default(), id: hook::new_id() }
     }
 
     /// What it holds.
@@ -63,13 +65,13 @@ impl<T> UnsafeCell<T> {
         self.check(&run, slot, writes, at);
         let depth = run.borrow().threads[slot].frames.len();
         self.open.borrow_mut().push(Open { slot, depth, writes, at });
-        hook::after(op, Detail::Text("begins".to_owned()));
+        hook::after_on(About::plain(self.id), op, Detail::Text("begins".to_owned()));
         let result = f();
         hook::before(op);
         let is_this = |open: &Open| open.slot == slot && open.depth == depth;
         let index = self.open.borrow().iter().rposition(is_this);
         index.map(|index| self.open.borrow_mut().remove(index));
-        hook::after(op, Detail::Text("ends".to_owned()));
+        hook::after_on(About::plain(self.id), op, Detail::Text("ends".to_owned()));
         result
     }
 

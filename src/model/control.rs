@@ -3,8 +3,8 @@
 use super::check::{Bound, Model, ledger, say};
 use super::explore::Explorer;
 use super::random::Walks;
-use super::report::{BEGIN, END, FOUND};
-use super::{again, shrink};
+use super::report::{BEGIN, END, FOUND, say_where};
+use super::{again, picture, shrink};
 use std::time::Instant;
 
 const CHILD: &str = "PORTCULLIS_CONTROL";
@@ -110,7 +110,8 @@ impl Control {
         let mut how = format!("after {executions} executions{note}");
         let mut lanes = lanes.to_owned();
         let shown = std::env::var_os("PORTCULLIS_LANES").is_some();
-        if let Some(command) = shrink::command(&name, reason).filter(|_| shown)
+        let wanted = shown || picture::wanted(&name).is_some();
+        if let Some(command) = shrink::command(&name, reason).filter(|_| wanted)
             && let Some(smallest) = shrink::run(command)
         {
             how = format!("{how}; {smallest}");
@@ -121,6 +122,7 @@ impl Control {
         if shown {
             say(&lanes);
         }
+        say_where(&name);
         let seconds = start.elapsed().as_secs_f64();
         ledger(&name, self.model.actors, reason, executions, seconds, "control");
         executions

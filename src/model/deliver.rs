@@ -2,7 +2,7 @@
 
 use super::disposition::{Action, Handler, Info};
 use super::kernel::{Call, Outcome};
-use super::lanes::{Detail, place};
+use super::lanes::{About, Detail, place};
 use super::signals::{Signal, is_realtime, place_in_line, sig};
 use super::state::{COINS, Frame, Pending, Run, TABLES, Thread, Words, touch};
 use core::panic::Location;
@@ -156,7 +156,8 @@ fn take_all(
             let Some(value) = taken else { continue };
             (inner.action(me, signal), value)
         };
-        act(run, words, me, (signal, value), action, at);
+        let sender = run.taken(thread_directed.then_some(me), signal);
+        act(run, words, me, (signal, value), action, (at, sender));
         // A handler masks its own signal, and that may have kept others away.
         shared = true;
     }
@@ -215,16 +216,19 @@ fn act(
     me: usize,
     (signal, value): (Signal, usize),
     action: Action,
-    at: &'static Location<'static>,
+    (at, sender): (&'static Location<'static>, About),
 ) {
     match action {
-        Action::Nothing => run.row(me, "ignored:", Detail::Signal(signal), at),
+        Action::Nothing => run.row_about(sender, me, "ignored:", Detail::Signal(signal), at),
         Action::Terminate => {
             check_may_die(run, me, signal, at);
             end(run, words, me, Outcome::DiedOf(signal));
-            run.row(me, "process dies of", Detail::Signal(signal), at);
+            run.row_about(sender, me, "process dies of", Detail::Signal(signal), at);
         }
-        Action::Run(handler) => run_handler(run, words, me, (signal, value), &handler, at),
+        Action::Run(handler) => {
+            run.row_about(sender, me, "> handler of", Detail::Signal(signal), at);
+            run_handler(run, words, me, (signal, value), &handler, at);
+        }
     }
 }
 
@@ -236,7 +240,6 @@ fn run_handler(
     handler: &Handler,
     at: &'static Location<'static>,
 ) {
-    run.row(me, "> handler of", Detail::Signal(signal), at);
     let (saved, wrong_stack) = {
         let mut inner = run.borrow();
         if handler.resethand {
@@ -342,6 +345,7 @@ pub(super) fn post(call: &Call, to: usize, signal: Signal, value: usize) {
         }
         masked
     };
+    run.sends(call.me, Some(to), signal);
     if !away {
         let number = if masked { 0 } else { interrupt(run, to) };
         run.borrow().threads[to].pending.push(Pending { signal, number, value });
@@ -370,6 +374,7 @@ pub(super) fn post_process(call: &Call, signal: Signal) {
         pending.push(signal);
         targets
     };
+    run.sends(from, None, signal);
     ring(run, words, from, &targets);
 }
 

@@ -74,7 +74,8 @@ pub fn wait(word: &AtomicU32, expected: u32, deadline: Option<&Deadline>) -> Wai
         // switches before an operation and never between it and the park.
         let seen = word.kernel_read();
         if seen != expected {
-            run.row(me, "futex wait: word differs", Detail::Number(u64::from(seen)), at);
+            let seen = Detail::Number(u64::from(seen));
+            run.row_about(word.about(), me, "futex wait: word differs", seen, at);
             return Waited::Woken;
         }
         if expired(&run, deadline) {
@@ -96,10 +97,11 @@ pub fn wait(word: &AtomicU32, expected: u32, deadline: Option<&Deadline>) -> Wai
                 continue;
             }
             asked = false;
-            run.row(me, "futex wait: sleeps", Detail::Number(u64::from(seen)), at);
+            let seen = Detail::Number(u64::from(seen));
+            run.row_about(word.about(), me, "futex wait: sleeps", seen, at);
             let address = core::ptr::from_ref(word).addr();
             woken |= sleep(&run, me, address, deadline.map(|deadline| deadline.0));
-            run.row(me, "futex wait: awake", Detail::Nothing, at);
+            run.row_told(me, "futex wait: awake", at);
             super::suspend::hold(&run, me, at);
         }
         if let Some(words) = &words {
@@ -123,10 +125,10 @@ pub fn wake_one(word: &AtomicU32) {
     let second = several && super::hostile::strikes(&run);
     // Orders the look into the table with every sleeper's check of the word.
     word.kernel_read();
-    let woken = wake_untold(&run, address, second && count(&run, address) > 1);
+    let woken = wake_untold(&run, me, address, second && count(&run, address) > 1);
     let name = woken.map(|slot| run.borrow().threads[slot].name.clone());
     let text = name.map_or_else(|| "nobody".to_owned(), |name| format!("\"{name}\""));
-    run.row(me, "futex wake", Detail::Text(text), at);
+    run.row_about(word.about(), me, "futex wake", Detail::Text(text), at);
     if let Some(words) = run.words() {
         deliver::leaving(&run, &words, me, at);
     }
@@ -148,8 +150,8 @@ pub fn wake_all(word: &AtomicU32) {
     // As in `wake_one`.
     word.kernel_read();
     let address = core::ptr::from_ref(word).addr();
-    let woken = core::iter::from_fn(|| wake_untold(&run, address, false)).count();
-    run.row(me, "futex wake all", Detail::Number(woken as u64), at);
+    let woken = core::iter::from_fn(|| wake_untold(&run, me, address, false)).count();
+    run.row_about(word.about(), me, "futex wake all", Detail::Number(woken as u64), at);
     if let Some(words) = run.words() {
         deliver::leaving(&run, &words, me, at);
     }
@@ -194,10 +196,11 @@ pub(super) fn wake(run: &Run, address: usize) -> Option<usize> {
 }
 
 /// The same, or the second. Who is woken learns nothing by that, if there is a porter.
-fn wake_untold(run: &Run, address: usize, second: bool) -> Option<usize> {
+fn wake_untold(run: &Run, me: usize, address: usize, second: bool) -> Option<usize> {
     let mut skipped = !second;
     let sleeper =
         take(run, |sleeper| sleeper.address == address && core::mem::replace(&mut skipped, true))?;
+    run.tells(me, sleeper.slot);
     let mut inner = run.borrow();
     inner.threads[sleeper.slot].woken = true;
     match &mut inner.errands {

@@ -1,10 +1,22 @@
 //! What the facade tells the kernel at each operation.
 
+use super::cause::Waits;
 use super::deliver;
-pub(crate) use super::lanes::Detail;
 use super::lanes::place;
+pub(crate) use super::lanes::{About, Detail};
 use super::state::{Held, Run};
+use core::cell::Cell;
 use core::panic::Location;
+
+/// A name for the next object that the lanes tell of: no address, for that may be used again.
+pub(crate) fn new_id() -> u32 {
+    std::thread_local! {
+        static LAST: Cell<u32> = const { Cell::new(0) };
+    }
+    let id = LAST.get().wrapping_add(1);
+    LAST.set(id);
+    id
+}
 
 /// Before an operation: a signal may land here.
 #[track_caller]
@@ -21,11 +33,17 @@ pub(crate) fn before(_op: &'static str) {
 /// After an operation: the row of the lanes.
 #[track_caller]
 pub(crate) fn after(op: &'static str, detail: Detail) {
+    after_on(About::Nothing, op, detail);
+}
+
+/// The same of an operation on an object.
+#[track_caller]
+pub(crate) fn after_on(about: About, op: &'static str, detail: Detail) {
     if std::thread::panicking() {
         return;
     }
     if let Some(run) = Run::current() {
-        run.row(run.me(), op, detail, Location::caller());
+        run.row_about(about, run.me(), op, detail, Location::caller());
     }
 }
 
@@ -61,6 +79,16 @@ pub(crate) fn lock_wanted(address: usize) {
     };
     drop(inner);
     super::violation(message);
+}
+
+/// The calling thread waits for the lock with this id, until it has it.
+#[track_caller]
+pub(crate) fn lock_awaited(id: u32, awaited: bool) {
+    let Some(run) = Run::current() else { return };
+    let at = Location::caller();
+    let waits = Waits { op: "lock: waits", about: About::plain(id), at };
+    let me = run.me();
+    run.borrow().threads[me].waits = awaited.then_some(waits);
 }
 
 /// Whether the calling thread holds the lock at `address`.

@@ -136,6 +136,7 @@ impl Kernel {
             let dispositions = &mut inner.processes[process].dispositions;
             let old = core::mem::replace(&mut dispositions[signal as usize], new);
             if discards {
+                super::cause::forget(&mut inner, signal);
                 inner.processes[process].pending.retain(|&s| s != signal);
                 for thread in &mut inner.threads {
                     if thread.process == process {

@@ -1,7 +1,7 @@
 //! The execution as lanes: one column a thread, one row a step, handlers indented.
 
 use super::atomic::Store;
-use super::state::Inner;
+use super::pointers::Pointers;
 use core::fmt::Write;
 use core::panic::Location;
 use core::sync::atomic::Ordering;
@@ -14,6 +14,35 @@ pub(crate) struct Row {
     pub(super) op: &'static str,
     pub(super) detail: Detail,
     pub(super) at: &'static Location<'static>,
+    pub(super) about: About,
+}
+
+/// With what a step has to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum About {
+    Nothing,
+    /// An atomic, a cell, a lock.
+    Object {
+        id: u32,
+        initial: u64,
+    },
+    /// The thread that is spawned or joined.
+    Thread(usize),
+    /// What another thread did.
+    Cause(Cause),
+}
+
+impl About {
+    pub(crate) fn plain(id: u32) -> Self {
+        Self::Object { id, initial: 0 }
+    }
+}
+
+/// The next row of a thread, from this one on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cause {
+    pub(super) slot: u32,
+    pub(super) row: u32,
 }
 
 /// The values of a step.
@@ -22,7 +51,7 @@ pub(crate) enum Detail {
     Nothing,
     Load { order: Ordering, seen: u64, unseen: Option<Store> },
     Store { value: u64, order: Ordering },
-    Swap { value: u64, order: Ordering, old: u64 },
+    Swap { value: u64, order: Ordering, old: u64, new: u64 },
     Cas { expected: u64, new: u64, order: Ordering, result: Result<u64, u64> },
     Fence(Ordering),
     Signal(i32),
@@ -31,49 +60,41 @@ pub(crate) enum Detail {
 }
 
 impl Row {
-    fn text(&self) -> String {
+    fn text(&self, pointers: &Pointers) -> String {
         let mut text = "  ".repeat(self.depth);
         text.push_str(self.op);
+        let value = |value: u64| pointers.shown(value);
         let written = match &self.detail {
             Detail::Nothing => Ok(()),
             Detail::Load { order, seen, unseen } => {
-                let seen = write!(text, " {order:?} -> {}", Value(*seen));
+                let seen = write!(text, " {order:?} -> {}", value(*seen));
                 match unseen {
                     // Older than the last, which the order allows: a reader would take it for another fault.
-                    Some(Store { value, at }) => {
-                        write!(text, ", not yet {} of {}", Value(*value), place(at))
+                    Some(Store { value: last, at }) => {
+                        write!(text, ", not yet {} of {}", value(*last), place(at))
                     }
                     None => seen,
                 }
             }
-            Detail::Store { value, order } => write!(text, " {} {order:?}", Value(*value)),
-            Detail::Swap { value, order, old } => {
-                write!(text, " {} {order:?} -> {}", Value(*value), Value(*old))
+            Detail::Store { value: new, order } => write!(text, " {} {order:?}", value(*new)),
+            Detail::Swap { value: given, order, old, .. } => {
+                write!(text, " {} {order:?} -> {}", value(*given), value(*old))
             }
             Detail::Cas { expected, new, order, result } => {
                 let (word, seen) = match result {
                     Ok(seen) => ("ok", seen),
                     Err(seen) => ("failed, saw", seen),
                 };
-                let (expected, new, seen) = (Value(*expected), Value(*new), Value(*seen));
+                let (expected, new, seen) = (value(*expected), value(*new), value(*seen));
                 write!(text, " {expected} => {new} {order:?} {word} {seen}")
             }
             Detail::Fence(order) => write!(text, " {order:?}"),
             Detail::Signal(signal) => write!(text, " {}", super::signals::name(*signal)),
-            Detail::Number(number) => write!(text, " {}", Value(*number)),
+            Detail::Number(number) => write!(text, " {}", value(*number)),
             Detail::Text(more) => write!(text, " {more}"),
         };
         written.expect("a string takes any text");
         text
-    }
-}
-
-/// Small numbers in decimal, words and addresses in hexadecimal.
-struct Value(u64);
-
-impl core::fmt::Display for Value {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        if self.0 < 1000 { write!(f, "{}", self.0) } else { write!(f, "{:#x}", self.0) }
     }
 }
 
@@ -85,21 +106,22 @@ pub(super) fn place(at: &Location<'_>) -> String {
 
 const WIDEST: usize = 60;
 
-/// Prints the execution so far.
-pub(super) fn render(inner: &Inner) -> String {
-    let count = inner.threads.len();
+/// Prints an execution, given the threads' names.
+pub(super) fn render(rows: &[Row], threads: &[String]) -> String {
+    let count = threads.len();
+    let pointers = Pointers::new();
     let cells: Vec<(usize, String, String)> =
-        inner.rows.iter().map(|row| (row.slot, row.text(), place(row.at))).collect();
+        rows.iter().map(|row| (row.slot, row.text(&pointers), place(row.at))).collect();
     let width = |slot: usize| {
         let rows = cells.iter().filter(|cell| cell.0 == slot).map(|cell| cell.1.chars().count());
-        rows.chain([inner.threads[slot].name.chars().count()]).max().unwrap_or(0).min(WIDEST)
+        rows.chain([threads[slot].chars().count()]).max().unwrap_or(0).min(WIDEST)
     };
     let widths: Vec<usize> = (0..count).map(width).collect();
     let places = cells.iter().map(|cell| cell.2.len()).max().unwrap_or(0);
     let line = |number: &str, at: &str, slot: Option<usize>, text: &str| {
         let mut out = format!("{number:>5}  {at:<places$} ");
         for (column, &width) in widths.iter().enumerate() {
-            let name = &inner.threads[column].name;
+            let name = &threads[column];
             let cell = match slot {
                 None => name.as_str(),
                 Some(slot) if slot == column => text,
@@ -123,8 +145,7 @@ pub(super) fn render(inner: &Inner) -> String {
         }
         step += rows * (more + 1);
         if more > 0 {
-            let rows = if rows == 1 { "row".to_owned() } else { format!("{rows} rows") };
-            writeln!(page, "       ... the last {rows} {more} times more")
+            writeln!(page, "       ... {}", times_more(rows, more))
                 .expect("a string takes any text");
         }
     }
@@ -135,8 +156,14 @@ pub(super) fn render(inner: &Inner) -> String {
 const LONGEST: usize = 16;
 const OFTEN: usize = 3;
 
+/// Says that these rows, which were shown, come again.
+pub(super) fn times_more(rows: usize, more: usize) -> String {
+    let rows = if rows == 1 { "row".to_owned() } else { format!("{rows} rows") };
+    format!("the last {rows} {more} times more")
+}
+
 /// How many of these rows, from the first on, are repeated at once, and how often.
-fn repeated(cells: &[(usize, String, String)]) -> Option<(usize, usize)> {
+pub(super) fn repeated<T: PartialEq>(cells: &[T]) -> Option<(usize, usize)> {
     (1..=LONGEST.min(cells.len())).find_map(|rows| {
         let (first, rest) = cells.split_at(rows);
         let more = rest.chunks_exact(rows).take_while(|next| *next == first).count();

@@ -1,6 +1,7 @@
 //! The lock behind the facade's mutex: loom's own prints whenever it is taken.
 
 use super::futex::{block, wake};
+use super::hook;
 use super::state::Run;
 use core::sync::atomic::Ordering::{Acquire, Release};
 
@@ -14,10 +15,17 @@ impl RawLock {
         Self(loom::sync::atomic::AtomicBool::new(false))
     }
 
+    /// Of the one whose name in the lanes is `id`.
     #[track_caller]
-    pub(crate) fn lock(&self) {
+    pub(crate) fn lock(&self, id: u32) {
+        let mut waited = false;
         while !self.try_lock() {
+            waited = true;
+            hook::lock_awaited(id, true);
             block(&Run::expect(), core::ptr::from_ref(self).addr());
+        }
+        if waited {
+            hook::lock_awaited(id, false);
         }
     }
 

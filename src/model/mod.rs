@@ -142,6 +142,7 @@
 //! | `PORTCULLIS_SHRINK=60` | so many seconds to look for a smaller failure, 5 by default; 0 shows the first |
 //! | `PORTCULLIS_HOSTILE=1`, up to 3 | the system is hostile so often in each execution; see [`Model::hostile`] |
 //! | `PORTCULLIS_LANES=1` | controls print the lanes of what they found; models always do |
+//! | `PORTCULLIS_PICTURE=directory` | writes each failing execution, the smallest that is found, as `NAME.svg` there |
 //! | `PORTCULLIS_LEDGER=file` | appends kind, name, actors, bound, executions, seconds |
 //!
 //! Several processes explore the executions that one would, and as many. Controls are explored by one.
@@ -159,10 +160,12 @@ pub mod sync;
 pub mod thread;
 
 mod again;
+mod cause;
 mod check;
 mod control;
 mod deliver;
 mod disposition;
+mod edges;
 mod explore;
 mod fork;
 mod hostile;
@@ -170,14 +173,18 @@ mod kernel;
 mod lanes;
 mod part;
 mod path;
+mod picture;
+mod pointers;
 mod random;
 mod report;
 mod resume;
 mod shrink;
 mod signals;
+mod source;
 mod split;
 mod state;
 mod suspend;
+mod words;
 
 pub use check::{Bound, Model};
 pub use control::Control;

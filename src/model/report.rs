@@ -1,7 +1,9 @@
 //! What a failing execution says: its reason, its number, its lanes.
 
+use super::lanes::Row;
+use super::picture::{self, Picture};
 use super::state::{Inner, Run};
-use super::{check, lanes, shrink};
+use super::{cause, check, lanes, shrink};
 use std::cell::RefCell;
 use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -12,6 +14,9 @@ pub(super) const FOUND: i32 = 86;
 /// Marks in what such a child prints.
 pub(super) const BEGIN: &str = "-- control found --";
 pub(super) const END: &str = "-- end of control --";
+
+/// The reason if nobody can go on.
+const DEADLOCK: &str = "deadlock: every thread is asleep";
 
 /// Rows that are interruptions of what runs.
 const INTERRUPTIONS: [&str; 3] = ["> handler of", "= stopped", "= barrier"];
@@ -38,6 +43,8 @@ pub(super) struct Failure {
     pub(super) lanes: String,
     pub(super) interruptions: usize,
     pub(super) steps: usize,
+    rows: Vec<Row>,
+    threads: Vec<String>,
 }
 
 /// While it lives, the first panic on this system thread is reported as the model's failure.
@@ -113,7 +120,7 @@ fn report(info: &PanicHookInfo<'_>) -> bool {
         if watched.keeps {
             watched.kept = Some(failure);
         } else if super::control::in_child() {
-            watched.hand_over(&failure);
+            watched.hand_over(failure);
         } else {
             watched.say(failure);
         }
@@ -123,7 +130,16 @@ fn report(info: &PanicHookInfo<'_>) -> bool {
 
 impl Watched {
     /// To the process that looks for this failure.
-    fn hand_over(&self, failure: &Failure) -> ! {
+    fn hand_over(&self, mut failure: Failure) -> ! {
+        if picture::wanted(&self.name).is_some() {
+            let name = self.name.clone();
+            // The stacks of loom's threads are small.
+            let drawn = std::thread::spawn(move || {
+                failure.draw(&name);
+                failure
+            });
+            failure = drawn.join().expect("a picture is drawn");
+        }
         let executions = self.executions.load(Relaxed);
         let reason = failure.reason.replace('\n', " / ");
         let (at, note, lanes) = (&failure.at, &self.note, &failure.lanes);
@@ -138,8 +154,10 @@ impl Watched {
         let executions = self.executions.load(Relaxed);
         let head = format!("model {}: FAILED in execution {executions}{note}", self.name);
         let command = shrink::command(&self.name, &failure.reason);
+        let name = self.name.clone();
         // The stacks of loom's threads are small.
         let said = std::thread::spawn(move || {
+            failure.draw(&name);
             let Failure { reason, at, lanes, .. } = failure;
             match command.and_then(shrink::run) {
                 Some(smallest) => {
@@ -148,8 +166,16 @@ impl Watched {
                 }
                 None => check::say(&format!("{head}: {reason}\n  at {at}\n{lanes}")),
             }
+            say_where(&name);
         });
         let _ = said.join();
+    }
+}
+
+/// Says where the picture of the model `name` is, if there is one.
+pub(super) fn say_where(name: &str) {
+    if let Some(path) = picture::wanted(name) {
+        check::say(&format!("picture: {}", path.display()));
     }
 }
 
@@ -161,16 +187,34 @@ impl Failure {
             lanes: String::new(),
             interruptions: 0,
             steps: 0,
+            rows: Vec::new(),
+            threads: Vec::new(),
         };
         if let Some(run) = Run::current()
-            && let Some(inner) = run.try_borrow()
+            && let Some(mut inner) = run.try_borrow()
         {
-            let interruptions = inner.rows.iter().filter(|row| INTERRUPTIONS.contains(&row.op));
+            failure.rows = core::mem::take(&mut inner.rows);
+            failure.threads = inner.threads.iter().map(|thread| thread.name.clone()).collect();
+            let interruptions = failure.rows.iter().filter(|row| INTERRUPTIONS.contains(&row.op));
             failure.interruptions = interruptions.count();
-            failure.steps = inner.rows.len();
-            failure.lanes = lanes::render(&inner);
+            failure.steps = failure.rows.len();
+            if failure.reason.starts_with(DEADLOCK) {
+                failure.rows.extend(cause::waiting(&inner));
+            }
+            failure.lanes = lanes::render(&failure.rows, &failure.threads);
         }
         failure
+    }
+
+    /// Its picture, where pictures are wanted: a failure of the model `name`.
+    pub(super) fn draw(&self, name: &str) {
+        let Some(path) = picture::wanted(name) else { return };
+        let reason = self.reason.replace('\n', " / ");
+        let reason = reason.split(" (thread").next().unwrap_or_default();
+        let drawn = Picture { name, reason, rows: &self.rows, threads: &self.threads };
+        if let Err(error) = drawn.write(&path) {
+            check::say(&format!("no picture {}: {error}", path.display()));
+        }
     }
 }
 
@@ -180,7 +224,7 @@ fn reason(info: &PanicHookInfo<'_>) -> String {
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     let text = text.unwrap_or("panic without a message");
     if text.starts_with("deadlock; threads") {
-        return "deadlock: every thread is asleep".to_owned();
+        return DEADLOCK.to_owned();
     }
     if text.starts_with("Model exceeded maximum number of branches") {
         let spins = Run::current().and_then(|run| run.try_borrow().and_then(|inner| spins(&inner)));

@@ -76,13 +76,19 @@ pub(super) fn search(model: &Model, program: impl Fn() + Send + Sync + 'static) 
     let explorer = Explorer::new(model, program);
     report::keep();
     let reason = std::env::var(REASON).expect("set by the one who asked");
-    let mut search =
-        Search { explorer: &explorer, reason: kind(&reason), start: Instant::now(), found: None };
+    let mut search = Search {
+        model,
+        explorer: &explorer,
+        reason: kind(&reason),
+        start: Instant::now(),
+        found: None,
+    };
     search.raise_bound(model.bound_in_force());
     search.walk();
 }
 
 struct Search<'a> {
+    model: &'a Model,
     explorer: &'a Explorer,
     reason: String,
     start: Instant,
@@ -156,6 +162,7 @@ impl Search<'_> {
     }
 
     fn keep(&mut self, found: Found) {
+        found.failure.draw(&self.model.name);
         let preemptions = found.preemptions;
         let Failure { interruptions, at, lanes, .. } = &found.failure;
         say(&format!("{BEGIN}\n{preemptions}\n{interruptions}\n{at}\n{lanes}{END}"));

@@ -5,9 +5,10 @@
 //! change of plain fields is atomic with the loom operation just before it. No borrow of the
 //! state may be held across a loom operation.
 
+use super::cause::{Sent, Waits};
 use super::disposition::{Action, Disposition};
 use super::kernel::Outcome;
-use super::lanes::{Detail, Row};
+use super::lanes::{About, Cause, Detail, Row};
 use super::signals::{SigSet, Signal};
 use core::panic::Location;
 use core::sync::atomic::Ordering::Relaxed;
@@ -83,6 +84,8 @@ pub(super) struct Inner {
     /// Takes the process's signals if it can.
     pub(super) chosen: Option<usize>,
     pub(super) rows: Vec<Row>,
+    /// Signals on their way, for the pictures.
+    pub(super) sent: Vec<Sent>,
 }
 
 pub(super) struct Process {
@@ -120,6 +123,11 @@ pub(super) struct Thread {
     pub(super) rung: bool,
     /// Its last sleep ended by a wake-up.
     pub(super) woken: bool,
+    /// Who ended its last sleep, and who wants it to stop: for the pictures.
+    pub(super) told: Option<Cause>,
+    /// What it waits for without a step: for the lanes of a deadlock.
+    pub(super) waits: Option<Waits>,
+    pub(super) asked: Option<Cause>,
     /// Handlers running, innermost last.
     pub(super) frames: Vec<Frame>,
     pub(super) altstack: Option<usize>,
@@ -200,6 +208,9 @@ impl Thread {
             coin: None,
             rung: false,
             woken: false,
+            told: None,
+            waits: None,
+            asked: None,
             frames: Vec::new(),
             altstack: None,
             attached: false,
@@ -240,6 +251,7 @@ impl Run {
                 may_die: false,
                 chosen: None,
                 rows,
+                sent: Vec::new(),
             }),
             last: Cell::new(None),
             words: RefCell::new(None),
@@ -325,9 +337,21 @@ impl Run {
         detail: Detail,
         at: &'static Location<'static>,
     ) {
+        self.row_about(About::Nothing, slot, op, detail, at);
+    }
+
+    /// The same, of a step with an object or a cause.
+    pub(super) fn row_about(
+        &self,
+        about: About,
+        slot: usize,
+        op: &'static str,
+        detail: Detail,
+        at: &'static Location<'static>,
+    ) {
         let mut inner = self.borrow();
         let depth = inner.threads[slot].frames.len();
-        inner.rows.push(Row { slot, depth, op, detail, at });
+        inner.rows.push(Row { slot, depth, op, detail, at, about });
     }
 }
 

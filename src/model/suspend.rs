@@ -71,6 +71,7 @@ impl Kernel {
         let there = !call.run.borrow().threads[thread.0].exited;
         if there {
             call.run.borrow().threads[thread.0].suspended += 1;
+            call.run.asks(call.me, thread.0);
             deliver::interrupt(&call.run, thread.0);
         }
         let name = call.run.borrow().threads[thread.0].name.clone();
@@ -94,6 +95,7 @@ impl Kernel {
         for &slot in &others {
             touch(&call.words.lines[slot]);
             call.run.borrow().threads[slot].barrier = true;
+            call.run.asks(call.me, slot);
             deliver::interrupt(&call.run, slot);
             interrupt(&call.run, slot);
         }
@@ -134,6 +136,7 @@ impl Kernel {
             target.suspended
         };
         if left == 0 {
+            call.run.tells(call.me, thread.0);
             wake(&call.run, stop_address(thread.0));
         }
         let name = call.run.borrow().threads[thread.0].name.clone();
@@ -169,10 +172,10 @@ pub(super) fn hold(run: &Run, me: usize, at: &'static Location<'static>) {
         if run.borrow().threads[me].suspended == 0 || !run.borrow().threads[me].away.is_empty() {
             break;
         }
-        run.row(me, "= stopped", Detail::Nothing, at);
+        run.row_asked(me, "= stopped", at);
         rouse_all(run, context_address(me));
         sleep(run, me, stop_address(me), None);
-        run.row(me, "= resumed", Detail::Nothing, at);
+        run.row_told(me, "= resumed", at);
     }
 }
 
@@ -206,7 +209,7 @@ pub(super) fn pay_barrier(run: &Run, me: usize, at: &'static Location<'static>) 
     let owed = core::mem::take(&mut run.borrow().threads[me].barrier);
     if owed {
         fence(Ordering::SeqCst);
-        run.row(me, "= barrier", Detail::Nothing, at);
+        run.row_asked(me, "= barrier", at);
         rouse_all(run, barrier_address(me));
     }
     owed

@@ -1,7 +1,8 @@
 //! Threads that the simulated kernel knows from their birth.
 
+use super::cause::Waits;
 use super::futex::{block, sleep, wake};
-use super::lanes::Detail;
+use super::lanes::{About, Detail};
 use super::state::{Run, Thread};
 use core::panic::Location;
 use std::cell::{Cell, RefCell};
@@ -53,7 +54,7 @@ pub fn spawn<T: 'static>(
         inner.threads.push(Thread::new(name.clone(), process, mask));
         inner.threads.len() - 1
     };
-    run.row(parent, "spawn", Detail::Text(name), at);
+    run.row_about(About::Thread(slot), parent, "spawn", Detail::Text(name), at);
     let shared = Rc::new(Shared {
         result: RefCell::new(None),
         joined: Cell::new(false),
@@ -153,6 +154,10 @@ impl<T> JoinHandle<T> {
     pub fn join(self) -> T {
         let run = Run::expect();
         super::hook::before("join");
+        let (op, about) = ("join: waits for the end of", About::Thread(self.slot));
+        let waits = Waits { op, about, at: Location::caller() };
+        let me = run.me();
+        run.borrow().threads[me].waits = Some(waits);
         loop {
             super::suspend::exchange(&run, run.me());
             if self.shared.joined.get() {
@@ -161,8 +166,9 @@ impl<T> JoinHandle<T> {
             wake(&run, self.shared.ended());
             block(&run, self.shared.joiner());
         }
+        run.borrow().threads[me].waits = None;
         let name = run.borrow().threads[self.slot].name.clone();
-        super::hook::after("join", Detail::Text(name));
+        super::hook::after_on(About::Thread(self.slot), "join", Detail::Text(name));
         self.shared.result.borrow_mut().take().expect("written before the end")
     }
 }
