@@ -29,18 +29,22 @@ impl Sources {
             .map(str::to_owned)
     }
 
-    /// Names for the objects of these rows, by id: as they are called where they are used first.
+    /// Names for the objects of these rows, by id: the field that each is where it is used first as one, or else
+    /// what it is called where it is used first.
     pub(super) fn names(&mut self, rows: &[Row]) -> BTreeMap<u32, String> {
         let mut order = Vec::new();
-        let mut names = BTreeMap::new();
+        let mut names: BTreeMap<u32, Name> = BTreeMap::new();
         for row in rows {
             let About::Object { id, .. } = row.about else { continue };
             if !order.contains(&id) {
                 order.push(id);
             }
-            if !names.contains_key(&id)
-                && let Some(name) = self.receiver(row.at)
-            {
+            let known = names.get(&id);
+            if known.is_some_and(|known| known.is_field) {
+                continue;
+            }
+            let better = self.receiver(row.at).filter(|name| known.is_none() || name.is_field);
+            if let Some(name) = better {
                 names.insert(id, name);
             }
         }
@@ -48,7 +52,7 @@ impl Sources {
     }
 
     /// `x` of `a.x.load(..)`, if the step is such a call.
-    fn receiver(&mut self, at: &'static Location<'static>) -> Option<String> {
+    fn receiver(&mut self, at: &'static Location<'static>) -> Option<Name> {
         let lines = self.lines(at.file());
         let line = at.line() as usize - 1;
         let (before, call) = lines.get(line)?.split_at_checked(at.column() as usize - 1)?;
@@ -68,14 +72,22 @@ impl Sources {
             let word = &before[start..];
             if word == "self" {
                 let file = at.file().rsplit(['/', '\\']).next()?;
-                return Some(file.trim_end_matches(".rs").to_owned());
+                let text = file.trim_end_matches(".rs").to_owned();
+                return Some(Name { text, is_field: true });
             }
             if word.is_empty() || !word.bytes().all(|b| b.is_ascii_digit()) {
-                return (!word.is_empty()).then(|| word.to_owned());
+                let is_field = before[..start].ends_with('.');
+                return (!word.is_empty()).then(|| Name { text: word.to_owned(), is_field });
             }
             before = &before[..start];
         }
     }
+}
+
+/// What an object is called in one place.
+struct Name {
+    text: String,
+    is_field: bool,
 }
 
 /// Methods whose receiver is the object.
@@ -83,10 +95,10 @@ const OPERATIONS: [&str; 9] =
     ["load", "store", "swap", "compare_exchange", "fetch_", "with", "lock", "try_lock", "get"];
 
 /// Names that several objects have are told apart by a number; who has none has only that.
-fn number(order: &[u32], names: &BTreeMap<u32, String>) -> BTreeMap<u32, String> {
+fn number(order: &[u32], names: &BTreeMap<u32, Name>) -> BTreeMap<u32, String> {
     let mut taken: HashMap<&str, usize> = HashMap::new();
     let numbered = order.iter().map(|id| {
-        let base = names.get(id).map_or("", String::as_str);
+        let base = names.get(id).map_or("", |name| name.text.as_str());
         let count = taken.entry(base).or_default();
         *count += 1;
         let several = base.is_empty() || *count > 1;
@@ -176,6 +188,11 @@ mod tests {
             Some("objects_have_the_names_of_the_source")
         );
         let _ = &other.words;
+        // A field's name says more than a helper's argument.
+        let word = &queue.head;
+        let rows = [row(1, word.load()), row(1, queue.head.load()), row(2, word.load())];
+        let names: Vec<_> = sources.names(&rows).into_values().collect();
+        assert_eq!(names, ["head", "word"]);
     }
 
     /// Functions are told from what looks like them.

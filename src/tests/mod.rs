@@ -6,6 +6,7 @@ mod abandon;
 mod all_threads;
 mod attach;
 mod extra_list;
+mod gallery;
 mod guide;
 mod hub;
 mod models_ledger;
