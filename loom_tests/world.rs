@@ -3,13 +3,13 @@
 mod host;
 
 use self::host::{Runtime, Unborn, work};
+use super::preempt::host::Way;
 use super::{Bound, Model};
 use crate::model::futex::Deadline;
 use crate::model::{Kernel, thread};
 use crate::note::{Note, Park};
-use crate::preempt::SuspendError;
 use crate::preempt::host::Barrier;
-use crate::preempt::{Asymmetric, Fenced};
+use crate::preempt::{Asymmetric, Fenced, SuspendError, Target};
 use crate::world::StopError;
 
 /// Explores `body` with both barriers.
@@ -292,4 +292,79 @@ pub(crate) fn claimed<B: Barrier + 'static>(kernel: Kernel, barrier: B) {
 #[test]
 fn claimed_as_it_comes_in() {
     both_barriers!("claimed_as_it_comes_in", 3, Some(2), claimed);
+}
+
+/// A member that does not poll goes out and comes in, while another thread stops the world by suspending it if it
+/// has to.
+fn forced<B: Barrier + 'static>(way: Way, kernel: Kernel, barrier: B) {
+    let runtime = Runtime::suspending(1, kernel, way, barrier);
+    let mut own = runtime.enter();
+    let deadline = Deadline::after(core::time::Duration::ZERO);
+    kernel.expire_deadlines();
+    let theirs = runtime.clone();
+    let stopper = thread::spawn("stopper", move || {
+        let late = match theirs.stop_until(&deadline) {
+            Ok(stop) => return assert_eq!(theirs.collect(&stop), 1),
+            Err(StopError::Late(late)) => late,
+            Err(other) => panic!("{other}"),
+        };
+        let mut targets: Vec<_> = late.threads().map(|it| Target::new(it.thread())).collect();
+        let forced = late.suspend(&mut targets).expect("it stands, or is out");
+        theirs.write_all();
+        assert_eq!(forced.threads().count(), 1);
+    });
+    work(own.record());
+    drop(own.external());
+    work(own.record());
+    let external = own.external();
+    stopper.join();
+    drop(external);
+    drop(own);
+    runtime.assert_open();
+}
+
+/// Claim: a thread that does not poll is suspended where it is, or is out by then, and stays so (I1); what it wrote
+/// is seen (E3).
+/// Actors: a member, its handler, a stopper. Bound 3. Fails if who comes in does not look again.
+#[test]
+fn forced_stop() {
+    for (name, way) in [("system", Way::System), ("signal", Way::Signal)] {
+        let model = |barrier: &str| {
+            let model = Model::new(format!("world::forced_stop: {name}{barrier}"));
+            model.actors(3).bound(Bound::At(3)).apart()
+        };
+        model("").check(move || forced(way, Kernel::new().at_most(1), Fenced));
+        model(": asymmetric").check(move || {
+            let kernel = Kernel::new().at_most(4).prompt();
+            forced(way, kernel, Asymmetric::new().unwrap());
+        });
+    }
+}
+
+/// Claim: a member whose stop is late comes in when that is over, and not before, as its own gate is shut, too (I4).
+/// Actors: a member that stops, one that does not poll. Bound 3. Fails, as a deadlock, if it comes in first.
+#[test]
+fn member_is_refused() {
+    both_barriers!("member_is_refused", 2, Some(3), |kernel: Kernel, barrier| {
+        let runtime = Runtime::new(2, kernel, barrier);
+        let mut own = runtime.enter();
+        let deadline = Deadline::after(core::time::Duration::ZERO);
+        kernel.expire_deadlines();
+        let theirs = runtime.clone();
+        let other = thread::spawn("other", move || {
+            let own = theirs.enter();
+            work(own.record());
+        });
+        match own.stop(Some(&deadline)) {
+            Ok(stop) => _ = runtime.collect(&stop),
+            Err(StopError::Late(late)) => _ = late.threads().count(),
+            Err(other) => panic!("{other}"),
+        }
+        work(own.record());
+        let external = own.external();
+        other.join();
+        drop(external);
+        drop(own);
+        runtime.assert_open();
+    });
 }

@@ -1,7 +1,6 @@
 //! The world: the threads of a runtime, and stopping all of them, so that none is missed.
 //!
-//! For runtimes that stop their threads where these let themselves be stopped: to collect, to patch code, to
-//! take a snapshot. A thread enters the world once. From then on it runs the runtime's code, and polls; or it is
+//! For runtimes that stop their threads: to collect, to patch code, to take a snapshot. A thread enters the world once. From then on it runs the runtime's code, and polls; or it is
 //! outside, in code that does not touch what the runtime owns. While the world is stopped every thread stands:
 //! who polls waits, who comes back waits, who enters waits.
 //!
@@ -86,13 +85,14 @@
 //! | poll | look at `claim`; if it is SHUT, go out and come in |
 //! | leave | LEAVING; look at `claim`, as going out; unregister; GONE |
 //! | stop | go out; take the turn; the world SHUT; each used slot SHUT; heavy barrier; wait for each until it is not INSIDE; the same for slots used since; list all that somebody has |
-//! | open | the world not SHUT; each used slot not SHUT, and wake who sleeps there; give the turn; come in |
+//! | force, at the deadline | [suspend](crate::preempt) those that are INSIDE still; shut slots used since; list |
+//! | open | resume those that are suspended; the world not SHUT; each used slot not SHUT, and wake who sleeps there; give the turn; come in |
 //! | fork, in the child | the gates' own; the world not SHUT; no turn |
 //!
 //! # Invariants
 //!
-//! - I1: from the end of `stop` to the begin of `open` no thread is past a `come in` that has not gone out
-//!   since: one that is INSIDE then has not looked yet, and goes out.
+//! - I1: from the end of `stop` to the begin of `open` no thread runs that is past a `come in` and has not gone
+//!   out since: one that is INSIDE then has not looked yet, and goes out; or it is suspended.
 //! - I2: a slot that somebody has when all are out is listed, and no other: what is born by a member is there
 //!   before that goes out, and whoever leaves does so from inside.
 //! - I3: who comes in waits for stops alone; who goes out or leaves waits for none.
@@ -118,8 +118,9 @@
 //!
 //! # Limits
 //!
-//! Threads stop at polls and transitions only: one that runs on without a poll is waited for. A member that is
-//! forgotten counts as inside until its thread polls: for ever, if it ends. 2^30 threads a slot before
+//! Threads stop at polls and transitions. One that runs on without a poll is waited for, or suspended wherever it is
+//! in the runtime's code ([`Late::suspend`]): who does that must not allocate, or take a lock, until it goes on. A
+//! member that is forgotten counts as inside until its thread polls: for ever, if it ends. 2^30 threads a slot before
 //! generations repeat; 2^31 slots.
 //!
 //! # Prior art
@@ -140,8 +141,8 @@ use crate::preempt::host::{Backend, Barrier, with_local};
 use crate::preempt::{Gate, Gates, ThreadRef};
 use crate::sync::{AtomicU32, Ordering::*, model_const_fn};
 pub use error::{EnterError, StopError};
-pub use member::{Birth, External, Inside, Member};
-pub use stop::{Late, OwnStop, Stop, Stopped};
+pub use member::{Birth, External, Inside, Member, OwnOutcome};
+pub use stop::{Back, Forced, Late, OwnLate, OwnStop, Stop, Stopped};
 use turn::Turn;
 
 /// In the world's word: it is being stopped, or is.
@@ -277,7 +278,7 @@ impl<R: Sync, B: Barrier, K: Backend> World<R, B, K> {
         if with_local(self.gates.backend(), |own| own.is_registered()) {
             return Err(StopError::Member);
         }
-        self.stop_outside(deadline)
+        self.stop_outside((), deadline)
     }
 
     /// In the child of a fork: the calling thread is the only one, a member or not, and nobody stops the world.

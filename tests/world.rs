@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use common::*;
 use portcullis::note::Deadline;
-use portcullis::preempt::host::Barrier;
+use portcullis::preempt::host::{Barrier, Claim};
 use portcullis::preempt::{
-    Asymmetric, Fenced, Hook, RegisterError, SuspendError, SystemBackend, ThreadRef,
+    Asymmetric, Errno, Fenced, Hook, RegisterError, SuspendError, SystemBackend, Target, ThreadRef,
 };
 use portcullis::world::{EnterError, Member, Slot, Stop, StopError, World};
 
@@ -68,13 +68,15 @@ static ASYMMETRIC: LazyLock<Option<Ours<Asymmetric>>> = LazyLock::new(|| {
 static OVER: AtomicBool = AtomicBool::new(false);
 /// What threads added that have left.
 static WORKED: AtomicU64 = AtomicU64::new(0);
+/// What those count who do not poll, and who go out.
+static COUNTS: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 /// How often threads of each kind have come round: that polls, that goes out, that comes and goes.
 static KINDS: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
 /// What stoppers added.
 static COLLECTED: AtomicU64 = AtomicU64::new(0);
 
 /// Sees every thread whole, and adds to all of them.
-fn collect<B: Barrier>(stop: &Stop<Heap, B, SystemBackend>) {
+fn collect<B: Barrier, W>(stop: &Stop<Heap, B, SystemBackend, W>) {
     for thread in stop.threads() {
         let [one, other] = thread.record().read();
         assert_eq!(one, other, "it is in the middle of its work");
@@ -284,6 +286,114 @@ fn a_deadline() {
         });
         assert!(busy.join().unwrap());
         drop(stop);
+    });
+}
+
+/// A member whose stop is late comes in again when that is dropped.
+#[test]
+fn a_members_deadline() {
+    isolated("a_members_deadline", || {
+        let mut own = FENCED.enter().unwrap();
+        let runs = thread::spawn(|| {
+            let _own = FENCED.enter().unwrap();
+            KINDS[0].store(1, Release);
+            while !OVER.load(Acquire) {
+                std::hint::spin_loop();
+            }
+        });
+        while KINDS[0].load(Acquire) == 0 {
+            thread::yield_now();
+        }
+        let soon = Deadline::after(Duration::from_millis(1));
+        let late = own.stop(Some(&soon)).unwrap_err();
+        assert!(late.to_string().starts_with("1 threads did not stop"), "{late}");
+        drop(late);
+        own.record().work();
+        OVER.store(true, Release);
+        drop(own.stop(None).unwrap());
+        drop(own);
+        runs.join().unwrap();
+    });
+}
+
+/// Threads that never poll stand where they are, while those that come and go are held; over and over.
+#[test]
+fn stops_by_force() {
+    isolated_within("stops_by_force", 60, || {
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let own = FENCED.enter().unwrap();
+                    while !OVER.load(Relaxed) {
+                        COUNTS[0].fetch_add(1, Relaxed);
+                    }
+                    drop(own);
+                });
+            }
+            scope.spawn(|| {
+                let mut own = FENCED.enter().unwrap();
+                while !OVER.load(Relaxed) {
+                    COUNTS[1].fetch_add(1, Relaxed);
+                    drop(own.external());
+                }
+            });
+            while COUNTS.iter().any(|count| count.load(Relaxed) == 0) {
+                thread::yield_now();
+            }
+            let mut forced_stops = 0;
+            while forced_stops < 300 {
+                let soon = Deadline::after(Duration::from_micros(50));
+                let late = match FENCED.stop(Some(&soon)) {
+                    Err(StopError::Late(late)) => late,
+                    Ok(_) => continue,
+                    Err(other) => panic!("{other}"),
+                };
+                let mut targets = Vec::with_capacity(SLOTS);
+                targets.extend(late.threads().map(|thread| Target::new(thread.thread())));
+                if let Ok(forced) = late.suspend(&mut targets) {
+                    let before = COUNTS.each_ref().map(|count| count.load(Relaxed));
+                    (0..2_000).for_each(|_| std::hint::spin_loop());
+                    let after = COUNTS.each_ref().map(|count| count.load(Relaxed));
+                    let counted = (forced.threads().count(), forced.suspended().count());
+                    drop(forced);
+                    assert_eq!((before, counted.0), (after, 3));
+                    assert!(counted.1 >= 1);
+                    forced_stops += 1;
+                }
+            }
+            OVER.store(true, Relaxed);
+        });
+    });
+}
+
+/// A barrier that a sandbox has taken away.
+struct Forbidden;
+
+// SAFETY: `heavy` fails, always.
+unsafe impl Barrier for Forbidden {
+    fn look(&self, claim: &Claim) -> u32 {
+        Fenced.look(claim)
+    }
+    fn heavy(&self) -> Result<(), Errno> {
+        Err(Errno(libc::EPERM))
+    }
+}
+
+/// Nobody is stopped by a barrier that does not work, and nobody waits.
+#[test]
+fn a_barrier_that_fails() {
+    static OF_FORBIDDEN: [Slot<Heap, SystemBackend>; 2] = [const { Slot::new(Heap::new()) }; 2];
+    static WORLD: Ours<Forbidden> =
+        World::new(Forbidden, SystemBackend::new(Hook::nothing()), &OF_FORBIDDEN);
+    isolated("a_barrier_that_fails", || {
+        let mut own = WORLD.enter().unwrap();
+        let refused = own.stop(None).unwrap_err();
+        assert!(matches!(refused, StopError::NoBarrier(Errno(libc::EPERM))), "{refused}");
+        drop(refused);
+        own.poll();
+        let refused = thread::spawn(|| WORLD.stop(None).unwrap_err().to_string()).join().unwrap();
+        assert!(refused.contains("use a fenced world"), "{refused}");
+        own.poll();
     });
 }
 

@@ -74,9 +74,14 @@ impl<B: Barrier + 'static> Runtime<B> {
         self.world().stop(Some(deadline))
     }
 
-    /// By who has the world stopped: everything is his. How many threads there are.
-    pub(super) fn collect(&self, stop: &Stops<B>) -> usize {
+    /// By who has the world stopped: everything is his.
+    pub(super) fn write_all(&self) {
         self.0.slots.iter().for_each(|slot| work(slot.record()));
+    }
+
+    /// The same; how many threads there are.
+    pub(super) fn collect<W>(&self, stop: &Stop<Payload, B, Simulated, W>) -> usize {
+        self.write_all();
         stop.threads().count()
     }
 

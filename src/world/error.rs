@@ -40,20 +40,20 @@ impl core::error::Error for EnterError {
 
 /// Why the world was not stopped.
 #[non_exhaustive]
-pub enum StopError<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static> {
+pub enum StopError<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static, W = ()> {
     /// The calling thread is a member, or registered at another gate: it would wait for itself. A member has
     /// [`Member::stop`](super::Member::stop).
     Member,
     /// Another stopper had its turn until the deadline had passed.
     Busy,
     /// Some did not stop in time. The others stand until this is dropped.
-    Late(Late<R, B, K>),
+    Late(Late<R, B, K, W>),
     /// The system runs no barrier on other threads any more, as a sandbox forbids it: whether they run cannot
     /// be seen. A world that is [`Fenced`](crate::preempt::Fenced) needs none.
     NoBarrier(Errno),
 }
 
-impl<R: Sync, B: Barrier, K: Backend> fmt::Display for StopError<R, B, K> {
+impl<R: Sync, B: Barrier, K: Backend, W> fmt::Display for StopError<R, B, K, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Member => f.write_str(
@@ -73,13 +73,13 @@ impl<R: Sync, B: Barrier, K: Backend> fmt::Display for StopError<R, B, K> {
     }
 }
 
-impl<R: Sync, B: Barrier, K: Backend> fmt::Debug for StopError<R, B, K> {
+impl<R: Sync, B: Barrier, K: Backend, W> fmt::Debug for StopError<R, B, K, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "StopError({self})")
     }
 }
 
-impl<R: Sync, B: Barrier, K: Backend> core::error::Error for StopError<R, B, K> {
+impl<R: Sync, B: Barrier, K: Backend, W> core::error::Error for StopError<R, B, K, W> {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
             Self::NoBarrier(errno) => Some(errno),

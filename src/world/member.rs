@@ -38,6 +38,10 @@ pub struct Inside<'a, R: Sync + 'static, B: Barrier + 'static, K: Backend + 'sta
     outer: PhantomData<&'a mut ()>,
 }
 
+/// What [`Member::stop`] comes to.
+pub type OwnOutcome<'a, R, B, K> =
+    Result<OwnStop<'a, R, B, K>, StopError<R, B, K, Back<'a, R, B, K>>>;
+
 /// The calling thread's slot.
 pub(super) struct Place<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static> {
     world: &'static World<R, B, K>,
@@ -77,14 +81,10 @@ impl<R: Sync, B: Barrier, K: Backend> Place<R, B, K> {
         }
     }
 
-    fn stop<'a>(
-        self,
-        deadline: Option<&Deadline>,
-    ) -> Result<OwnStop<'a, R, B, K>, StopError<R, B, K>> {
+    /// Comes in when that is over, or refused: not before, as its own gate is shut, too.
+    fn stop<'a>(self, deadline: Option<&Deadline>) -> OwnOutcome<'a, R, B, K> {
         self.go_out();
-        // Comes in when it is stopped, after that is over; and when it is not.
-        let back = Back(self, PhantomData);
-        Ok(OwnStop::new(self.world.stop_outside(deadline)?, back))
+        self.world.stop_outside(Back(self, PhantomData), deadline)
     }
 }
 
@@ -166,10 +166,7 @@ impl<R: Sync, B: Barrier, K: Backend> Member<R, B, K> {
     /// # Errors
     ///
     /// See [`StopError`].
-    pub fn stop(
-        &mut self,
-        deadline: Option<&Deadline>,
-    ) -> Result<OwnStop<'_, R, B, K>, StopError<R, B, K>> {
+    pub fn stop(&mut self, deadline: Option<&Deadline>) -> OwnOutcome<'_, R, B, K> {
         self.0.stop(deadline)
     }
 }
@@ -207,10 +204,7 @@ impl<R: Sync, B: Barrier, K: Backend> Inside<'_, R, B, K> {
     /// # Errors
     ///
     /// As there.
-    pub fn stop(
-        &mut self,
-        deadline: Option<&Deadline>,
-    ) -> Result<OwnStop<'_, R, B, K>, StopError<R, B, K>> {
+    pub fn stop(&mut self, deadline: Option<&Deadline>) -> OwnOutcome<'_, R, B, K> {
         self.place.stop(deadline)
     }
 }

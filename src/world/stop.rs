@@ -1,30 +1,49 @@
 //! Stopping the world, and what is seen of it while it stands.
 
 use core::fmt;
-use core::ops::Deref;
+use core::marker::PhantomData;
 
 use super::member::Place;
 use super::{SHUT, Slot, StopError, ThreadRef, USED, World};
 use crate::note::Deadline;
 use crate::preempt::host::{Backend, Barrier};
 use crate::preempt::safepoint::Where;
+use crate::preempt::{StoppedAll, Target};
 use crate::sync::Ordering::*;
+use crate::sys::Errno;
 
-/// The world stands while this is alive, and goes on when it is dropped; if this is forgotten, never.
+/// The world stands while this is alive, and goes on when it is dropped; if this is forgotten, never. `W` is
+/// the way back of a member that made it.
 #[must_use = "the world goes on when this is dropped"]
-pub struct Stop<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static>(Closed<R, B, K>);
-
-/// The same, made by a member: that is outside meanwhile, and comes in after it.
-#[must_use = "the world goes on when this is dropped"]
-pub struct OwnStop<'a, R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static> {
-    /// First: dropped before the member comes in.
-    stop: Stop<R, B, K>,
-    _back: Back<'a, R, B, K>,
+pub struct Stop<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static, W = ()> {
+    /// First: opened before the member comes in.
+    closed: Closed<R, B, K>,
+    _back: W,
 }
+
+/// A [`Stop`] that a member made: it is outside meanwhile, and comes in after it.
+pub type OwnStop<'a, R, B, K> = Stop<R, B, K, Back<'a, R, B, K>>;
 
 /// A stop that some threads did not come to in time. The others stand while this is alive.
 #[must_use = "the others go on when this is dropped"]
-pub struct Late<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static>(Closed<R, B, K>);
+pub struct Late<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static, W = ()> {
+    closed: Closed<R, B, K>,
+    back: W,
+}
+
+/// A [`Late`] stop that a member tried: it is outside meanwhile, and comes in after it.
+pub type OwnLate<'a, R, B, K> = Late<R, B, K, Back<'a, R, B, K>>;
+
+/// The world stands, some of its threads suspended where they were. As [`Suspended`]: whoever has this must not
+/// block, allocate, free or log.
+///
+/// [`Suspended`]: crate::preempt::Suspended
+#[must_use = "the world goes on when this is dropped"]
+pub struct Forced<'a, R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static, W = ()> {
+    /// First: resumed before their gates are opened.
+    suspended: StoppedAll<'a, B, K>,
+    stop: Stop<R, B, K, W>,
+}
 
 /// A thread of a stopped world.
 pub struct Stopped<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static> {
@@ -33,28 +52,40 @@ pub struct Stopped<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static
 }
 
 /// The turn, and the world shut.
-struct Closed<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static>(
-    &'static World<R, B, K>,
+struct Closed<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static> {
+    world: &'static World<R, B, K>,
+    /// So many slots are shut.
+    shut: usize,
+}
+
+/// What a stop found out of a slot, in `listed`: nothing yet; its thread was seen out, and stays so; it is one
+/// of the threads of the stopped world.
+const UNKNOWN: u32 = 0;
+const OUT: u32 = 1;
+const LISTED: u32 = 2;
+
+/// What [`Stop`] and its kin have of a member that made them: it is outside, and comes in when this is dropped.
+pub struct Back<'a, R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static>(
+    pub(super) Place<R, B, K>,
+    pub(super) PhantomData<&'a mut ()>,
 );
 
-/// A member that is outside, and comes in when this is dropped.
-pub(super) struct Back<'a, R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static>(
-    pub(super) Place<R, B, K>,
-    pub(super) core::marker::PhantomData<&'a mut ()>,
-);
+/// Of a stop with this way back.
+type Outcome<R, B, K, W> = Result<Stop<R, B, K, W>, StopError<R, B, K, W>>;
 
 impl<R: Sync, B: Barrier, K: Backend> World<R, B, K> {
     /// By a thread that is not inside (I4).
-    pub(super) fn stop_outside(
+    pub(super) fn stop_outside<W>(
         &'static self,
+        back: W,
         deadline: Option<&Deadline>,
-    ) -> Result<Stop<R, B, K>, StopError<R, B, K>> {
+    ) -> Outcome<R, B, K, W> {
         if !self.turn.take(deadline) {
             return Err(StopError::Busy);
         }
         // ORDERING: Acquire: E2 from `use_slot`. Weakened: world enters_during_stop.
         let used = self.word.fetch_or(SHUT, Acquire) / USED;
-        Closed(self).await_all(used, deadline)
+        Late { closed: Closed { world: self, shut: 0 }, back }.await_all(used, deadline)
     }
 
     fn used(&self, used: u32) -> &'static [Slot<R, K>] {
@@ -62,42 +93,40 @@ impl<R: Sync, B: Barrier, K: Backend> World<R, B, K> {
     }
 }
 
+impl<R, K: Backend> Slot<R, K> {
+    // ORDERING: Relaxed, of `listed` here: of who has the turn (E4).
+    fn found(&self) -> u32 {
+        self.listed.load(Relaxed)
+    }
+
+    fn find(&self, found: u32) {
+        self.listed.store(found, Relaxed);
+    }
+
+    /// Whether its thread, if there is one, was seen out since the slot was shut.
+    fn is_out(&self) -> bool {
+        self.found() == OUT || self.gate.place() != Where::Inside
+    }
+}
+
 impl<R: Sync, B: Barrier, K: Backend> Closed<R, B, K> {
-    /// Shuts all slots that are used, and waits for their threads.
-    fn await_all(
-        self,
-        mut used: u32,
-        deadline: Option<&Deadline>,
-    ) -> Result<Stop<R, B, K>, StopError<R, B, K>> {
-        let mut shut = 0;
-        loop {
-            let slots = self.0.used(used);
-            slots[shut..].iter().for_each(|slot| slot.gate.shut());
-            self.0.gates.heavy().map_err(StopError::NoBarrier)?;
-            let pause = |turn| self.0.gates.backend().pause(turn);
-            let outside = |slot: &Slot<R, K>| slot.gate.await_outside(deadline, pause);
-            if !slots.iter().all(outside) {
-                return Err(StopError::Late(Late(self)));
-            }
-            shut = slots.len();
-            // What members bore before they went out (I2).
-            // ORDERING: Relaxed: `place` acquired what they did.
-            let now = self.0.word.load(Relaxed) / USED;
-            if now == used {
-                break;
-            }
-            used = now;
+    /// Shuts the slots that are used and not shut: all of those that are used.
+    fn shut(&mut self, used: u32) -> Result<&'static [Slot<R, K>], Errno> {
+        let slots = self.world.used(used);
+        for slot in &slots[self.shut..] {
+            slot.find(UNKNOWN);
+            slot.gate.shut();
         }
-        self.list(used);
-        Ok(Stop(self))
+        self.shut = slots.len();
+        self.world.gates.heavy()?;
+        Ok(slots)
     }
 
     /// One that is inside now wants to come in, and has not looked yet (I1).
     fn list(&self, used: u32) {
-        for (at, slot) in self.0.slots.iter().enumerate() {
+        for (at, slot) in self.world.slots.iter().enumerate() {
             let listed = at < used as usize && slot.gate.place() != Where::Nobody;
-            // ORDERING: Relaxed: of who has the turn (E4).
-            slot.listed.store(u32::from(listed), Relaxed);
+            slot.find(if listed { LISTED } else { UNKNOWN });
         }
     }
 }
@@ -106,27 +135,54 @@ impl<R: Sync, B: Barrier, K: Backend> Drop for Closed<R, B, K> {
     fn drop(&mut self) {
         // ORDERING: Release: E5 to `use_slot`. Acquire: E2: those are opened, too. Weakened: world
         // enters_during_stop.
-        let used = self.0.word.fetch_and(!SHUT, AcqRel) / USED;
-        self.0.used(used).iter().for_each(|slot| slot.gate.open());
-        self.0.turn.give();
+        let used = self.world.word.fetch_and(!SHUT, AcqRel) / USED;
+        self.world.used(used).iter().for_each(|slot| slot.gate.open());
+        self.world.turn.give();
     }
 }
 
-impl<R: Sync, B: Barrier, K: Backend> Stop<R, B, K> {
+impl<R: Sync, B: Barrier, K: Backend, W> Stop<R, B, K, W> {
     /// All threads of the world, each once: the stopper too, if it is one, and those that are being born.
-    pub fn threads(&self) -> impl Iterator<Item = Stopped<R, B, K>> + use<'_, R, B, K> {
-        let world = self.0.0;
-        // ORDERING: Relaxed: by who has the turn (E4).
-        let listed = world.slots.iter().filter(|slot| slot.listed.load(Relaxed) != 0);
+    pub fn threads(&self) -> impl Iterator<Item = Stopped<R, B, K>> + use<'_, R, B, K, W> {
+        let world = self.closed.world;
+        let listed = world.slots.iter().filter(|slot| slot.found() == LISTED);
         listed.map(move |slot| Stopped { world, slot })
     }
 }
 
-impl<R: Sync, B: Barrier, K: Backend> Late<R, B, K> {
+impl<R: Sync, B: Barrier, K: Backend, W> Late<R, B, K, W> {
+    /// Shuts all slots that are used, and waits for their threads. Whatever it comes to, a member comes in
+    /// when its own slot is open again: `back` is dropped after `closed`.
+    fn await_all(mut self, mut used: u32, deadline: Option<&Deadline>) -> Outcome<R, B, K, W> {
+        let world = self.closed.world;
+        loop {
+            let slots = self.closed.shut(used).map_err(StopError::NoBarrier)?;
+            let comes_out = |slot: &Slot<R, K>| {
+                let pause = |turn| world.gates.backend().pause(turn);
+                let out = slot.gate.await_outside(deadline, pause);
+                slot.find(if out { OUT } else { UNKNOWN });
+                out
+            };
+            if !slots.iter().all(|slot| slot.found() == OUT || comes_out(slot)) {
+                return Err(StopError::Late(self));
+            }
+            // What members bore before they went out (I2).
+            // ORDERING: Relaxed: `place` acquired what they did.
+            let now = world.word.load(Relaxed) / USED;
+            if now == used {
+                break;
+            }
+            used = now;
+        }
+        self.closed.list(used);
+        let Self { closed, back } = self;
+        Ok(Stop { closed, _back: back })
+    }
+
     /// Those that run still.
-    pub fn threads(&self) -> impl Iterator<Item = Stopped<R, B, K>> + use<'_, R, B, K> {
-        let world = self.0.0;
-        let inside = world.slots.iter().filter(|slot| slot.gate.place() == Where::Inside);
+    pub fn threads(&self) -> impl Iterator<Item = Stopped<R, B, K>> + use<'_, R, B, K, W> {
+        let world = self.closed.world;
+        let inside = world.slots[..self.closed.shut].iter().filter(|slot| !slot.is_out());
         inside.map(move |slot| Stopped { world, slot })
     }
 
@@ -135,10 +191,53 @@ impl<R: Sync, B: Barrier, K: Backend> Late<R, B, K> {
     /// # Errors
     ///
     /// As before.
-    pub fn wait(self, deadline: Option<&Deadline>) -> Result<Stop<R, B, K>, StopError<R, B, K>> {
+    pub fn wait(self, deadline: Option<&Deadline>) -> Outcome<R, B, K, W> {
         // ORDERING: Relaxed: `await_all` looks again when all are out.
-        let used = self.0.0.word.load(Relaxed) / USED;
-        self.0.await_all(used, deadline)
+        let used = self.closed.world.word.load(Relaxed) / USED;
+        self.await_all(used, deadline)
+    }
+
+    /// Suspends those that are named, wherever they are in the runtime's code, by their gates: made of
+    /// [`threads`](Self::threads). Those that have gone out or left since are not, and need not be.
+    ///
+    /// # Errors
+    ///
+    /// One is inside and was not suspended: it was not named, or does not answer, or somebody else has it
+    /// suspended. Those that were suspended run on; [`Target::outcome`] says why.
+    pub fn suspend(
+        mut self,
+        targets: &mut [Target<B, K>],
+    ) -> Result<Forced<'_, R, B, K, W>, StopError<R, B, K, W>> {
+        let world = self.closed.world;
+        let suspended = world.gates.stop_all(targets);
+        // What those bore that are suspended now, too.
+        // ORDERING: Relaxed: `stop_all` acquired what they did.
+        let used = world.word.load(Relaxed) / USED;
+        let slots = self.closed.shut(used).map_err(StopError::NoBarrier)?;
+        let stands = |slot: &'static Slot<R, K>| {
+            let name = world.gates.thread_at(&slot.gate);
+            let mut targets = suspended.targets().iter();
+            slot.is_out() || targets.any(|it| it.thread() == name && it.outcome().is_ok())
+        };
+        if !slots.iter().all(stands) {
+            drop(suspended);
+            return Err(StopError::Late(self));
+        }
+        self.closed.list(used);
+        let Self { closed, back } = self;
+        Ok(Forced { suspended, stop: Stop { closed, _back: back } })
+    }
+}
+
+impl<R: Sync, B: Barrier, K: Backend, W> Forced<'_, R, B, K, W> {
+    /// All threads of the world, as [`Stop::threads`].
+    pub fn threads(&self) -> impl Iterator<Item = Stopped<R, B, K>> + use<'_, R, B, K, W> {
+        self.stop.threads()
+    }
+
+    /// Those that are suspended, and what they were doing, as [`StoppedAll::stopped`].
+    pub fn suspended(&self) -> impl Iterator<Item = (ThreadRef<B, K>, Option<K::Context>)> {
+        self.suspended.stopped()
     }
 }
 
@@ -156,41 +255,33 @@ impl<R: Sync, B: Barrier, K: Backend> Stopped<R, B, K> {
     }
 }
 
-impl<'a, R: Sync, B: Barrier, K: Backend> OwnStop<'a, R, B, K> {
-    pub(super) fn new(stop: Stop<R, B, K>, back: Back<'a, R, B, K>) -> Self {
-        Self { stop, _back: back }
-    }
-}
-
-impl<R: Sync, B: Barrier, K: Backend> Deref for OwnStop<'_, R, B, K> {
-    type Target = Stop<R, B, K>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.stop
-    }
-}
-
 impl<R: Sync, B: Barrier, K: Backend> Drop for Back<'_, R, B, K> {
     fn drop(&mut self) {
         self.0.come_in();
     }
 }
 
-impl<R: Sync, B: Barrier, K: Backend> fmt::Debug for Stop<R, B, K> {
+impl<R: Sync, B: Barrier, K: Backend, W> fmt::Debug for Stop<R, B, K, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stop").field("world", &self.0.0).finish_non_exhaustive()
+        f.debug_struct("Stop").field("world", self.closed.world).finish_non_exhaustive()
     }
 }
 
-impl<R: Sync, B: Barrier, K: Backend> fmt::Debug for OwnStop<'_, R, B, K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OwnStop").field("stop", &self.stop).finish_non_exhaustive()
-    }
-}
-
-impl<R: Sync, B: Barrier, K: Backend> fmt::Debug for Late<R, B, K> {
+impl<R: Sync, B: Barrier, K: Backend, W> fmt::Debug for Late<R, B, K, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Late").field("threads", &self.threads().count()).finish_non_exhaustive()
+    }
+}
+
+impl<R: Sync, B: Barrier, K: Backend, W> fmt::Debug for Forced<'_, R, B, K, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Forced").field("stop", &self.stop).finish_non_exhaustive()
+    }
+}
+
+impl<R: Sync, B: Barrier, K: Backend> fmt::Debug for Back<'_, R, B, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Back").finish_non_exhaustive()
     }
 }
 
