@@ -142,7 +142,7 @@ use crate::preempt::{Gate, Gates, ThreadRef};
 use crate::sync::{AtomicU32, Ordering::*, model_const_fn};
 pub use error::{EnterError, StopError};
 pub use member::{Birth, External, Inside, Member, OwnOutcome};
-pub use stop::{Back, Forced, Late, OwnLate, OwnStop, Stop, Stopped};
+pub use stop::{Back, Forced, ForcedOutcome, Late, OwnLate, OwnStop, Stop, Stopped};
 use turn::Turn;
 
 /// In the world's word: it is being stopped, or is.

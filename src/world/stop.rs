@@ -70,6 +70,9 @@ pub struct Back<'a, R: Sync + 'static, B: Barrier + 'static, K: Backend + 'stati
     pub(super) PhantomData<&'a mut ()>,
 );
 
+/// What [`Late::suspend`] comes to.
+pub type ForcedOutcome<'a, R, B, K, W> = Result<Forced<'a, R, B, K, W>, StopError<R, B, K, W>>;
+
 /// Of a stop with this way back.
 type Outcome<R, B, K, W> = Result<Stop<R, B, K, W>, StopError<R, B, K, W>>;
 
@@ -204,10 +207,7 @@ impl<R: Sync, B: Barrier, K: Backend, W> Late<R, B, K, W> {
     ///
     /// One is inside and was not suspended: it was not named, or does not answer, or somebody else has it
     /// suspended. Those that were suspended run on; [`Target::outcome`] says why.
-    pub fn suspend(
-        mut self,
-        targets: &mut [Target<B, K>],
-    ) -> Result<Forced<'_, R, B, K, W>, StopError<R, B, K, W>> {
+    pub fn suspend(mut self, targets: &mut [Target<B, K>]) -> ForcedOutcome<'_, R, B, K, W> {
         let world = self.closed.world;
         let suspended = world.gates.stop_all(targets);
         // What those bore that are suspended now, too.
