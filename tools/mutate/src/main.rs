@@ -141,13 +141,22 @@ fn sample(tree: &mut Tree, results: &Results) {
     let stage = Stage::without_baseline(tree.build(LOOM), &tree.work);
     let answers = run::two_at_a_time(&known, |(id, key, verdict)| {
         let test = stage::Test { name: verdict.by.clone(), ..stage::Test::default() };
-        let right = matches!(stage.with(&test, 0, 120), stage::Outcome::Passed);
-        let dies = matches!(stage.with(&test, *id, 120), stage::Outcome::Failed(_));
-        println!("{} {key}: {}", if right && dies { "killed" } else { "SURVIVES" }, verdict.by);
-        right && dies
+        let word = match (stage.with(&test, *id, 120), stage.with(&test, 0, 120)) {
+            (stage::Outcome::Failed(_), stage::Outcome::Passed) => "killed",
+            // On a busy machine.
+            (stage::Outcome::NotEnded, _) | (_, stage::Outcome::NotEnded) => "not ended",
+            _ => "SURVIVES",
+        };
+        println!("{word} {key}: {}", verdict.by);
+        word
     });
-    if answers.contains(&false) {
+    let count = |word| answers.iter().filter(|answer| **answer == word).count();
+    if count("SURVIVES") > 0 {
         eprintln!("a mutant that was killed is not killed any more, or its model fails without it");
+        std::process::exit(1);
+    }
+    if count("killed") * 2 < answers.len() {
+        eprintln!("most of the sample did not end: this says nothing");
         std::process::exit(1);
     }
 }
