@@ -1,11 +1,12 @@
 //! The harness itself.
 
+use std::process::Command;
 use std::sync::Arc;
 
 use crate::loom_tests::{Control, Model};
-use crate::model::{thread, violation};
-use crate::sync::AtomicU32;
+use crate::model::{futex, thread, violation};
 use crate::sync::Ordering::Relaxed;
+use crate::sync::{AtomicU32, Mutex};
 
 /// The harness: a control that does not fail is an error.
 #[test]
@@ -79,4 +80,48 @@ fn model_apart_counts() {
     let here = Model::new("kernel::model_apart_counts: here").actors(2).check(program);
     assert!(here > 1, "{here}");
     assert_eq!(apart, here);
+}
+
+/// Kernel: who waits in a deadlock without a step of its own, for a lock or for the end of a thread, is in its
+/// lanes.
+#[test]
+fn deadlock_shows_who_waits() {
+    Control::new("kernel::deadlock_shows_who_waits", "deadlock")
+        .actors(3)
+        .shows("lock: waits")
+        .shows("join: waits for the end of holds")
+        .check(|| {
+            let lock = Arc::new(Mutex::new(()));
+            let theirs = Arc::clone(&lock);
+            let holds = thread::spawn("holds", move || {
+                let _held = theirs.lock();
+                futex::wait(&AtomicU32::new(0), 0, None);
+            });
+            thread::spawn("wants", move || drop(lock.lock()));
+            holds.join();
+        });
+}
+
+/// The harness: a failing model and a control are drawn where pictures are wanted, the file named after them.
+#[test]
+fn pictures_are_written() {
+    let directory =
+        std::env::temp_dir().join(format!("portcullis-pictures-{}", std::process::id()));
+    let drawn = |test: &str| {
+        let again = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", &format!("loom_tests::kernel::harness::{test}")])
+            .env("PORTCULLIS_PICTURE", &directory)
+            .output()
+            .unwrap();
+        assert!(again.status.success(), "{again:?}");
+        std::fs::read_to_string(directory.join(format!("kernel.{test}.svg"))).unwrap()
+    };
+    let (control, model) = (drawn("control_no_progress"), drawn("model_catches_its_failure"));
+    std::fs::remove_dir_all(&directory).unwrap();
+    for (svg, reason) in [(control, "no progress"), (model, "of a promise")] {
+        assert!(
+            svg.starts_with("<svg") && svg.ends_with("</svg>\n") && svg.contains(reason),
+            "{svg}"
+        );
+    }
 }
