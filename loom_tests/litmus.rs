@@ -3,6 +3,8 @@
 //! A weakened one must fail: loom then reports an access that nothing orders ("Causality
 //! violation"), or the assertion that names what was not seen. The shapes are those of the shipped
 //! operations: the same read-modify-writes on one word, with the orderings as parameters.
+//!
+//! Beside each stands the test of `litmus/` that asks herd7 the same; both verdicts are in `docs/litmus.md`.
 
 use std::sync::Arc;
 
@@ -109,32 +111,34 @@ fn clear_bit_then_load(release: Ordering, acquire: Ordering) {
 }
 
 edge! {
-    /// Note E1: `wake` -> the load in `sleep`.
+    /// Note E1: `wake` -> the load in `sleep`. herd7: `note_wake_load`.
     note_wake_publishes: swap_then_load, right(Release, Acquire), reason "Causality violation"
 }
 edge! {
     /// Note E1: `wake` -> the failed compare-exchange at the start of `sleep`, and in giving up.
+    /// herd7: `note_wake_failed_exchange`.
     note_wake_before_sleep: swap_then_failed_exchange, right(Release, Acquire),
     reason "Causality violation"
 }
 edge! {
-    /// Queue E1: the compare-exchange of `send` -> that of `take`.
+    /// Queue E1: the compare-exchange of `send` -> that of `take`. herd7: `queue_send_take`.
     send_take: exchange_then_exchange, right(AcqRel, Acquire), reason "Causality violation"
 }
 edge! {
     /// Queue E5: the drop of a batch -> `wait_quiet`, through a send of the same number between.
+    /// herd7: `queue_wait_quiet`.
     quiet_after_batch: clear_bit_then_load, right(Release, Acquire), reason "Causality violation"
 }
 edge! {
-    /// Queue E2, and E6, E4: fetch-or or compare-exchange -> compare-exchange.
+    /// Queue E2, and E6, E4: fetch-or or compare-exchange -> compare-exchange. herd7: `queue_fixup`.
     announce_consume: add_then_exchange, right(AcqRel, Acquire), reason "Causality violation"
 }
 edge! {
-    /// Queue E6: what was set up before `enable` -> a `send` that accepts.
+    /// Queue E6: what was set up before `enable` -> a `send` that accepts. herd7: `queue_enable`.
     enable_publishes: exchange_then_exchange, right(Release, AcqRel), reason "Causality violation"
 }
 edge! {
-    /// Queue E4: one guest's last access -> the next guest's first.
+    /// Queue E4: one guest's last access -> the next guest's first. herd7: `queue_guests`.
     guest_hands_over: exchange_then_exchange, right(AcqRel, AcqRel), reason "Causality violation"
 }
 
@@ -153,7 +157,7 @@ fn announced_slot_is_seen(release: Ordering, acquire: Ordering) {
 }
 
 edge! {
-    /// Queue E2: as the scan relies on it.
+    /// Queue E2: as the scan relies on it. herd7: `queue_announce`.
     scan_after_announcement: announced_slot_is_seen, right(AcqRel, Acquire),
     reason "announced, and not seen to be pending"
 }
@@ -173,7 +177,7 @@ fn cleared_wake_tells(release: Ordering, acquire: Ordering) {
 }
 
 edge! {
-    /// Note E2: `wake` -> `clear`.
+    /// Note E2: `wake` -> `clear`. herd7: `note_clear`.
     note_clear_is_a_swap: cleared_wake_tells, right(Release, Acquire), reason "wiped out"
 }
 
@@ -192,7 +196,7 @@ fn reuse(release: Ordering, acquire: Ordering) {
 }
 
 edge! {
-    /// Records E1: `give` -> `take` of the same record.
+    /// Records E1: `give` -> `take` of the same record. herd7: `records_reuse`.
     record_reuse: reuse, right(Release, Acquire), reason "Causality violation"
 }
 
@@ -226,15 +230,15 @@ fn exchange_then_load(release: Ordering, acquire: Ordering) {
 }
 
 edge! {
-    /// List E1: a number freed by a store -> the compare-exchange that takes it.
+    /// List E1: a number freed by a store -> the compare-exchange that takes it. herd7: `list_number`.
     number_reuse: store_then_exchange, right(Release, Acquire), reason "Causality violation"
 }
 edge! {
-    /// List E2: the bell -> the load that a wait begins with.
+    /// List E2: the bell -> the load that a wait begins with. herd7: `list_bell`.
     bell_explains: add_then_load, right(Release, Acquire), reason "Causality violation"
 }
 edge! {
-    /// List E3: a record made and counted -> who reads the counts.
+    /// List E3: a record made and counted -> who reads the counts. herd7: `list_created`.
     count_publishes: exchange_then_load, right(Release, Acquire), reason "Causality violation"
 }
 
@@ -270,11 +274,13 @@ fn look_against_barrier(heavy: bool) {
     assert!(seen || !out, "out, and not seen to be out");
 }
 
+/// herd7: `gate_asymmetric`.
 #[test]
 fn heavy_barrier() {
     Model::new("litmus::heavy_barrier").actors(2).check(|| look_against_barrier(true));
 }
 
+/// herd7: `gate_asymmetric`.
 #[test]
 fn no_heavy_barrier() {
     Control::new("litmus::no_heavy_barrier", "not seen to be out")
@@ -283,40 +289,40 @@ fn no_heavy_barrier() {
 }
 
 edge! {
-    /// Gate E1: going out -> who claims later, by read-modify-writes of one word.
+    /// Gate E1: going out -> who claims later, by read-modify-writes of one word. herd7: `gate_fenced`.
     look_then_claim: look_against_claim, right(Release, Acquire), reason "not seen to be out"
 }
 edge! {
-    /// Gate E2: release -> who claims next.
+    /// Gate E2: release -> who claims next. herd7: `gate_release_claim`.
     release_then_claim: exchange_then_exchange, right(Release, Acquire), reason "Causality violation"
 }
 edge! {
-    /// The handshake: a thread stops -> who asked it to.
+    /// The handshake: a thread stops -> who asked it to. herd7: `stop_publishes`.
     stop_publishes: exchange_then_load, right(Release, Acquire), reason "Causality violation"
 }
 edge! {
-    /// The handshake: who resumes -> the thread.
+    /// The handshake: who resumes -> the thread. herd7: `stop_resumes`.
     resume_publishes: store_then_load, right(Release, Acquire), reason "Causality violation"
 }
 edge! {
-    /// Requests: acknowledged -> who asked.
+    /// Requests: acknowledged -> who asked. herd7: `request_acknowledged`.
     acknowledged_publishes: exchange_then_load, right(Release, Acquire), reason "Causality violation"
 }
 
 edge! {
-    /// All threads E1: the question -> who runs it.
+    /// All threads E1: the question -> who runs it. herd7: `call_question`.
     question_publishes: exchange_then_exchange, right(Release, Acquire), reason "Causality violation"
 }
 edge! {
-    /// All threads E2: an answer -> who waits for all.
+    /// All threads E2: an answer -> who waits for all. herd7: `call_answer`.
     answer_publishes: add_then_load, right(Release, Acquire), reason "Causality violation"
 }
 edge! {
-    /// All threads E3: the bell -> who waits for the turn.
+    /// All threads E3: the bell -> who waits for the turn. herd7: `call_bell`.
     bell_publishes: add_then_load, right(Release, Acquire), reason "Causality violation"
 }
 edge! {
-    /// All threads E4: let go -> the thread as it becomes busy.
+    /// All threads E4: let go -> the thread as it becomes busy. herd7: `seat_let_go`.
     let_go_publishes: clear_bit_then_load, right(Release, Acquire), reason "Causality violation"
 }
 
@@ -338,11 +344,13 @@ fn signal_then_look(by_exchange: bool) {
     assert_eq!(late.load(Relaxed), 0, "older than the signal");
 }
 
+/// herd7: `handler_reads_by_exchange`.
 #[test]
 fn handler_reads_by_exchange() {
     Model::new("litmus::handler_reads_by_exchange").actors(2).check(|| signal_then_look(true));
 }
 
+/// herd7: `handler_reads_by_load`.
 #[test]
 fn handler_reads_by_load() {
     Control::new("litmus::handler_reads_by_load", "older than the signal")
@@ -377,12 +385,14 @@ fn coalesced(by_exchange: bool) {
 }
 
 /// A coalesced send that is a read-modify-write passes on what its handler wrote.
+/// herd7: `queue_coalesced`.
 #[test]
 fn coalesced_is_an_exchange() {
     Model::new("litmus::coalesced_is_an_exchange").actors(3).check(|| coalesced(true));
 }
 
 /// One that only looks passes on nothing.
+/// herd7: `queue_coalesced_by_a_look`.
 #[test]
 fn coalesced_by_a_look() {
     Control::new("litmus::coalesced_by_a_look", "Causality violation")

@@ -392,8 +392,8 @@ impl<N: Park> SignalQueue<N> {
     fn announce(&self, what: u32) {
         // ORDERING: AcqRel: E2 to the owner; E3 from its falling asleep, so that the wake-up comes
         // after its note was cleared. Weakened: sigqueue send_recv, close_wakes_receiver; the
-        // acquire half by argument (E3: without it a cycle of reads-from and program order would
-        // be allowed that loom does not explore).
+        // acquire half: litmus/queue_falls_asleep_bare_note (E3: a cycle of reads-from and program order, which
+        // loom does not explore).
         let seen = self.state.fetch_or(what, AcqRel);
         if seen & RECEIVING != 0 && seen & (SENDING | FIXUP | CLOSED) == 0 {
             self.notes[usize::from(seen & GUEST != 0)].wake();
@@ -404,7 +404,7 @@ impl<N: Park> SignalQueue<N> {
     /// are refused. What is pending can still be taken.
     pub fn close(&self) {
         // ORDERING: AcqRel: E2 and E3 as in `announce`. Weakened: sigqueue close_wakes_receiver; the
-        // acquire half by argument, as there.
+        // acquire half as there.
         self.state.fetch_or(CLOSED, AcqRel);
         self.notes.iter().for_each(Park::wake);
     }

@@ -129,8 +129,8 @@ impl<R> Seat<R> {
             if seen & (ASKED | RUNNING) == 0 || seen & (BUSY | COOPERATIVE) != 0 {
                 return None;
             }
-            // ORDERING: Acquire: E4 from `settle`, for the name. Failure Relaxed: a guess. By argument,
-            // as in `ask`: nobody looks again in a model.
+            // ORDERING: Acquire: E4 from `settle`, for the name. Failure Relaxed: a guess. Weakened
+            // together with `ask`, each alone being enough: litmus/seat_held_again; nobody looks again in a model.
             match self.word.compare_exchange(seen, seen | HELD, Acquire, Relaxed) {
                 Ok(_) => return Some((self.name.load(Relaxed), seen & RUNNING != 0)),
                 Err(now) => seen = now,

@@ -130,8 +130,8 @@ mod asked {
             if !send() {
                 return false;
             }
-            // ORDERING: Acquire: E1, from `answer`. By argument: the queue's words are changed by read-modify-writes
-            // alone, of which loom has the newest read.
+            // ORDERING: Acquire: E1, from `answer`. Weakened: litmus/closing_answer; in loom's models the queue's
+            // words are all there is, and are changed by read-modify-writes, of which it has the newest read.
             while (self.answered.load(Acquire).wrapping_sub(mine) as i32) < 0 {
                 if !goes_on() {
                     return false;
@@ -149,7 +149,7 @@ mod asked {
             let (asked, answered) = (self.asked.load(Relaxed), self.answered.load(Relaxed));
             if asked != answered {
                 close();
-                // ORDERING: Release: E1, to `ask`.
+                // ORDERING: Release: E1, to `ask`. Weakened: as there.
                 self.answered.store(asked, Release);
             }
         }

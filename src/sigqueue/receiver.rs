@@ -337,8 +337,8 @@ impl<'q, N: Park> Receiver<'q, N> {
 
     /// Closed: whether something is left that is this one's to take.
     fn has_rest(&self) -> bool {
-        // ORDERING: Acquire: E4 from a guest that has left. By argument: loom's wake-up by `close` and the
-        // read-modify-writes before this pass on as much.
+        // ORDERING: Acquire: E4 from a guest that has left. Weakened: litmus/queue_rest_after_close; loom's
+        // wake-up by `close` and the read-modify-writes before this pass on as much.
         !self.is_parked(self.queue.state.load(Acquire)) && self.queue.next_pending(1).is_some()
     }
 

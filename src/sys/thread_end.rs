@@ -108,8 +108,8 @@ impl ThreadEnd {
     }
 
     fn known(&self) -> Option<usize> {
-        // ORDERING: Acquire: from `key`, by argument: what the system keeps of the key was written by
-        // the thread that made it, and pthread_setspecific reads it without any order.
+        // ORDERING: Acquire: from `key`: what the system keeps of the key was written by the thread that made it,
+        // and pthread_setspecific reads it without any order. Weakened: litmus/key_is_made.
         self.key.load(Acquire).checked_sub(1)
     }
 

@@ -9,6 +9,7 @@ mod extra_list;
 mod gallery;
 mod guide;
 mod hub;
+mod litmus_ledger;
 mod models_ledger;
 mod orderings_ledger;
 mod preempt;
