@@ -3,14 +3,14 @@
 mod host;
 
 use self::host::{Runtime, Unborn, work};
-use super::preempt::host::Way;
+use super::preempt::host::{Ends, Way};
 use super::{Bound, Model};
 use crate::model::futex::Deadline;
 use crate::model::{Kernel, thread};
 use crate::note::{Note, Park};
 use crate::preempt::host::Barrier;
 use crate::preempt::{Asymmetric, Fenced, SuspendError, Target};
-use crate::world::StopError;
+use crate::world::{EnterError, StopError};
 
 /// Explores `body` with both barriers.
 macro_rules! both_barriers {
@@ -366,5 +366,29 @@ fn member_is_refused() {
         drop(external);
         drop(own);
         runtime.assert_open();
+    });
+}
+
+/// Claim: a thread that ends with its member forgotten stops nobody's world: a stopper that waits for it is woken
+/// (I5), sees what it did (E3), and does not list it.
+/// Actors: a member, a stopper. Bound 3. Fails, as a deadlock, if the end does not tell.
+#[test]
+fn forgotten_member_ends() {
+    both_barriers!("forgotten_member_ends", 2, Some(3), |kernel: Kernel, barrier| {
+        let runtime = Runtime::new(1, kernel, barrier);
+        runtime.world().gates().backend().ends.set(Ends::Marked);
+        let theirs = runtime.clone();
+        let ending = thread::spawn("ending", move || {
+            let own = theirs.enter();
+            work(own.record());
+            core::mem::forget(own);
+        });
+        let stop = runtime.stop();
+        // It is there if it waits to come in.
+        assert!(runtime.collect(&stop) <= 1);
+        drop(stop);
+        ending.join();
+        assert_eq!(runtime.collect(&runtime.stop()), 0);
+        assert_eq!(runtime.world().enter().unwrap_err(), EnterError::Full(1));
     });
 }

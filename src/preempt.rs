@@ -61,8 +61,8 @@
 //! | CLAIMED | a suspension is being tried, or in effect; or a thread is being registered |
 //! | WANTED | the thread wants to go out, and waits for the one claim that was there: no new ones |
 //!
-//! and beside them what a [`World`](crate::world) that is being stopped has to say to the thread: SHUT,
-//! WATCHED, ASLEEP. A gate that is in none has none of them.
+//! and beside them what a [`World`](crate::world) that is being stopped has to say to the thread, SHUT, WATCHED,
+//! ASLEEP, of which a gate that is in none has none; and ENDED, of a thread that has ended registered.
 //!
 //! # Transitions
 //!
@@ -74,7 +74,7 @@
 //! | release | `claim` without CLAIMED |
 //! | resume | ask the backend; release |
 //! | the registration is dropped | as go out; no gate for handlers; `own` = GONE |
-//! | the thread ends registered | WANTED, wait while CLAIMED; mark the handle; FREE |
+//! | the thread ends registered | WANTED, wait while CLAIMED; mark the handle; ENDED, FREE |
 //! | fork, in the child | `claim` FREE; `own` GONE but for the thread that lives on; no turn |
 //!
 //! # Invariants
@@ -173,10 +173,12 @@ const CLAIMED: u32 = 1;
 const WANTED: u32 = 2;
 /// The world is being stopped, or is: who comes in waits, who is in and polls goes out.
 const SHUT: u32 = 4;
-/// Who stops the world sleeps on `own` until the thread is out.
+/// Who stops the world sleeps on `claim` until the thread is out: that takes it away.
 const WATCHED: u32 = 8;
 /// The thread sleeps on `claim` while it is SHUT.
 const ASLEEP: u32 = 16;
+/// The thread has ended registered: it stops no world.
+const ENDED: u32 = 32;
 
 /// One thread's gate; lives as long as the threads that may ask for it. One cache line.
 #[repr(align(64))]
@@ -219,8 +221,9 @@ impl<K: Backend> Gate<K> {
         let mut free = 0;
         loop {
             // ORDERING: Acquire: E1 from a look by read-modify-write, E2 from `release`. Weakened:
-            // preempt enter_against_suspend. Failure Relaxed: whoever is told does nothing.
-            match self.claim.0.compare_exchange(free, free | CLAIMED, Acquire, Relaxed) {
+            // preempt enter_against_suspend. Failure Acquire: who finds it WANTED sees that the thread goes out.
+            // Weakened: world forced_stop.
+            match self.claim.0.compare_exchange(free, free | CLAIMED, Acquire, Acquire) {
                 Ok(_) => return Ok(()),
                 Err(seen) if seen & (CLAIMED | WANTED) != 0 => return Err(seen),
                 // What a world has to say does not claim it.
@@ -244,9 +247,9 @@ impl<K: Backend> Gate<K> {
     /// In the thread: waits for who has it claimed, and keeps all others away until `then` is done.
     #[cold]
     fn wait_for_claim(&self, pause: impl Fn(u32), then: impl FnOnce()) {
-        // ORDERING: Acquire: E2, if it is released by now. Weakened: preempt
-        // early_returns_leave_gate_open.
-        let mut seen = self.claim.0.fetch_or(WANTED, Acquire);
+        // ORDERING: Acquire: E2, if it is released by now. Weakened: preempt early_returns_leave_gate_open.
+        // Release: to `claim`, which then finds the thread out. Weakened: world forced_stop.
+        let mut seen = self.claim.0.fetch_or(WANTED, AcqRel);
         for turn in turns() {
             if seen & CLAIMED == 0 {
                 break;
@@ -258,8 +261,8 @@ impl<K: Backend> Gate<K> {
         then();
         // ORDERING: Release: E1, to the next who claims, and to who watches: he sees that it is out, or this
         // that he does. Weakened: preempt early_returns_leave_gate_open.
-        if self.claim.0.fetch_and(!WANTED, Release) & WATCHED != 0 {
-            sys::wake_one(&self.own);
+        if self.claim.0.fetch_and(!(WANTED | WATCHED), Release) & WATCHED != 0 {
+            sys::wake_one(&self.claim.0);
         }
     }
 
@@ -292,6 +295,8 @@ impl<K: Backend> Gate<K> {
             }
             // There will be no handler to do it.
             self.requests.acknowledge();
+            // ORDERING: Release: E3 of `world`: what it did. Weakened: world forgotten_member_ends.
+            self.claim.0.fetch_or(ENDED, Release);
         });
     }
 
@@ -425,6 +430,10 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
         handle.into_iter().for_each(|handle| unsafe { self.backend.close(handle) });
         // There will be no handler to do it. Without: preempt unregistered_acknowledges.
         gate.requests.acknowledge();
+        if with_local(&self.backend, GateLocal::is_ending) {
+            // ORDERING: Relaxed: published with GONE.
+            gate.claim.0.fetch_and(!ENDED, Relaxed);
+        }
         // ORDERING: Release: E3 to the next `register`. Weakened: preempt gate_changes_hands.
         gate.own.store(generation | GONE, Release);
     }

@@ -64,13 +64,14 @@
 //! | INSIDE | runs the runtime's code |
 //! | LEAVING | has left: what it had is not the world's any more |
 //!
-//! Of the gate's word `claim`, which others write, three bits are the world's:
+//! Of the gate's word `claim`, which others write, three bits are the world's; a fourth says that the thread has ENDED
+//! without leaving:
 //!
 //! | bit | meaning |
 //! |---|---|
 //! | SHUT | the world is being stopped, or is |
-//! | WATCHED | the stopper sleeps on `own` |
-//! | ASLEEP | the thread sleeps on `claim` |
+//! | WATCHED | the stopper sleeps on `claim`, until the thread is out |
+//! | ASLEEP | the thread sleeps on `claim`, until it is opened |
 //!
 //! Of the world one word: SHUT, and how many slots have ever been used. And the turn of those who stop it.
 //!
@@ -81,7 +82,8 @@
 //! | birth | a slot that is GONE: EXTERNAL; tell the world that it is used |
 //! | enter | birth, by the thread itself; register at the gate; if the world said SHUT, wait for the turn; come in |
 //! | come in | INSIDE; look at `claim`; if it is SHUT: go out, sleep while it is, again |
-//! | go out | EXTERNAL; look at `claim`; if it is WATCHED, wake the stopper |
+//! | go out | EXTERNAL; look at `claim`; if it is WATCHED, that no more, and wake the stopper |
+//! | end without leaving | ENDED; as going out |
 //! | poll | look at `claim`; if it is SHUT, go out and come in |
 //! | leave | LEAVING; look at `claim`, as going out; unregister; GONE |
 //! | stop | go out; take the turn; the world SHUT; each used slot SHUT; heavy barrier; wait for each until it is not INSIDE; the same for slots used since; list all that somebody has |
@@ -120,7 +122,7 @@
 //!
 //! Threads stop at polls and transitions. One that runs on without a poll is waited for, or suspended wherever it is
 //! in the runtime's code ([`Late::suspend`]): who does that must not allocate, or take a lock, until it goes on. A
-//! member that is forgotten counts as inside until its thread polls: for ever, if it ends. 2^30 threads a slot before
+//! member that is forgotten counts as it did last, until its thread ends; then its slot is lost. 2^30 threads a slot before
 //! generations repeat; 2^31 slots.
 //!
 //! # Prior art

@@ -316,6 +316,34 @@ fn a_members_deadline() {
     });
 }
 
+/// A thread ends with its member forgotten, or has it dropped in its last moments: nobody waits for it any more.
+#[test]
+fn a_member_that_is_forgotten() {
+    thread_local! {
+        static KEPT: std::cell::Cell<Option<Member<Heap, Fenced, SystemBackend>>> =
+            const { std::cell::Cell::new(None) };
+    }
+    isolated("a_member_that_is_forgotten", || {
+        for round in 1..SLOTS {
+            let ends = thread::spawn(|| std::mem::forget(FENCED.enter().unwrap()));
+            stops(&FENCED, 1);
+            ends.join().unwrap();
+            thread::spawn(|| {
+                // Dropped before or after the backend is told that the thread ends.
+                KEPT.set(None);
+                KEPT.set(Some(FENCED.enter().unwrap()));
+            })
+            .join()
+            .unwrap();
+            assert_eq!(FENCED.stop(None).unwrap().threads().count(), 0);
+            // That of who forgot is lost.
+            let births: Vec<_> = (round..SLOTS).map(|_| FENCED.birth().unwrap()).collect();
+            assert_eq!(FENCED.birth().unwrap_err(), EnterError::Full(SLOTS));
+            drop(births);
+        }
+    });
+}
+
 /// Threads that never poll stand where they are, while those that come and go are held; over and over.
 #[test]
 fn stops_by_force() {

@@ -4,8 +4,8 @@
 use super::host::{Backend, Barrier, GateLocal, with_local};
 use super::turn::turns;
 use super::{
-    ASLEEP, EXTERNAL, Errno, GENERATION, GONE, Gate, Gates, INSIDE, LEAVING, RegisterError, SHUT,
-    STATE, ThreadRef, WATCHED,
+    ASLEEP, ENDED, EXTERNAL, Errno, GENERATION, GONE, Gate, Gates, INSIDE, LEAVING, RegisterError,
+    SHUT, STATE, ThreadRef, WATCHED,
 };
 use crate::note::{Deadline, Waited};
 use crate::sync::Ordering::*;
@@ -20,16 +20,6 @@ pub(crate) enum Where {
     Inside,
     /// It is out, and waits if it wants to come in; or it is being born.
     Outside,
-}
-
-impl Where {
-    fn of(own: u32) -> Self {
-        match own & STATE {
-            INSIDE => Self::Inside,
-            EXTERNAL => Self::Outside,
-            _ => Self::Nobody,
-        }
-    }
 }
 
 /// How often a stopper looks for a thread before it sleeps.
@@ -102,7 +92,12 @@ impl<K: Backend> Gate<K> {
     /// Where its thread is; what it did before it went out is seen.
     pub(crate) fn place(&self) -> Where {
         // ORDERING: Acquire: E3 from `go_out`. Weakened: world returns_are_held.
-        Where::of(self.own.load(Acquire))
+        match self.own.load(Acquire) & STATE {
+            // ORDERING: Acquire: E3 from `thread_ends`. Weakened: world forgotten_member_ends.
+            INSIDE if self.claim.0.load(Acquire) & ENDED == 0 => Where::Inside,
+            EXTERNAL => Where::Outside,
+            _ => Where::Nobody,
+        }
     }
 
     /// Waits until its thread is out, once it is shut and the barrier is through: false if the deadline has
@@ -115,15 +110,13 @@ impl<K: Backend> Gate<K> {
             }
             pause(turn);
         }
-        // ORDERING: Acquire: if it is out by now, that is seen. Weakened: world nobody_runs_while_stopped.
-        self.claim.0.fetch_or(WATCHED, Acquire);
         loop {
-            // ORDERING: Acquire: as in `place`.
-            let own = self.own.load(Acquire);
-            if Where::of(own) != Where::Inside {
+            // ORDERING: Acquire: E3: who is out by now is seen to be. Weakened: world nobody_runs_while_stopped.
+            let seen = self.claim.0.fetch_or(WATCHED, Acquire) | WATCHED;
+            if self.place() != Where::Inside {
                 return true;
             }
-            if sys::wait(&self.own, own, deadline) == Waited::TimedOut {
+            if sys::wait(&self.claim.0, seen, deadline) == Waited::TimedOut {
                 return self.place() != Where::Inside;
             }
         }

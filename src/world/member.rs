@@ -10,8 +10,10 @@ use crate::preempt::host::{Backend, Barrier};
 
 /// The calling thread is in the world while this is alive, and leaves when it is dropped.
 ///
-/// If this is forgotten, the thread counts as running the runtime's code for ever: whoever stops the world
-/// waits for it until the deadline.
+/// If this is forgotten, the thread counts as running the runtime's code until it ends, if the backend is told of
+/// that ([`GateLocal::thread_ends`]): whoever stops the world waits for it. Its slot is lost.
+///
+/// [`GateLocal::thread_ends`]: crate::preempt::host::GateLocal::thread_ends
 #[must_use = "the thread leaves the world when this is dropped"]
 pub struct Member<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static>(Place<R, B, K>);
 
