@@ -5,6 +5,7 @@ mod births;
 mod callers;
 mod ends;
 pub(crate) mod host;
+mod signals;
 mod turns;
 
 use std::cell::Cell;
@@ -360,59 +361,6 @@ fn signal_on_initiator() {
         let received = receiver.join();
         assert!(received.is_empty() || received == [2], "{received:?}");
         assert_eq!(world.kept(1), 1);
-    });
-}
-
-/// Claim: a signal that lands on a parked thread does not keep it from running the operation, in the
-/// handler of which or when it wakes up.
-/// Actors: the caller, the parked thread, its handler. Bound 3, prompt. Fails, as a deadlock,
-/// if the handler waits for the receiver, which the caller has to wake first.
-#[test]
-fn signal_on_parked_thread() {
-    Model::new("all_threads::signal_on_parked_thread").actors(3).apart().bound(Bound::At(3)).check(
-        || {
-            let kernel = Kernel::new().at_most(2).prompt();
-            let world = World::new(kernel);
-            let queue = Arc::new(SignalQueue::new());
-            sends_to(kernel, &queue);
-            let over = Arc::new(Note::new());
-            let end = Arc::clone(&over);
-            let parked = beside(&world, move |world, member| {
-                while world.kept(1) == 0 {
-                    member.sleep(&end, None);
-                    end.clear();
-                }
-            });
-            kernel.try_tgkill(parked.id(), sig::USR2);
-            assert_eq!(world.call(0).others, 1);
-            over.wake();
-            parked.join();
-            assert_eq!(world.kept(1), 1);
-        },
-    );
-}
-
-/// Claim: a signal in the middle of the operation does not run it again, nor wait for its end.
-/// Actors: the caller, a thread that polls, its handlers. Bound 3, prompt. Fails if the handler runs
-/// what the interrupted code has begun.
-#[test]
-fn signal_inside_fixup() {
-    Model::new("all_threads::signal_inside_fixup").actors(3).bound(Bound::At(3)).check(|| {
-        let kernel = Kernel::new().at_most(2).prompt();
-        let world = World::new(kernel);
-        let theirs = world.clone();
-        // Somebody else's signal, whose handler looks as well.
-        let look = move |_| _ = theirs.statics().all.on_signal();
-        kernel.sigaction(sig::USR2, Handler::new(look));
-        let other = beside(&world, |_, member| {
-            member.poll();
-            member.poll();
-        });
-        kernel.try_tgkill(other.id(), sig::USR2);
-        let _ = world.call(0);
-        other.join();
-        assert!(world.kept(1) <= 1);
-        assert_eq!(world.kept(0), 1);
     });
 }
 

@@ -333,20 +333,25 @@ fn fork_in_own_wait() {
     });
 }
 
+/// Passes: `extra_list::fork_in_own_wait`.
 #[test]
 fn fork_leaves_the_bell() {
-    Control::new("extra_list::fork_leaves_the_bell", "deadlock").actors(2).check(|| {
-        // One record, which is spare, and one fork.
-        let child = |list: &ExtraList<4>| {
-            list.word().store(1 << 15 | 1, Relaxed);
-            list.forks().add();
-        };
-        forked_by_handler(child, wait_for_one_lost);
-    });
+    Control::new("extra_list::fork_leaves_the_bell", "deadlock")
+        .actors(2)
+        .stands("main", "futex wait: sleeps 0 at extra_list.rs")
+        .stands("sender", "thread exits")
+        .check(|| {
+            // One record, which is spare, and one fork.
+            let child = |list: &ExtraList<4>| {
+                list.word().store(1 << 15 | 1, Relaxed);
+                list.forks().add();
+            };
+            forked_by_handler(child, wait_for_one_lost);
+        });
 }
 
 /// Forks that are counted modulo four: of four the wait learns nothing, and ends as one that the child's
-/// list never counted.
+/// list never counted. Passes: `extra_list::four_forks_in_own_wait`.
 #[test]
 fn forks_counted_modulo_four() {
     Control::new("extra_list::forks_counted_modulo_four", "subtract with overflow")
@@ -418,17 +423,21 @@ fn refused_creation_sends_waiters_away() {
         });
 }
 
+/// Passes: `extra_list::refused_creation_sends_waiters_away`.
 #[test]
 fn refused_creation_wakes_nobody() {
-    Control::new("extra_list::refused_creation_wakes_nobody", "deadlock").actors(3).check(|| {
-        refused_beside_waiters(|list| {
-            // The same steps without a wake-up: one record is being made, then a second, then none.
-            list.word().fetch_add(1 << 60 | 1 << 15, Relaxed);
-            list.number_is_free(0);
-            list.word().fetch_add(1 + (1 << 15), Relaxed);
-            list.word().fetch_sub(1 << 60 | 1 << 15, Relaxed);
+    Control::new("extra_list::refused_creation_wakes_nobody", "deadlock")
+        .actors(3)
+        .stands("second", "futex wait: sleeps 0 at extra_list.rs")
+        .check(|| {
+            refused_beside_waiters(|list| {
+                // The same steps without a wake-up: one record is being made, then a second, then none.
+                list.word().fetch_add(1 << 60 | 1 << 15, Relaxed);
+                list.number_is_free(0);
+                list.word().fetch_add(1 + (1 << 15), Relaxed);
+                list.word().fetch_sub(1 << 60 | 1 << 15, Relaxed);
+            });
         });
-    });
 }
 
 /// Claim: so it is when another thread is at any step of it, who is not in the child: what he was

@@ -73,6 +73,7 @@ fn go77076_stop_hangs_without_receiver() {
     Control::new("historical::go77076_stop_hangs_without_receiver", "no progress")
         .actors(2)
         .max_branches(300)
+        .stands("stopper", " at go.rs")
         .check(|| {
             let kernel = Kernel::new().at_most(0);
             let queue = queue(Wait::Counted);
@@ -171,8 +172,11 @@ fn reset_drops_queued() {
 /// Passes: `sigqueue::fixup_wakes_receiver`.
 #[test]
 fn go43149_receiver_sleeps_through_fixup() {
-    Control::new("historical::go43149_receiver_sleeps_through_fixup", "deadlock").actors(2).check(
-        || {
+    Control::new("historical::go43149_receiver_sleeps_through_fixup", "deadlock")
+        .actors(2)
+        .stands("main", "futex wait: sleeps 2 at note.rs")
+        .stands("receiver", "futex wait: sleeps 2 at note.rs")
+        .check(|| {
             let queue = queue(Wait::Counted);
             let shared = Arc::new((Note::new(), Note::new()));
             let (theirs, acknowledged) = (Arc::clone(&queue), Arc::clone(&shared));
@@ -185,8 +189,7 @@ fn go43149_receiver_sleeps_through_fixup() {
             shared.0.wake();
             shared.1.sleep(None);
             receiver.join();
-        },
-    );
+        });
 }
 
 /// An initiator that stops the world and has the receiver, asleep, go round by FIXUP. The receiver
@@ -222,6 +225,8 @@ fn go44193_signal_while_the_world_is_stopped() {
     Control::new("historical::go44193_signal_while_the_world_is_stopped", "no progress")
         .actors(2)
         .max_branches(400)
+        .stands("initiator", "in the handler of SIGHUP, ")
+        .stands("main", "futex wait: sleeps 2 at note.rs")
         .check(|| fixup_with_the_world_stopped(1));
 }
 

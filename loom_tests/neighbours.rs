@@ -58,12 +58,15 @@ fn put_back_after_stop() {
     }
 }
 
+/// Passes: `neighbours::put_back_after_stop`.
 #[test]
 fn put_back_and_raised_again() {
     Control::new("neighbours::put_back_and_raised_again", "no progress")
         .actors(3)
         .bound(Bound::At(2))
         .max_branches(2_000)
+        .stands("raiser", "in the handler of SIGHUP, ")
+        .stands("main", "join at neighbours.rs")
         .check(|| put_back(Design::RaisesAgain, false));
 }
 
@@ -117,6 +120,7 @@ fn foreign_sigaction_anywhere() {
     }
 }
 
+/// Passes: `neighbours::foreign_sigaction_anywhere`.
 #[test]
 fn disposition_trusted_for_ever() {
     Control::new("neighbours::disposition_trusted_for_ever", "cut off")

@@ -292,7 +292,7 @@ impl<R: Reach> AllThreads<R> {
         let mut contended = 0;
         loop {
             // ORDERING: Acquire: E3 from `ring`: what it was rung for is seen below. Weakened:
-            // all_threads masked_caller_is_asked.
+            // all_threads masked_callers_are_told_nothing.
             let rung = self.bell.load(Acquire);
             self.reach.seat().inspect(|seat| _ = seat.poll(self));
             // ORDERING: Acquire: E3 from `give_turn`. Weakened: all_threads
@@ -341,7 +341,7 @@ impl<R: Reach> AllThreads<R> {
     }
 
     fn ring(&self) {
-        // ORDERING: Release: to `take_turn`. Weakened: all_threads masked_caller_is_asked.
+        // ORDERING: Release: to `take_turn`. Weakened: all_threads masked_callers_are_told_nothing.
         self.bell.fetch_add(1, Release);
         sys::wake_one(&self.bell);
     }

@@ -240,7 +240,7 @@ impl<K: Backend> Gate<K> {
     }
 
     fn release(&self) {
-        // ORDERING: Release: E2 to `wait` and `claim`. Weakened: preempt enter_against_suspend.
+        // ORDERING: Release: E2 to `wait` and `claim`. Weakened: preempt unregistered_acknowledges.
         self.claim.0.fetch_and(!CLAIMED, Release);
     }
 
@@ -255,7 +255,8 @@ impl<K: Backend> Gate<K> {
                 break;
             }
             pause(turn);
-            // ORDERING: Acquire: E2 from `release`. Weakened: preempt enter_against_suspend.
+            // ORDERING: Acquire: E2 from `release`. Weakened: preempt
+            // early_returns_leave_gate_open.
             seen = self.claim.0.load(Acquire);
         }
         then();

@@ -223,7 +223,7 @@ mod imp {
         #[track_caller]
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
             let address = core::ptr::from_ref(self).addr();
-            hook::before("lock");
+            hook::before_word("lock", self.lock.number());
             hook::lock_wanted(address);
             self.lock.lock(self.id);
             hook::lock_taken(address);
@@ -233,7 +233,7 @@ mod imp {
         #[track_caller]
         pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
             let address = core::ptr::from_ref(self).addr();
-            hook::before("try_lock");
+            hook::before_word("try_lock", self.lock.number());
             if !self.lock.try_lock() {
                 hook::after("try_lock: held", Detail::Nothing);
                 return None;
@@ -280,7 +280,7 @@ mod imp {
 
     impl<T> Drop for MutexGuard<'_, T> {
         fn drop(&mut self) {
-            hook::before("unlock");
+            hook::before_word("unlock", self.0.lock.number());
             self.0.lock.unlock();
             hook::lock_given(core::ptr::from_ref(self.0).addr());
             hook::after_on(About::plain(self.0.id), "unlock", Detail::Nothing);

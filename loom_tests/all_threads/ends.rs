@@ -138,7 +138,7 @@ fn forgotten_member_leaves() {
         .check(|| forgotten_member(true));
 }
 
-/// This library before threads left their seats as they end. Passes: `forgotten_member_leaves`.
+/// This library before threads left their seats as they end. Passes: `all_threads::forgotten_member_leaves`.
 #[test]
 fn forgotten_member_is_named() {
     Control::new("historical::forgotten_member_is_named", "named when it is gone")

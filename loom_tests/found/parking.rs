@@ -88,23 +88,29 @@ fn std_unpark_in_a_handler() {
 }
 
 /// rust-lang/rust#53366: of a wake-up that was there, and came again, only the first is seen.
+/// Passes: `found::parking::std_unpark_in_a_handler`.
 #[test]
 fn rust53366_second_unpark_wiped_out() {
     Control::new("found::parking::rust53366_second_unpark_wiped_out", "deadlock")
         .actors(2)
+        .stands("main", "futex wait: sleeps 0xffffffff at parking.rs")
+        .stands("other thread", "thread exits")
         .check(|| unparked_by_handler_and_thread(true, Release));
 }
 
-/// An unpark that releases nothing.
+/// An unpark that releases nothing. Passes: `found::parking::std_unpark_in_a_handler`.
 #[test]
 fn std_unpark_relaxed() {
     Control::new("found::parking::std_unpark_relaxed", "deadlock")
         .actors(2)
+        .shows("load Relaxed -> 0, not yet 1 of parking.rs")
+        .stands("main", "futex wait: sleeps 0xffffffff at parking.rs")
         .check(|| unparked_by_handler_and_thread(false, Relaxed));
 }
 
 /// Today, if a handler parks on the thread that it interrupted in a park: the state is counted down twice, and
 /// is the word of no sleep any more. Neither park sleeps; each spins until somebody unparks.
+/// Passes: `found::parking::std_unpark_in_a_handler`.
 #[test]
 fn today_std_park_in_a_handler_spins() {
     let name = "found::parking::today_std_park_in_a_handler_spins";
@@ -189,6 +195,7 @@ fn crossbeam_unpark_by_a_thread() {
 }
 
 /// Today, if a handler unparks the thread that it interrupted: it waits for the lock of the frame below.
+/// Passes: `found::parking::crossbeam_unpark_by_a_thread`.
 #[test]
 fn today_crossbeam_unpark_in_a_handler() {
     let name = "found::parking::today_crossbeam_unpark_in_a_handler";

@@ -156,7 +156,7 @@ fn on_another_thread(clear: Clear) {
 }
 
 /// Today's orders: the flag of a signal may be read as it was before the word was taken back, and then there is
-/// a flag and no word.
+/// a flag and no word. Passes: `found::python::called_where_a_store_is_a_barrier`.
 #[test]
 fn today_tripped_and_not_called() {
     Control::new("found::python::today_tripped_and_not_called", "nobody looks for it")
@@ -214,10 +214,13 @@ fn wakeup_after_the_flags() {
 }
 
 /// bpo-30038 (python/cpython#74224): woken before the flags are set, it finds none, and sleeps on.
+/// Passes: `found::python::wakeup_after_the_flags`.
 #[test]
 fn bpo30038_wakeup_before_the_flags() {
     Control::new("found::python::bpo30038_wakeup_before_the_flags", "deadlock")
         .actors(2)
+        .stands("main", "futex wait: sleeps 0 at python.rs")
+        .stands("other thread", "thread exits")
         .check(|| event_loop(Wake::First));
 }
 
@@ -249,7 +252,7 @@ fn signal_for_a_new_child(masked: bool) {
 }
 
 /// Today: what comes to the child before it has cleared what it inherited is cleared with it. Seen on a real
-/// system.
+/// system. Passes: `found::python::signal_for_a_new_child_masked`.
 #[test]
 fn today_signal_for_a_new_child_is_lost() {
     Control::new("found::python::today_signal_for_a_new_child_is_lost", "nobody looks for it")

@@ -157,21 +157,24 @@ fn writer_is_interrupted() {
 }
 
 /// A writer that waits for the readers of the last generation only: one that read the number before is late.
+/// Passes: `found::signal_hook::read_against_two_stores`.
 #[test]
 fn one_count_is_waited_for() {
     Control::new("found::signal_hook::one_count_is_waited_for", "Causality violation")
         .actors(2)
         .bound(Bound::At(3))
+        .stands("other thread", "in the handler of SIGUSR1, cell read at signal_hook.rs")
         .check(|| signal_against_stores(Orders::Shipped, false, 2, false));
 }
 
 /// The orders that the comments give: the reader counts itself and reads, the writer writes and reads the
-/// count, and neither sees the other.
+/// count, and neither sees the other. Passes: `found::signal_hook::orders_of_the_comments_and_fences`.
 #[test]
 fn orders_of_the_comments() {
     Control::new("found::signal_hook::orders_of_the_comments", "Causality violation")
         .actors(2)
         .bound(Bound::At(3))
+        .stands("other thread", "in the handler of SIGUSR1, cell read at signal_hook.rs")
         .check(|| signal_against_stores(Orders::Comments, true, 1, false));
 }
 
@@ -253,6 +256,7 @@ fn previous_handler_is_called() {
 }
 
 /// A handler that looks for its slot first: by the time it looks at who was there, that is another signal's.
+/// Passes: `found::signal_hook::previous_handler_is_called`.
 #[test]
 fn slots_are_read_first() {
     Control::new("found::signal_hook::slots_are_read_first", "was called 0 times")

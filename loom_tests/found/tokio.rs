@@ -127,20 +127,28 @@ fn each_signal_is_told() {
 }
 
 /// A driver that drains last: it empties the socket of a signal whose flag it has not seen.
+/// Passes: `found::tokio::each_signal_is_told`.
 #[test]
 fn flags_before_the_socket() {
     Control::new("found::tokio::flags_before_the_socket", "deadlock")
         .actors(3)
         .bound(Bound::At(3))
+        .stands("main", "futex wait: sleeps 0 at tokio.rs")
+        .stands("first", "thread exits")
+        .stands("second", "thread exits")
         .check(|| two_handlers(Steps::FlagsFirst));
 }
 
 /// A handler that writes first, as CPython's did: the driver finds no flag.
+/// Passes: `found::tokio::each_signal_is_told`.
 #[test]
 fn socket_before_the_flag() {
     Control::new("found::tokio::socket_before_the_flag", "deadlock")
         .actors(3)
         .bound(Bound::At(3))
+        .stands("main", "futex wait: sleeps 0 at tokio.rs")
+        .stands("first", "thread exits")
+        .stands("second", "thread exits")
         .check(|| two_handlers(Steps::WriteFirst));
 }
 
@@ -195,11 +203,12 @@ fn what_was_written(merges_by_exchange: bool) {
 }
 
 /// Today's flag is stored: of two signals that are told as one, what the earlier sender had written is not
-/// passed on by it. tokio does not promise it.
+/// passed on by it. tokio does not promise it. Passes: `found::tokio::merged_by_an_exchange`.
 #[test]
 fn today_merged_signal_passes_nothing_on() {
     Control::new("found::tokio::today_merged_signal_passes_nothing_on", "Causality violation")
         .actors(3)
+        .stands("main", "cell read at tokio.rs")
         .check(|| what_was_written(false));
 }
 

@@ -10,10 +10,10 @@ use super::super::preempt::out_and_back;
 use super::super::{Bound, Control, Model};
 use crate::model::futex;
 use crate::model::thread::{self, ThreadId};
-use crate::model::{Handler, How, Kernel, Outcome, SigSet, sig, violation};
+use crate::model::{Handler, Kernel, Outcome, sig, violation};
 use crate::preempt::host::{Barrier, Claim};
 use crate::preempt::{Asymmetric, Fenced};
-use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{AtomicU32, Mutex, relax};
 use crate::sys::Errno;
 
@@ -168,6 +168,8 @@ fn failed_attempt(without: Without) {
 fn gate_left_closed_on_failure() {
     Control::new("historical::gate_left_closed_on_failure", "no progress")
         .actors(2)
+        .stands("main", "compare_exchange at preempt.rs")
+        .stands("preempts", "thread exits")
         .check(|| failed_attempt(Without::Reopening));
 }
 
@@ -176,6 +178,7 @@ fn gate_left_closed_on_failure() {
 fn no_acknowledge_on_failure() {
     Control::new("historical::no_acknowledge_on_failure", "no progress")
         .actors(2)
+        .stands("preempts", "load Acquire -> 0 at preempt.rs")
         .check(|| failed_attempt(Without::Acknowledging));
 }
 
@@ -202,6 +205,8 @@ fn unlock_before_context() {
     Control::new("historical::unlock_before_context", "deadlock")
         .actors(2)
         .bound(Bound::At(3))
+        .stands("main", "= stopped at preempt.rs")
+        .stands("other", "= stopped at preempt.rs")
         .check(|| each_other(Without::Waiting));
 }
 
@@ -219,6 +224,8 @@ fn go_957259b7_each_other() {
 fn go80982_lock_between_suspend_and_resume() {
     Control::new("historical::go80982_lock_between_suspend_and_resume", "deadlock")
         .actors(2)
+        .stands("main", "= stopped at sync.rs")
+        .stands("preempts", "lock at preempt.rs")
         .check(|| {
             let go = Go::new(Kernel::new().at_most(1).prompt(), Without::Nothing);
             let profile = Arc::new(Mutex::new(()));
@@ -260,120 +267,6 @@ fn go50557_suspend_after_unminit() {
             profiler.join();
         },
     );
-}
-
-/// preemptM and doSigPreempt of signal_unix.go.
-struct Pending {
-    kernel: Kernel,
-    pending: AtomicU32,
-    in_external: Cell<bool>,
-    sent: Cell<u32>,
-    preempted: Cell<u32>,
-    handled: Cell<u32>,
-}
-
-impl Pending {
-    /// `clears`: also when it interrupted external code.
-    fn new(kernel: Kernel, clears: bool) -> Rc<Self> {
-        let go = Rc::new(Self {
-            kernel,
-            pending: AtomicU32::new(0),
-            in_external: Cell::new(false),
-            sent: Cell::new(0),
-            preempted: Cell::new(0),
-            handled: Cell::new(0),
-        });
-        let theirs = Rc::clone(&go);
-        let handle = move |_| {
-            theirs.handled.set(theirs.handled.get() + 1);
-            if theirs.in_external.get() {
-                if clears {
-                    theirs.pending.swap(0, AcqRel);
-                }
-                return;
-            }
-            theirs.preempted.set(theirs.preempted.get() + 1);
-            theirs.pending.swap(0, AcqRel);
-        };
-        kernel.sigaction(sig::USR1, Handler::new(handle));
-        go
-    }
-
-    fn preempt(&self, flag: bool) {
-        if !flag || self.pending.compare_exchange(0, 1, AcqRel, Relaxed).is_ok() {
-            self.sent.set(self.sent.get() + 1);
-            self.kernel.tgkill(thread::main(), sig::USR1);
-        }
-    }
-}
-
-fn swallowed_in_external(clears: bool) {
-    let go = Pending::new(Kernel::new().at_most(2).prompt(), clears);
-    go.in_external.set(true);
-    let theirs = Rc::clone(&go);
-    thread::spawn("first", move || theirs.preempt(true)).join();
-    go.pending.load(Relaxed);
-    go.in_external.set(false);
-    // Back inside, in a loop without a safepoint.
-    let theirs = Rc::clone(&go);
-    thread::spawn("second", move || theirs.preempt(true)).join();
-    go.pending.load(Relaxed);
-    assert!(go.preempted.get() > 0, "the request is lost for good");
-}
-
-/// C9: a signal that is met in external code leaves signalPending set.
-/// Passes: `preempt::request_always_acknowledged`.
-#[test]
-fn signal_pending_sticks() {
-    Control::new("historical::signal_pending_sticks", "lost for good")
-        .actors(2)
-        .check(|| swallowed_in_external(false));
-}
-
-#[test]
-fn signal_pending_cleared() {
-    Model::new("historical::signal_pending_cleared")
-        .actors(2)
-        .check(|| swallowed_in_external(true));
-}
-
-/// golang/go#52226 (C11): exec waits until no request is under way, and one is, to a thread that
-/// masks the signal. Passes: `preempt::one_signal_for_all`, `preempt::masked_thread_is_reported`.
-#[test]
-fn go52226_request_to_masked_thread() {
-    Control::new("historical::go52226_request_to_masked_thread", "no progress").actors(2).check(
-        || {
-            let kernel = Kernel::new().at_most(1).prompt();
-            let go = Pending::new(kernel, true);
-            kernel.sigmask(How::Block, SigSet::of(&[sig::USR1]));
-            let theirs = Rc::clone(&go);
-            thread::spawn("execs", move || {
-                theirs.preempt(true);
-                while theirs.pending.load(Acquire) != 0 {
-                    relax();
-                }
-            })
-            .join();
-        },
-    );
-}
-
-/// golang/go#37741 (C8): each who wants the thread preempted sends a signal of his own.
-/// Passes: `preempt::one_signal_for_all`.
-#[test]
-fn go37741_signal_flood() {
-    Control::new("historical::go37741_signal_flood", "signals under way").actors(3).check(|| {
-        let kernel = Kernel::new().at_most(2).prompt();
-        let go = Pending::new(kernel, true);
-        kernel.sigmask(How::Block, SigSet::of(&[sig::USR1]));
-        let both = ["first", "second"].map(|name| {
-            let theirs = Rc::clone(&go);
-            thread::spawn(name, move || theirs.preempt(false))
-        });
-        both.into_iter().for_each(thread::JoinHandle::join);
-        let (sent, handled) = (go.sent.get(), go.handled.get());
-        assert!(sent <= handled + 1, "{} signals under way", sent - handled);
-    });
 }
 
 /// bdwgc#633: a stopped thread waits in its handler until it is woken, by whatever signal.
@@ -455,33 +348,37 @@ fn asymmetric_without_heavy_barrier() {
 /// back. Passes: `preempt::stopped_waiter_holds_nobody_up`.
 #[test]
 fn turn_by_ticket() {
-    Control::new("historical::turn_by_ticket", "no progress").actors(2).check(|| {
-        let kernel = Kernel::new().at_most(1).suspending();
-        let turns = Rc::new([AtomicU32::new(0), AtomicU32::new(0)]);
-        let [mine, theirs] = [Rc::clone(&turns), turns];
-        let take = |[next, served]: &[AtomicU32; 2]| {
-            let ticket = next.fetch_add(1, Relaxed);
-            while served.load(Acquire) != ticket {
-                relax();
+    Control::new("historical::turn_by_ticket", "no progress")
+        .actors(2)
+        .stands("main", " at preempt.rs")
+        .stands("waiter", "= stopped at preempt.rs")
+        .check(|| {
+            let kernel = Kernel::new().at_most(1).suspending();
+            let turns = Rc::new([AtomicU32::new(0), AtomicU32::new(0)]);
+            let [mine, theirs] = [Rc::clone(&turns), turns];
+            let take = |[next, served]: &[AtomicU32; 2]| {
+                let ticket = next.fetch_add(1, Relaxed);
+                while served.load(Acquire) != ticket {
+                    relax();
+                }
+            };
+            let give = |[_, served]: &[AtomicU32; 2]| _ = served.fetch_add(1, Release);
+            let waiter = thread::spawn("waiter", move || {
+                take(&theirs);
+                give(&theirs);
+            });
+            take(&mine);
+            let stopped = kernel.suspend(waiter.id());
+            if stopped {
+                kernel.thread_context(waiter.id());
             }
-        };
-        let give = |[_, served]: &[AtomicU32; 2]| _ = served.fetch_add(1, Release);
-        let waiter = thread::spawn("waiter", move || {
-            take(&theirs);
-            give(&theirs);
+            give(&mine);
+            // For another thread, before this one goes on.
+            take(&mine);
+            give(&mine);
+            if stopped {
+                kernel.resume(waiter.id());
+            }
+            waiter.join();
         });
-        take(&mine);
-        let stopped = kernel.suspend(waiter.id());
-        if stopped {
-            kernel.thread_context(waiter.id());
-        }
-        give(&mine);
-        // For another thread, before this one goes on.
-        take(&mine);
-        give(&mine);
-        if stopped {
-            kernel.resume(waiter.id());
-        }
-        waiter.join();
-    });
 }

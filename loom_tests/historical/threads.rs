@@ -286,6 +286,8 @@ fn exit_against_setxid(open: SigSet) {
 fn go42494_exit_with_setxid_blocked() {
     Control::new("historical::go42494_exit_with_setxid_blocked", "deadlock")
         .actors(2)
+        .stands("main", "futex wait: sleeps 2 at note.rs")
+        .stands("ends", "futex wait: sleeps 2 at note.rs")
         .check(|| exit_against_setxid(SigSet::EMPTY));
 }
 
@@ -303,5 +305,6 @@ fn go_b0b0d982_leaves_setxid_open() {
 fn go56243_record_freed_in_use() {
     Control::new("historical::go56243_record_freed_in_use", "Causality violation")
         .actors(2)
+        .stands("other", "cell write at needm.rs")
         .check(|| two_masks(Order::UsedAfterGiven));
 }

@@ -112,7 +112,7 @@ fn nested() {
     });
 }
 
-/// A handler that is a thread, as models without this kernel have it.
+/// A handler that is a thread, as models without this kernel have it. Passes: `kernel::nested`.
 #[test]
 fn nested_not_as_a_thread() {
     Control::new("kernel::nested_not_as_a_thread", "the interrupted code moved").actors(2).check(
@@ -151,6 +151,7 @@ fn masked() {
     Model::new("kernel::masked").actors(2).check(|| region(true));
 }
 
+/// Passes: `kernel::masked`.
 #[test]
 fn masked_not_at_all() {
     Control::new("kernel::masked_not_at_all", "handler in the masked region")
@@ -175,6 +176,7 @@ fn pending() {
     });
 }
 
+/// Passes: `kernel::pending`.
 #[test]
 fn pending_not_dropped() {
     Control::new("kernel::pending_not_dropped", "came after all").actors(1).check(|| {
@@ -219,6 +221,7 @@ fn taken_by_one() {
     assert_eq!(*seen.lock().unwrap(), BTreeSet::from([0, 1]), "either thread may take it");
 }
 
+/// Passes: `kernel::taken_by_one`.
 #[test]
 fn taken_by_two() {
     Control::new("kernel::taken_by_two", "taken twice").actors(2).check(|| {
@@ -315,10 +318,12 @@ fn disposition_publishes() {
     assert_ne!(reads.load(Relaxed), 0);
 }
 
+/// Passes: `kernel::disposition_publishes`.
 #[test]
 fn sending_publishes_nothing() {
     Control::new("kernel::sending_publishes_nothing", "Causality violation")
         .actors(2)
+        .stands("main", "in the handler of SIGUSR1, cell read at delivery.rs")
         .check(|| publish(false, &Arc::default()));
 }
 
@@ -344,9 +349,12 @@ fn merged_or_queued() {
     });
 }
 
+/// Passes: `kernel::merged_or_queued`.
 #[test]
 fn merged_and_told_of_both() {
-    Control::new("kernel::merged_and_told_of_both", "left == right").actors(1).check(|| {
-        assert_eq!(values(sig::USR1), [5, 6]);
-    });
+    Control::new("kernel::merged_and_told_of_both", "left: [5] /  right: [5, 6]").actors(1).check(
+        || {
+            assert_eq!(values(sig::USR1), [5, 6]);
+        },
+    );
 }

@@ -61,7 +61,7 @@ fn signal_for_the_parents_process() {
     });
 }
 
-/// What the child sends itself does land there.
+/// What the child sends itself does land there. Passes: `kernel::signal_for_the_parent`.
 #[test]
 fn signal_of_the_child() {
     Control::new("kernel::signal_of_the_child", "landed in the child").actors(2).check(|| {

@@ -60,6 +60,7 @@ fn handler_deferred() {
     Model::new("kernel::handler_deferred").actors(1).check(|| locking_handler(false));
 }
 
+/// Passes: `kernel::handler_deferred`.
 #[test]
 fn handler_not_deferred() {
     let reason = "self-deadlock: handler awaits a lock held by the frame it interrupted";
@@ -84,6 +85,7 @@ fn lock_masked() {
     Model::new("kernel::lock_masked").actors(2).check(|| shared_lock(SigSet::ALL));
 }
 
+/// Passes: `kernel::lock_masked`.
 #[test]
 fn lock_not_masked() {
     let reason = "self-deadlock: handler awaits a lock held by the frame it interrupted";
@@ -115,6 +117,7 @@ fn own_stack() {
     Model::new("kernel::own_stack").actors(2).check(|| attach(true));
 }
 
+/// Passes: `kernel::own_stack`.
 #[test]
 fn own_stack_too_late() {
     Control::new("kernel::own_stack_too_late", "wrong stack").actors(2).check(|| attach(false));
@@ -152,9 +155,10 @@ fn counter(increment: impl FnOnce(&AtomicU32)) {
     assert_eq!(hits.load(Relaxed), 2);
 }
 
+/// Passes: `kernel::documented_example_mended`.
 #[test]
 fn documented_example() {
-    Control::new("kernel::documented_example", "left == right").actors(2).check(|| {
+    Control::new("kernel::documented_example", "left: 1 /  right: 2").actors(2).check(|| {
         counter(|hits| {
             let read = hits.load(Relaxed);
             hits.store(read + 1, Relaxed);

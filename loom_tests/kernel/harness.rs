@@ -25,12 +25,15 @@ fn control_other_reason() {
 /// The harness: waiting for ever by spinning is told from every other failure.
 #[test]
 fn control_no_progress() {
-    Control::new("kernel::control_no_progress", "no progress").max_branches(500).check(|| {
-        let word = AtomicU32::new(0);
-        while word.load(Relaxed) == 0 {
-            crate::sync::relax();
-        }
-    });
+    Control::new("kernel::control_no_progress", "no progress")
+        .max_branches(500)
+        .stands("main", " at harness.rs")
+        .check(|| {
+            let word = AtomicU32::new(0);
+            while word.load(Relaxed) == 0 {
+                crate::sync::relax();
+            }
+        });
 }
 
 /// The harness: an exploration that is cut short does not count.

@@ -34,6 +34,7 @@ fn hostile_sleep() {
     Model::new("kernel::hostile_sleep").actors(2).hostile(2).check(|| sleep(true));
 }
 
+/// Passes: `kernel::hostile_sleep`.
 #[test]
 fn hostile_sleep_believed() {
     Control::new("kernel::hostile_sleep_believed", "woken by nobody")
@@ -160,6 +161,7 @@ fn hostile_order() {
     assert_eq!(*seen.lock().unwrap(), BTreeSet::from(orders));
 }
 
+/// Passes: `kernel::hostile_order`.
 #[test]
 fn hostile_order_relied_on() {
     Control::new("kernel::hostile_order_relied_on", "left: [12, 15] /  right: [15, 12]")

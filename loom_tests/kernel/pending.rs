@@ -55,6 +55,7 @@ fn pending_order() {
     });
 }
 
+/// Passes: `kernel::pending_order`.
 #[test]
 fn taken_as_posted() {
     Control::new("kernel::taken_as_posted", "left: [15, 12] /  right: [12, 15]").actors(1).check(
@@ -123,6 +124,7 @@ fn death_before_the_handler() {
     });
 }
 
+/// Passes: `kernel::death_before_the_handler`.
 #[test]
 fn handled_before_the_death() {
     Control::new("kernel::handled_before_the_death", "the handler of a dead process")

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::loom_tests::{Control, Model};
-use crate::model::atomic::{self, AtomicBool, AtomicU8, AtomicU32, Ordering::*};
+use crate::model::atomic::{self, AtomicBool, AtomicU8, AtomicU32, Ordering, Ordering::*};
 use crate::model::cell::{Cell, UnsafeCell};
 use crate::model::sync::{Condvar, Mutex};
 use crate::model::{Handler, How, Kernel, SigSet, futex, sig, thread};
@@ -87,24 +87,36 @@ fn update_against_handler() {
     });
 }
 
+/// Two words that a writer stores to, the second with this order; a reader that has seen the second looks at the
+/// first with one that goes with it.
+fn second_then_first(publish: Ordering, see: Ordering) {
+    let words = Arc::new((AtomicU32::new(0), AtomicU32::new(0)));
+    let writer = Arc::clone(&words);
+    thread::spawn("writer", move || {
+        writer.0.store(1, Relaxed);
+        writer.1.store(1, publish)
+    });
+    if words.1.load(see) == 1 {
+        assert_eq!(words.0.load(Relaxed), 1, "seen");
+    }
+}
+
 /// A value that is older than the last says so, and where that is: nothing orders the two.
+/// Passes: `kernel::fresh_read`.
 #[test]
 fn stale_read_says_so() {
-    let line = line!() + 8;
+    let line = line!() - 12;
     Control::new("kernel::stale_read_says_so", "seen")
         .actors(2)
         .shows(format!("load Relaxed -> 0, not yet 1 of pieces.rs:{line}"))
-        .check(|| {
-            let words = Arc::new((AtomicU32::new(0), AtomicU32::new(0)));
-            let writer = Arc::clone(&words);
-            thread::spawn("writer", move || {
-                writer.0.store(1, Relaxed);
-                writer.1.store(1, Relaxed)
-            });
-            if words.1.load(Relaxed) == 1 {
-                assert_eq!(words.0.load(Relaxed), 1, "seen");
-            }
-        });
+        .check(|| second_then_first(Relaxed, Relaxed));
+}
+
+/// Claim: what the second publishes is seen.
+/// Actors: writer, reader. Exhaustive. Fails if it publishes nothing (`kernel::stale_read_says_so`).
+#[test]
+fn fresh_read() {
+    Model::new("kernel::fresh_read").actors(2).check(|| second_then_first(Release, Acquire));
 }
 
 /// A record of two numbers that a handler shows and main changes.
@@ -129,35 +141,71 @@ fn masked_record_is_whole() {
     Model::new("kernel::masked_record_is_whole").actors(2).check(|| shown_record(true));
 }
 
-/// A handler reads what the code it interrupted writes.
+/// A handler reads what the code it interrupted writes. Passes: `kernel::masked_record_is_whole`.
 #[test]
 fn handler_tears_a_record() {
     let torn = "torn: the handler of SIGUSR1 reads at";
     Control::new("kernel::handler_tears_a_record", torn).actors(2).check(|| shown_record(false));
 }
 
-/// A handler changes what the code it interrupted reads.
+/// A handler changes what main reads.
+fn changed_by_handler(masked: bool) {
+    let kernel = Kernel::new().at_most(1);
+    let cell = Arc::new(Ours(Cell::new(0)));
+    let theirs = Arc::clone(&cell);
+    interrupted(
+        kernel,
+        move || theirs.0.set(1),
+        || {
+            let before = masked.then(|| kernel.sigmask(How::Block, SigSet::ALL));
+            assert!(cell.0.get() < 2);
+            before.map(|before| kernel.sigmask(How::Set, before));
+        },
+    );
+}
+
+/// A handler changes what the code it interrupted reads. Passes: `kernel::masked_read_is_whole`.
 #[test]
 fn handler_changes_what_is_read() {
     let torn = "the cell that the code it interrupted reads at";
-    Control::new("kernel::handler_changes_what_is_read", torn).actors(2).check(|| {
-        let kernel = Kernel::new().at_most(1);
-        let cell = Arc::new(Ours(Cell::new(0)));
-        let theirs = Arc::clone(&cell);
-        interrupted(kernel, move || theirs.0.set(1), || assert!(cell.0.get() < 2));
-    });
+    Control::new("kernel::handler_changes_what_is_read", torn)
+        .actors(2)
+        .check(|| changed_by_handler(false));
 }
 
-/// Two threads at one cell are loom's to report.
+/// Claim: so with a read.
+/// Actors: main, its handler, a sender. Exhaustive. Fails if the signal is open
+/// (`kernel::handler_changes_what_is_read`).
+#[test]
+fn masked_read_is_whole() {
+    Model::new("kernel::masked_read_is_whole").actors(2).check(|| changed_by_handler(true));
+}
+
+/// Another thread writes to a cell, and main does, after it or beside it.
+fn two_write(joined: bool) {
+    let cell = Arc::new(Ours(Cell::new(0)));
+    let theirs = Arc::clone(&cell);
+    let mut other = Some(thread::spawn("other", move || theirs.0.set(1)));
+    if joined {
+        other.take().map(thread::JoinHandle::join);
+    }
+    cell.0.set(2);
+    other.map(thread::JoinHandle::join);
+}
+
+/// Two threads at one cell are loom's to report. Passes: `kernel::one_thread_after_the_other`.
 #[test]
 fn two_threads_at_a_cell() {
-    Control::new("kernel::two_threads_at_a_cell", "Concurrent").actors(2).check(|| {
-        let cell = Arc::new(Ours(Cell::new(0)));
-        let theirs = Arc::clone(&cell);
-        let other = thread::spawn("other", move || theirs.0.set(1));
-        cell.0.set(2);
-        other.join();
-    });
+    Control::new("kernel::two_threads_at_a_cell", "Concurrent")
+        .actors(2)
+        .stands("other", "cell write begins at pieces.rs")
+        .check(|| two_write(false));
+}
+
+/// Claim: one after the other may write. Actors: two. Exhaustive.
+#[test]
+fn one_thread_after_the_other() {
+    Model::new("kernel::one_thread_after_the_other").actors(2).check(|| two_write(true));
 }
 
 /// A list behind a lock, to which a handler adds as well.
@@ -180,6 +228,7 @@ fn handler_tries_a_lock() {
 }
 
 /// A handler waits for the lock that the code it interrupted holds: named as that, with both places.
+/// Passes: `kernel::handler_tries_a_lock`.
 #[test]
 fn handler_awaits_its_threads_lock() {
     let deadlock = "self-deadlock: handler awaits a lock held by the frame it interrupted";
@@ -212,7 +261,7 @@ fn told_with_the_lock() {
     Model::new("kernel::told_with_the_lock").actors(2).check(|| told(true));
 }
 
-/// It is told between the look and the sleep.
+/// It is told between the look and the sleep. Passes: `kernel::told_with_the_lock`.
 #[test]
 fn told_without_the_lock() {
     Control::new("kernel::told_without_the_lock", "deadlock: every thread is asleep")
@@ -246,11 +295,12 @@ fn all_are_woken() {
     Model::new("kernel::all_are_woken").actors(3).check(|| woken(futex::wake_all));
 }
 
-/// The other one sleeps on.
+/// The other one sleeps on. Passes: `kernel::all_are_woken`.
 #[test]
 fn one_of_two_is_woken() {
     Control::new("kernel::one_of_two_is_woken", "deadlock: every thread is asleep")
         .actors(3)
+        .stands("second", "futex wait: sleeps 0 at pieces.rs")
         .check(|| woken(futex::wake_one));
 }
 
@@ -279,7 +329,26 @@ fn handlers_have_their_threads_locals() {
     });
 }
 
+/// A handler that waits until main is not busy.
+fn waits_for_main(masked: bool) {
+    let kernel = Kernel::new().at_most(1);
+    let busy = Arc::new(AtomicBool::new(false));
+    let theirs = Arc::clone(&busy);
+    let wait = move || {
+        while theirs.load(Relaxed) {
+            thread::yield_now();
+        }
+    };
+    interrupted(kernel, wait, || {
+        let before = masked.then(|| kernel.sigmask(How::Block, SigSet::ALL));
+        busy.store(true, Relaxed);
+        busy.store(false, Relaxed);
+        before.map(|before| kernel.sigmask(How::Set, before));
+    });
+}
+
 /// A handler that spins for what the code it interrupted has to do is told as that, and its rows once.
+/// Passes: `kernel::handler_has_nothing_to_wait_for`.
 #[test]
 fn handler_spins() {
     let spins = "the handler of SIGUSR1 on \"main\" spins at";
@@ -287,18 +356,15 @@ fn handler_spins() {
         .actors(2)
         .max_branches(1000)
         .shows("times more")
-        .check(|| {
-            let kernel = Kernel::new().at_most(1);
-            let busy = Arc::new(AtomicBool::new(false));
-            let theirs = Arc::clone(&busy);
-            let wait = move || {
-                while theirs.load(Relaxed) {
-                    thread::yield_now();
-                }
-            };
-            interrupted(kernel, wait, || {
-                busy.store(true, Relaxed);
-                busy.store(false, Relaxed);
-            });
-        });
+        .check(|| waits_for_main(false));
+}
+
+/// Claim: where the signal is masked while main is busy, the handler finds it is not.
+/// Actors: main, its handler, a sender. Exhaustive. Fails if it is open (`kernel::handler_spins`).
+#[test]
+fn handler_has_nothing_to_wait_for() {
+    Model::new("kernel::handler_has_nothing_to_wait_for")
+        .actors(2)
+        .max_branches(1000)
+        .check(|| waits_for_main(true));
 }

@@ -43,6 +43,7 @@ fn ignored() {
     });
 }
 
+/// Passes: `kernel::ignored`.
 #[test]
 fn ignored_too_late() {
     Control::new("kernel::ignored_too_late", "died of it").actors(2).check(|| {
@@ -82,6 +83,7 @@ fn reraised() {
         .check(|| assert_eq!(reraise(true), Outcome::DiedOf(sig::TERM)));
 }
 
+/// Passes: `kernel::reraised`.
 #[test]
 fn reraised_to_itself() {
     Control::new("kernel::reraised_to_itself", "did not die").actors(1).check(|| {
@@ -125,6 +127,7 @@ fn exit_hooks() {
     });
 }
 
+/// Passes: `kernel::exit_hooks`.
 #[test]
 fn exit_without_hook() {
     Control::new("kernel::exit_without_hook", "never given back").actors(2).check(|| {
@@ -167,6 +170,7 @@ fn forked() {
     });
 }
 
+/// Passes: `kernel::forked`.
 #[test]
 fn not_forked() {
     Control::new("kernel::not_forked", "the parent died").actors(1).check(|| {
@@ -205,6 +209,7 @@ fn suspended_exit_gated() {
     Model::new("kernel::suspended_exit_gated").actors(2).check(|| exit_while_suspended(true));
 }
 
+/// Passes: `kernel::suspended_exit_gated`.
 #[test]
 fn suspended_exit() {
     Control::new("kernel::suspended_exit", "ghost process")
@@ -233,6 +238,7 @@ fn suspended() {
     Model::new("kernel::suspended").actors(2).check(|| suspend(true));
 }
 
+/// Passes: `kernel::suspended`.
 #[test]
 fn suspended_not_yet() {
     Control::new("kernel::suspended_not_yet", "the interrupted code moved")
@@ -262,6 +268,7 @@ fn handle_names_one_at_a_time() {
     Model::new("kernel::handle_names_one_at_a_time").actors(2).check(|| handle_reused(false));
 }
 
+/// Passes: `kernel::handle_names_one_at_a_time`.
 #[test]
 fn handle_names_another() {
     Control::new("kernel::handle_names_another", "one value, two threads")
@@ -299,9 +306,12 @@ fn as_a_child() {
     });
 }
 
+/// Passes: `kernel::as_a_child`.
 #[test]
 fn as_a_child_and_alive() {
-    Control::new("kernel::as_a_child_and_alive", "left == right").actors(2).check(|| {
-        assert_eq!(child_goes_on(true), Outcome::Running);
-    });
+    Control::new("kernel::as_a_child_and_alive", "left: DiedOf(15) /  right: Running")
+        .actors(2)
+        .check(|| {
+            assert_eq!(child_goes_on(true), Outcome::Running);
+        });
 }

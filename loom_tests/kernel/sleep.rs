@@ -31,9 +31,14 @@ fn sleeper_runs_handler() {
     Model::new("kernel::sleeper_runs_handler").actors(2).check(|| sleeper(SigSet::EMPTY));
 }
 
+/// Passes: `kernel::sleeper_runs_handler`.
 #[test]
 fn sleeper_with_mask() {
-    Control::new("kernel::sleeper_with_mask", "deadlock").actors(2).check(|| sleeper(SigSet::ALL));
+    Control::new("kernel::sleeper_with_mask", "deadlock")
+        .actors(2)
+        .stands("main", "futex wait: sleeps 0 at sleep.rs")
+        .stands("sender", "thread exits")
+        .check(|| sleeper(SigSet::ALL));
 }
 
 /// Claim: a sleep goes on after a handler that changed nothing which it looks at, until it is woken.
@@ -47,9 +52,15 @@ fn sleep_goes_on_after_handler() {
     });
 }
 
+/// Passes: `kernel::sleep_goes_on_after_handler`.
 #[test]
 fn sleep_never_woken() {
-    Control::new("kernel::sleep_never_woken", "deadlock").actors(3).check(|| slept_through(|_| ()));
+    Control::new("kernel::sleep_never_woken", "deadlock")
+        .actors(3)
+        .stands("main", "futex wait: sleeps 0 at sleep.rs")
+        .stands("sender", "thread exits")
+        .stands("waker", "thread exits")
+        .check(|| slept_through(|_| ()));
 }
 
 /// A thread sleeps once, a handler lets it be, another thread does this.
@@ -121,26 +132,40 @@ fn wake_not_lost() {
     Model::new("kernel::wake_not_lost").actors(2).check(|| wake(true, true));
 }
 
+/// Passes: `kernel::wake_not_lost`.
 #[test]
 fn wake_before_store() {
-    Control::new("kernel::wake_before_store", "deadlock").actors(2).check(|| wake(false, true));
+    Control::new("kernel::wake_before_store", "deadlock")
+        .actors(2)
+        .stands("main", "futex wait: sleeps 0 at sleep.rs")
+        .stands("waker", "thread exits")
+        .check(|| wake(false, true));
 }
 
-/// A wake that nothing else orders with the sleep comes before it too.
+/// A wake that nothing else orders with the sleep comes before it too. Passes: `kernel::wake_not_lost`.
 #[test]
 fn wake_too_early() {
-    Control::new("kernel::wake_too_early", "deadlock").actors(2).check(|| {
-        let word = Arc::new(AtomicU32::new(0));
-        let theirs = Arc::clone(&word);
-        let waker = thread::spawn("waker", move || futex::wake_one(&theirs));
-        futex::wait(&word, 0, None);
-        waker.join();
-    });
+    Control::new("kernel::wake_too_early", "deadlock")
+        .actors(2)
+        .stands("main", "futex wait: sleeps 0 at sleep.rs")
+        .stands("waker", "thread exits")
+        .check(|| {
+            let word = Arc::new(AtomicU32::new(0));
+            let theirs = Arc::clone(&word);
+            let waker = thread::spawn("waker", move || futex::wake_one(&theirs));
+            futex::wait(&word, 0, None);
+            waker.join();
+        });
 }
 
+/// Passes: `kernel::wake_not_lost`.
 #[test]
 fn wait_without_check() {
-    Control::new("kernel::wait_without_check", "deadlock").actors(2).check(|| wake(true, false));
+    Control::new("kernel::wait_without_check", "deadlock")
+        .actors(2)
+        .stands("main", "futex wait: sleeps 0 at sleep.rs")
+        .stands("waker", "thread exits")
+        .check(|| wake(true, false));
 }
 
 /// Hands a payload over a word; `publish` is the waker's order.
@@ -165,10 +190,12 @@ fn futex_publishes_by_word() {
     Model::new("kernel::futex_publishes_by_word").actors(2).check(|| payload_over_futex(Release));
 }
 
+/// Passes: `kernel::futex_publishes_by_word`.
 #[test]
 fn futex_publishes_nothing() {
     Control::new("kernel::futex_publishes_nothing", "Causality violation")
         .actors(2)
+        .stands("main", "cell read at sleep.rs")
         .check(|| payload_over_futex(Relaxed));
 }
 
@@ -196,6 +223,7 @@ fn wake_seen_by_read_modify_write() {
         .check(|| look_when_woken(false, |word| word.fetch_or(0, Relaxed)));
 }
 
+/// Passes: `kernel::wake_seen_by_read_modify_write`.
 #[test]
 fn wake_seen_by_a_look() {
     Control::new("kernel::wake_seen_by_a_look", "an old value")
@@ -212,14 +240,18 @@ fn wake_tells_without_being_told_not_to() {
 }
 
 /// Claim: nothing else of a sleep changes: one that nobody wakes is a deadlock.
+/// Passes: `kernel::wake_seen_by_read_modify_write`.
 #[test]
 fn nobody_wakes_and_tells_nothing() {
-    Control::new("kernel::nobody_wakes_and_tells_nothing", "deadlock").actors(2).check(|| {
-        let _kernel = Kernel::new().at_most(0).wakes_tell_nothing();
-        let other = thread::spawn("other", || ());
-        futex::wait(&AtomicU32::new(0), 0, None);
-        other.join();
-    });
+    Control::new("kernel::nobody_wakes_and_tells_nothing", "deadlock")
+        .actors(2)
+        .stands("main", "futex wait: sleeps 0 at sleep.rs")
+        .check(|| {
+            let _kernel = Kernel::new().at_most(0).wakes_tell_nothing();
+            let other = thread::spawn("other", || ());
+            futex::wait(&AtomicU32::new(0), 0, None);
+            other.join();
+        });
 }
 
 /// Claim: a deadline comes when the clock says, asleep or not; a sleep without one goes on.
@@ -245,10 +277,14 @@ fn deadline() {
     assert_eq!(outcomes.lock().unwrap().len(), 2, "either may come first");
 }
 
+/// Passes: `kernel::deadline`.
 #[test]
 fn deadline_never() {
-    Control::new("kernel::deadline_never", "deadlock").actors(1).check(|| {
-        let deadline = Deadline::after(core::time::Duration::from_secs(1));
-        futex::wait(&AtomicU32::new(0), 0, Some(&deadline));
-    });
+    Control::new("kernel::deadline_never", "deadlock")
+        .actors(1)
+        .stands("main", "futex wait: sleeps 0 at sleep.rs")
+        .check(|| {
+            let deadline = Deadline::after(core::time::Duration::from_secs(1));
+            futex::wait(&AtomicU32::new(0), 0, Some(&deadline));
+        });
 }

@@ -68,18 +68,22 @@ fn barriers_cross() {
     });
 }
 
-/// A handshake by signal instead: a mask keeps it away.
+/// A handshake by signal instead: a mask keeps it away. Passes: `kernel::barrier_reaches_the_masked`.
 #[test]
 fn signal_does_not_reach_the_masked() {
-    Control::new("kernel::signal_does_not_reach_the_masked", "deadlock").actors(2).check(|| {
-        let answered = Arc::new(AtomicU32::new(0));
-        let theirs = Arc::clone(&answered);
-        reached(false, move |kernel, target| {
-            kernel.sigaction(sig::USR1, Disposition::handler(move |_| wake(&theirs)));
-            kernel.tgkill(target, sig::USR1);
-            await_wake(&answered);
+    Control::new("kernel::signal_does_not_reach_the_masked", "deadlock")
+        .actors(2)
+        .stands("main", "futex wait: sleeps 0 at unmaskable.rs")
+        .stands("target", "futex wait: sleeps 0 at unmaskable.rs")
+        .check(|| {
+            let answered = Arc::new(AtomicU32::new(0));
+            let theirs = Arc::clone(&answered);
+            reached(false, move |kernel, target| {
+                kernel.sigaction(sig::USR1, Disposition::handler(move |_| wake(&theirs)));
+                kernel.tgkill(target, sig::USR1);
+                await_wake(&answered);
+            });
         });
-    });
 }
 
 /// A thread that is suspended while it masks everything, and steps after it has unmasked, or masked as it is.
@@ -118,6 +122,7 @@ fn suspended_at_unmasking() {
 }
 
 /// A limit of the simulated kernel: while everything is masked, no suspension acts.
+/// Passes: `kernel::suspended_at_unmasking`.
 #[test]
 fn suspended_and_masked() {
     Control::new("kernel::suspended_and_masked", "a step past its suspension")

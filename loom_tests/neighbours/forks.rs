@@ -135,6 +135,7 @@ fn fork_anywhere() {
     }
 }
 
+/// Passes: `neighbours::fork_anywhere`.
 #[test]
 fn fork_waits_for_its_own_lock() {
     let reason = "self-deadlock: handler awaits a lock held by the frame it interrupted";

@@ -116,11 +116,14 @@ fn two_owners_one_signal() {
     }
 }
 
+/// Passes: `neighbours::two_owners_one_signal`.
 #[test]
 fn chained_only_if_not_ours() {
     Control::new("neighbours::chained_only_if_not_ours", "deadlock")
         .actors(3)
         .bound(Bound::At(2))
+        .stands("target", "futex wait: sleeps 2 at note.rs")
+        .stands("neighbour", "futex wait: sleeps 2 at note.rs")
         .check(|| two_owners(Owner::OfAll, false));
 }
 
@@ -164,6 +167,7 @@ fn asked_again_while_answering() {
         .check(|| asked_again(true));
 }
 
+/// Passes: `neighbours::asked_again_while_answering`.
 #[test]
 fn asked_again_without_a_mark() {
     Control::new("neighbours::asked_again_without_a_mark", "taken for somebody else's")

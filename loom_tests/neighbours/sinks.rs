@@ -189,6 +189,7 @@ fn sink_hears_what_is_stopped() {
     }
 }
 
+/// Passes: `neighbours::sink_hears_what_is_stopped`.
 #[test]
 fn sink_is_not_asked() {
     Control::new("neighbours::sink_is_not_asked", "sent before stop")
@@ -197,6 +198,7 @@ fn sink_is_not_asked() {
         .check(|| stop_beside_a_sink(Design::NeverAsks, 1));
 }
 
+/// Passes: `neighbours::sink_hears_what_is_stopped`.
 #[test]
 fn sink_answers_and_stays_open() {
     Control::new("neighbours::sink_answers_and_stays_open", "sent before stop")
@@ -205,6 +207,7 @@ fn sink_answers_and_stays_open() {
         .check(|| stop_beside_a_sink(Design::StaysOpen, 1));
 }
 
+/// Passes: `neighbours::sink_hears_what_is_stopped`.
 #[test]
 fn sink_opens_again() {
     Control::new("neighbours::sink_opens_again", "sent before stop")

@@ -101,21 +101,25 @@ fn two_stop_the_worlds_come_back() {
 }
 
 /// The collector stops who waits for the thread that stands in our handler, where it masks the
-/// collector's signal.
+/// collector's signal. Passes: `preempt::two_stop_the_worlds_come_back`.
 #[test]
 fn suspender_is_stopped_by_others() {
     Control::new("preempt::suspender_is_stopped_by_others", "deadlock")
         .actors(4)
         .bound(Bound::At(2))
+        .stands("main", "in the handler of SIGUSR1, futex wait: sleeps 2 at host.rs")
+        .stands("suspender", "in the handler of SIGUSR2, futex wait: sleeps 0 at neighbours.rs")
         .check(|| two_stop_the_worlds(Others::Unmasked, false));
 }
 
 /// The thread stands in the collector's handler, where it masks ours; and the collector waits for who waits
-/// for it.
+/// for it. Passes: `preempt::two_stop_the_worlds_come_back`.
 #[test]
 fn suspender_masks_and_does_not_give_way() {
     Control::new("preempt::suspender_masks_and_does_not_give_way", "deadlock")
         .actors(4)
         .bound(Bound::At(2))
+        .stands("main", "in the handler of SIGUSR2, futex wait: sleeps 0 at neighbours.rs")
+        .stands("suspender", "futex wait: sleeps 1 at host.rs")
         .check(|| two_stop_the_worlds(Others::Masked, false));
 }

@@ -51,14 +51,19 @@ fn two_gates_with_a_turn_each() {
     Control::new("preempt::two_gates_with_a_turn_each", "deadlock")
         .actors(2)
         .bound(Bound::At(3))
+        .stands("main", "= stopped at host.rs")
+        .stands("other", "= stopped at host.rs")
         .check(|| each_other(Way::System, || Some(Turn::new())));
 }
 
 /// The same by signals: each waits in its handler for the other to resume it.
+/// Passes: `preempt::two_gates_suspend_each_other`.
 #[test]
 fn two_gates_with_a_turn_each_by_signal() {
     Control::new("preempt::two_gates_with_a_turn_each_by_signal", "deadlock")
         .actors(4)
         .bound(Bound::At(3))
+        .stands("main", "in the handler of SIGUSR1, futex wait: sleeps 2 at host.rs")
+        .stands("other", "in the handler of SIGUSR1, futex wait: sleeps 2 at host.rs")
         .check(|| each_other(Way::Signal, || Some(Turn::new())));
 }

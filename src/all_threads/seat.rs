@@ -225,7 +225,7 @@ impl<R: Reach> Seat<R> {
     /// From ASKED by RUNNING to neither.
     fn run(&self, all: &AllThreads<R>, mut seen: u32) -> bool {
         while seen & ASKED != 0 {
-            // ORDERING: Acquire: E1 from `ask`. Weakened: all_threads caller_in_handler.
+            // ORDERING: Acquire: E1 from `ask`. Weakened: all_threads blocked_in_syscall.
             // Failure Relaxed: only tried again.
             let new = seen & !ASKED | RUNNING;
             match self.word.compare_exchange(seen, new, Acquire, Relaxed) {

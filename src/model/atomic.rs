@@ -19,6 +19,8 @@ struct Last {
     store: Cell<Option<Store>>,
     id: u32,
     initial: u64,
+    /// Its number among the words of the execution, the same in each.
+    word: usize,
 }
 
 /// What was stored, and where.
@@ -33,7 +35,7 @@ unsafe impl Sync for Last {}
 
 impl Last {
     fn new(initial: u64) -> Self {
-        Self { store: Cell::new(None), id: hook::new_id(), initial }
+        Self { store: Cell::new(None), id: hook::new_id(), initial, word: hook::number() }
     }
 
     fn about(&self) -> About {
@@ -74,7 +76,7 @@ macro_rules! operations {
             /// See the core type.
             #[track_caller]
             pub fn load(&self, order: Ordering) -> $t {
-                hook::before("load");
+                hook::before_word("load", self.1.word);
                 let $value = self.0.load(order);
                 let seen = $shown;
                 let detail = Detail::Load { order, seen, unseen: self.1.unseen(seen) };
@@ -84,7 +86,7 @@ macro_rules! operations {
             /// See the core type.
             #[track_caller]
             pub fn store(&self, $value: $t, order: Ordering) {
-                hook::before("store");
+                hook::before_word("store", self.1.word);
                 self.0.store($value, order);
                 self.1.set($shown);
                 hook::after_on(self.1.about(), "store", Detail::Store { value: $shown, order });
@@ -99,7 +101,7 @@ macro_rules! operations {
                 failure: Ordering,
             ) -> Result<$t, $t> {
                 let shown = |$value: $t| $shown;
-                hook::before("compare_exchange");
+                hook::before_word("compare_exchange", self.1.word);
                 let result = self.0.compare_exchange(current, new, success, failure);
                 if result.is_ok() {
                     self.1.set(shown(new));
@@ -128,7 +130,7 @@ macro_rules! operations {
             #[track_caller]
             pub fn swap(&self, value: $t, order: Ordering) -> $t {
                 let shown = |$value: $t| $shown;
-                hook::before("swap");
+                hook::before_word("swap", self.1.word);
                 let old = self.0.swap(value, order);
                 self.1.set(shown(value));
                 let value = shown(value);
@@ -174,7 +176,7 @@ macro_rules! atomic {
                 /// See the core type.
                 #[track_caller]
                 pub fn $op(&self, value: $t, order: Ordering) -> $t {
-                    hook::before(stringify!($op));
+                    hook::before_word(stringify!($op), self.1.word);
                     let old = self.0.$op(value, order);
                     let after: fn($t, $t) -> $t = $after;
                     let new = shown!(after(old, value));

@@ -15,13 +15,21 @@ pub struct Control {
     model: Model,
     expected: String,
     shows: Vec<String>,
+    /// Threads, and where each stands.
+    stands: Vec<(String, String)>,
 }
 
 impl Control {
-    /// A control whose failure's reason must contain `expected`.
+    /// A control whose failure's reason must contain `expected`. Where that is a reason that any program may
+    /// fail for, as "deadlock", [`stands`](Self::stands) or [`shows`](Self::shows) has to say more.
     #[must_use]
     pub fn new(name: impl Into<String>, expected: impl Into<String>) -> Self {
-        Self { model: Model::new(name), expected: expected.into(), shows: Vec::new() }
+        Self {
+            model: Model::new(name),
+            expected: expected.into(),
+            shows: Vec::new(),
+            stands: Vec::new(),
+        }
     }
 
     /// See [`Model::actors`].
@@ -55,13 +63,22 @@ impl Control {
         self
     }
 
+    /// Where `thread` must stand when the model fails: the operation that it has begun, or its last one, with its
+    /// place, must contain `text`: "futex wait: sleeps", "join at", "cell read at list.rs".
+    #[must_use]
+    pub fn stands(mut self, thread: impl Into<String>, text: impl Into<String>) -> Self {
+        self.stands.push((thread.into(), text.into()));
+        self
+    }
+
     /// Looks for the failure, in a child process: a failing model may take its process along.
     /// The child runs this same test, so each control needs a test of its own. Returns the
     /// execution in which the failure was found.
     ///
     /// # Panics
     ///
-    /// If no execution fails, or one fails for another reason, or with lanes that do not show what they must.
+    /// If no execution fails, or one fails for another reason, or with lanes that do not show what they must. If
+    /// the control says no more of its failure than any program's could.
     pub fn check(self, program: impl Fn() + Send + Sync + 'static) -> usize {
         let name = self.model.name.clone();
         if let Some(wanted) = shrink::is_wanted() {
@@ -92,19 +109,38 @@ impl Control {
         );
         let report = text.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END));
         let (report, _) = report.expect("the child reports what it found");
-        let mut lines = report.trim_start().splitn(5, '\n');
+        let mut lines = report.trim_start().splitn(6, '\n');
         let executions: usize =
             lines.next().and_then(|line| line.parse().ok()).expect("a number of executions");
         let mut line = || lines.next().unwrap_or_default();
-        let (reason, at, note, lanes) = (line(), line(), line(), line());
+        let (reason, at, note, standing, lanes) = (line(), line(), line(), line(), line());
         assert!(
             reason.contains(&self.expected),
             "control {name}: failed for another reason than \"{}\": {reason}\n  at {at}\n{lanes}",
             self.expected,
         );
         assert!(lanes.lines().count() > 1, "control {name}: found, but without lanes");
+        let names = !self.shows.is_empty() || !self.stands.is_empty();
+        assert!(
+            names || !is_anybodys(&self.expected),
+            "control {name}: names neither a line nor a claim, and any program may fail with \"{}\"; where the \
+             threads stand: {standing}\n{lanes}",
+            self.expected,
+        );
         for text in &self.shows {
             assert!(lanes.contains(text), "control {name}: lanes without \"{text}\"\n{lanes}");
+        }
+        for (thread, text) in &self.stands {
+            let there = standing.split("; ").any(|stands| {
+                stands
+                    .strip_prefix(thread.as_str())
+                    .and_then(|rest| rest.strip_prefix(": "))
+                    .is_some_and(|rest| rest.contains(text))
+            });
+            assert!(
+                there,
+                "control {name}: \"{thread}\" does not stand at \"{text}\": {standing}\n{lanes}"
+            );
         }
         let note = if note.is_empty() { String::new() } else { format!(" ({note})") };
         let mut how = format!("after {executions} executions{note}");
@@ -127,6 +163,23 @@ impl Control {
         ledger(&name, self.model.actors, reason, executions, seconds, "control");
         executions
     }
+}
+
+/// Reasons for which any program may fail.
+const ANYBODYS: [&str; 8] = [
+    "deadlock: every thread is asleep",
+    "no progress (branch limit)",
+    "Causality violation: Concurrent read and write accesses",
+    "Causality violation: Concurrent write accesses to `UnsafeCell`",
+    "assertion `left == right` failed",
+    "assertion `left != right` failed",
+    "called `Option::unwrap()` on a `None` value",
+    "called `Result::unwrap()` on an `Err` value",
+];
+
+/// Whether this is a part of such a reason, and no more.
+fn is_anybodys(expected: &str) -> bool {
+    ANYBODYS.iter().any(|reason| reason.contains(expected))
 }
 
 /// Whether this process was started to run one control.

@@ -11,8 +11,15 @@ use std::rc::Rc;
 
 /// Before an operation of the program: a signal in flight may land now, or later.
 pub(super) fn step(run: &Rc<Run>, at: &'static Location<'static>) {
-    let Some(words) = run.words() else { return };
+    step_on(run, 0, at);
+}
+
+/// The same, of one that reads the word of this number.
+pub(super) fn step_on(run: &Rc<Run>, word: usize, at: &'static Location<'static>) {
     let me = run.me();
+    // The one before is over, though it may not have said so.
+    run.borrow().threads[me].doing = None;
+    let Some(words) = run.words() else { return };
     if !listens(run, me) {
         // No mask keeps a barrier away.
         super::suspend::pay_barrier(run, me, at);
@@ -26,6 +33,7 @@ pub(super) fn step(run: &Rc<Run>, at: &'static Location<'static>) {
     // since: an interrupt may be slower than the data written after it. So a landing place
     // costs no preemption either, and bounded explorations reach all of them.
     if unnoticed(run, me) {
+        super::flight::prolong(run, &words, me, word);
         let coin = run.borrow().threads[me].coin;
         // Without a coin it lands at once.
         if coin.is_none_or(|coin| words.coins[coin].load(Relaxed)) {
@@ -89,14 +97,18 @@ fn arrive(run: &Rc<Run>, words: &Words, me: usize, at: &'static Location<'static
 }
 
 fn notice(run: &Run, me: usize) -> bool {
-    let thread = &mut run.borrow().threads[me];
+    let mut inner = run.borrow();
+    let thread = &mut inner.threads[me];
     thread.noticed = thread.posted;
     thread.coin = None;
-    core::mem::take(&mut thread.rung)
+    let rung = core::mem::take(&mut thread.rung);
+    super::flight::ends(&mut inner, me);
+    rung
 }
 
 /// One more interruption of the thread in slot `to`; returns its number.
 pub(super) fn interrupt(run: &Run, to: usize) -> u32 {
+    let from = run.me();
     let mut inner = run.borrow();
     let fresh = inner.threads[to].posted == inner.threads[to].noticed;
     if fresh && !inner.prompt && inner.coins_used < COINS {
@@ -107,6 +119,7 @@ pub(super) fn interrupt(run: &Run, to: usize) -> u32 {
     let thread = &mut inner.threads[to];
     thread.posted += 1;
     let number = thread.posted;
+    super::flight::begins(&mut inner, from, to);
     drop(inner);
     check_promised(run, to, number);
     number
@@ -240,7 +253,7 @@ fn run_handler(
     handler: &Handler,
     at: &'static Location<'static>,
 ) {
-    let (saved, wrong_stack) = {
+    let (saved, wrong_stack, doing) = {
         let mut inner = run.borrow();
         if handler.resethand {
             inner.process_of(me).dispositions[signal as usize] = Default::default();
@@ -254,7 +267,7 @@ fn run_handler(
             thread.mask = thread.mask.with(signal);
         }
         thread.frames.push(Frame { signal, interrupted: at, on_altstack, returns_to: saved });
-        (saved, thread.attached && !on_altstack)
+        (saved, thread.attached && !on_altstack, thread.doing.take())
     };
     retarget(run, words, me);
     if wrong_stack {
@@ -275,6 +288,7 @@ fn run_handler(
         if let Some(frame) = thread.frames.pop() {
             thread.mask = frame.returns_to;
         }
+        thread.doing = doing;
     }
     run.row(me, "< handler returns", Detail::Nothing, at);
 }

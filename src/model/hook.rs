@@ -1,10 +1,10 @@
 //! What the facade tells the kernel at each operation.
 
 use super::cause::Waits;
-use super::deliver;
 use super::lanes::place;
 pub(crate) use super::lanes::{About, Detail};
-use super::state::{Held, Run};
+use super::state::{Doing, Held, Run};
+use super::{deliver, flight};
 use core::cell::Cell;
 use core::panic::Location;
 
@@ -20,13 +20,33 @@ pub(crate) fn new_id() -> u32 {
 
 /// Before an operation: a signal may land here.
 #[track_caller]
-pub(crate) fn before(_op: &'static str) {
+pub(crate) fn before(op: &'static str) {
+    before_word(op, 0);
+}
+
+/// A number for a new word of the program, from 1 on; 0 outside of models.
+pub(crate) fn number() -> usize {
+    let Some(run) = Run::current() else { return 0 };
+    let Some(mut inner) = run.try_borrow() else { return 0 };
+    inner.words += 1;
+    inner.words
+}
+
+/// Before an operation on the word of this number.
+#[track_caller]
+pub(crate) fn before_word(op: &'static str, word: usize) {
     // A facade operation in a destructor, while a failed model unwinds, is nobody's step.
     if std::thread::panicking() {
         return;
     }
     if let Some(run) = Run::current() {
-        deliver::step(&run, Location::caller());
+        let at = Location::caller();
+        deliver::step_on(&run, if op == "store" { 0 } else { word }, at);
+        let me = run.me();
+        if op != "load" {
+            flight::will_write(&run, me, word);
+        }
+        run.borrow().threads[me].doing = Some(Doing { op, word, at });
     }
 }
 
@@ -43,7 +63,12 @@ pub(crate) fn after_on(about: About, op: &'static str, detail: Detail) {
         return;
     }
     if let Some(run) = Run::current() {
-        run.row_about(about, run.me(), op, detail, Location::caller());
+        let me = run.me();
+        let done = run.borrow().threads[me].doing.take();
+        if let Some(done) = done.filter(|done| done.op != "store") {
+            flight::has_read(&mut run.borrow(), me, done.word);
+        }
+        run.row_about(about, me, op, detail, Location::caller());
     }
 }
 

@@ -91,13 +91,24 @@ impl Kernel {
         Run::expect().borrow().chosen = Some(thread.0);
     }
 
-    /// Promises that whoever sends a signal does nothing afterwards that its target could see
-    /// before the signal lands. Then a signal that lands at the next step of its target is as
-    /// good as one that lands later, and far fewer executions show as much. Under a preemption
-    /// bound each landing place costs a preemption again.
+    /// Gives up flight where it cannot be seen: a signal lands at the next step of its target, or stays in
+    /// flight where that step reads what was done after the signal was sent, by its sender or by who has seen that.
+    /// Up to there the steps of the target may as well have come before the signal, so far fewer executions show as
+    /// much. Under a preemption bound each other landing place costs a preemption again.
+    ///
+    /// Where the target is told by a third thread, which has seen it, not every order of the three is tried; what
+    /// is told by no word or lock of the model goes unseen.
     #[must_use]
     pub fn prompt(self) -> Self {
         Run::expect().borrow().prompt = true;
+        self
+    }
+
+    /// With [`prompt`](Self::prompt): no signal is late at all, though that could be seen. A limit of the
+    /// exploration, as a preemption bound is, where it does not end in time otherwise.
+    #[must_use]
+    pub fn never_late(self) -> Self {
+        Run::expect().borrow().never_late = true;
         self
     }
 
@@ -370,6 +381,7 @@ pub(super) fn boot() -> Rc<Words> {
         hostilities: core::array::from_fn(|_| coin()),
         shared: word(),
         tables: core::array::from_fn(|_| word()),
+        seen: core::array::from_fn(|_| word()),
         clock: word(),
     });
     let booting = loom::thread::current();

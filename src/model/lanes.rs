@@ -2,6 +2,7 @@
 
 use super::atomic::Store;
 use super::pointers::Pointers;
+use super::state::{Inner, Thread};
 use core::fmt::Write;
 use core::panic::Location;
 use core::sync::atomic::Ordering;
@@ -102,6 +103,25 @@ impl Row {
 pub(super) fn place(at: &Location<'_>) -> String {
     let file = at.file().rsplit(['/', '\\']).next().unwrap_or_default();
     format!("{file}:{}", at.line())
+}
+
+/// Where each thread stands: in the operation that it has begun, or after its last one.
+// Not inline: the stacks of loom's threads are small, and what runs there has to fit beside the program's frames.
+#[inline(never)]
+pub(super) fn standing(inner: &Inner) -> String {
+    let pointers = Pointers::new();
+    let stands = |(slot, thread): (usize, &Thread)| {
+        let last = inner.rows.iter().rev().find(|row| row.slot == slot);
+        let last =
+            last.map(|row| format!("{} at {}", row.text(&pointers).trim_start(), place(row.at)));
+        let doing = thread.doing.map(|doing| format!("{} at {}", doing.op, place(doing.at)));
+        let what = doing.or(last).unwrap_or_else(|| "before its first step".to_owned());
+        let handler = thread.frames.last().map(|frame| super::signals::name(frame.signal));
+        let handler =
+            handler.map(|signal| format!("in the handler of {signal}, ")).unwrap_or_default();
+        format!("{}: {handler}{what}", thread.name)
+    };
+    inner.threads.iter().enumerate().map(stands).collect::<Vec<_>>().join("; ")
 }
 
 const WIDEST: usize = 60;

@@ -7,12 +7,17 @@ use core::sync::atomic::Ordering::{Acquire, Release};
 
 /// A lock whose waiters sleep.
 #[derive(Debug)]
-pub(crate) struct RawLock(loom::sync::atomic::AtomicBool);
+pub(crate) struct RawLock(loom::sync::atomic::AtomicBool, usize);
 
 impl RawLock {
     #[track_caller]
     pub(crate) fn new() -> Self {
-        Self(loom::sync::atomic::AtomicBool::new(false))
+        Self(loom::sync::atomic::AtomicBool::new(false), super::hook::number())
+    }
+
+    /// Its number among the words of the execution.
+    pub(crate) fn number(&self) -> usize {
+        self.1
     }
 
     /// Of the one whose name in the lanes is `id`.

@@ -94,7 +94,7 @@
 //!
 //! A program that boots no kernel pays nothing. Threads that mask everything pay nothing. For the
 //! others each step has one more loom operation until the number promised by [`Kernel::at_most`]
-//! has come. [`Kernel::prompt`] gives up flight, where that is sound, for a fraction of the
+//! has come. [`Kernel::prompt`] gives up flight where that cannot be seen, for a fraction of the
 //! executions. The kernel is one of loom's five threads: it leaves four.
 //!
 //! A [`SignalQueue`](crate::sigqueue::SignalQueue) has the 64 signals of Linux, 35 and above
@@ -123,11 +123,23 @@
 //! - exec: nothing that a protocol keeps outlasts it.
 //! - Signals pending for a thread that ends: they are gone with it, as here.
 //!
+//! Left out, as no handler of this crate is concerned; a program of yours that depends on it is not checked:
+//!
+//! - Handlers that are left by unwinding or longjmp: each returns here. Ours are never left: what they call must not
+//!   unwind, and while one runs all but faults is masked, so no handler of others, which may be left, stands above
+//!   it. Who leaves a frame of the program by one forgets what that frame held, and forgotten parts are modelled
+//!   (`all_threads::forgotten_member_leaves`, `preempt::forgotten_thread_acknowledges`); in the middle of a call into
+//!   this crate it is undefined, as in the middle of any that is not async-signal-safe.
+//! - Cancellation of threads: its signal is masked in our handlers, as all of the C library's are, and the deferred
+//!   kind acts in calls of the C library that block, where this crate's sleeps on Linux are none. What it unwinds
+//!   is dropped as a panic drops it. The asynchronous kind is undefined for Rust.
+//! - A full queue of signals (`RLIMIT_SIGPENDING`): [`Kernel::queue`] refuses for a thread that has ended, and for
+//!   nothing else. What the gate makes of a refusal is modelled by backends that refuse
+//!   (`preempt::request_always_acknowledged`); sending again from a handler, and signals that come unmarked for want
+//!   of room, are tried on the real kernel (`sys::tests::contested`, `neighbours::threads::no_room_for_signals`).
+//!
 //! Left out, and a program that depends on it is not checked:
 //!
-//! - A full queue of real-time signals (`RLIMIT_SIGPENDING`): [`Kernel::queue`] refuses for a thread that has ended,
-//!   and for nothing else.
-//! - Handlers that are left by unwinding, longjmp or the cancellation of their thread: each returns.
 //! - Stacks that run out: handlers nest as deep as the signals of the execution go.
 //!
 //! # Environment
@@ -167,6 +179,7 @@ mod deliver;
 mod disposition;
 mod edges;
 mod explore;
+mod flight;
 mod fork;
 mod hostile;
 mod kernel;

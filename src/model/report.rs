@@ -40,6 +40,8 @@ struct Watched {
 pub(super) struct Failure {
     pub(super) reason: String,
     pub(super) at: String,
+    /// Where each thread stands.
+    pub(super) standing: String,
     pub(super) lanes: String,
     pub(super) interruptions: usize,
     pub(super) steps: usize,
@@ -143,7 +145,10 @@ impl Watched {
         let executions = self.executions.load(Relaxed);
         let reason = failure.reason.replace('\n', " / ");
         let (at, note, lanes) = (&failure.at, &self.note, &failure.lanes);
-        check::say(&format!("{BEGIN}\n{executions}\n{reason}\n{at}\n{note}\n{lanes}{END}"));
+        let standing = failure.standing.replace('\n', " / ");
+        check::say(&format!(
+            "{BEGIN}\n{executions}\n{reason}\n{at}\n{note}\n{standing}\n{lanes}{END}"
+        ));
         // The test harness must not see this: the exit code is the answer.
         std::process::exit(FOUND);
     }
@@ -184,6 +189,7 @@ impl Failure {
         let mut failure = Self {
             reason: reason(info),
             at: info.location().map(|at| at.to_string()).unwrap_or_default(),
+            standing: String::new(),
             lanes: String::new(),
             interruptions: 0,
             steps: 0,
@@ -193,6 +199,7 @@ impl Failure {
         if let Some(run) = Run::current()
             && let Some(mut inner) = run.try_borrow()
         {
+            failure.standing = lanes::standing(&inner);
             failure.rows = core::mem::take(&mut inner.rows);
             failure.threads = inner.threads.iter().map(|thread| thread.name.clone()).collect();
             let interruptions = failure.rows.iter().filter(|row| INTERRUPTIONS.contains(&row.op));

@@ -28,6 +28,9 @@ pub(super) const HOSTILITIES: usize = 3;
 /// Signal numbers share this many words, so that two signals seldom synchronise by accident.
 pub(super) const TABLES: usize = 4;
 
+/// The words of a program share so many of these.
+pub(super) const SEEN: usize = 8;
+
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Run>>> = const { RefCell::new(None) };
     /// Rows of the last execution, kept to be used again: executions come by the 100,000.
@@ -57,6 +60,9 @@ pub(super) struct Words {
     pub(super) shared: loom::sync::atomic::AtomicU32,
     /// Order dispositions, and publish what was written before they were installed.
     pub(super) tables: [loom::sync::atomic::AtomicU32; TABLES],
+    /// Order what is written after a signal was sent with the steps that could see it before it lands: a word for
+    /// some of the program's each.
+    pub(super) seen: [loom::sync::atomic::AtomicU32; SEEN],
     /// Orders the expiry of deadlines.
     pub(super) clock: loom::sync::atomic::AtomicU32,
 }
@@ -74,8 +80,14 @@ pub(super) struct Inner {
     pub(super) coins_used: usize,
     /// How often the system may still be hostile.
     pub(super) hostile: usize,
-    /// Nothing is ever in flight.
+    /// Nothing is in flight where that cannot be seen.
     pub(super) prompt: bool,
+    /// Nor where it can be seen.
+    pub(super) never_late: bool,
+    /// So many words of the program have been made.
+    pub(super) words: usize,
+    /// What has not landed, to know where that can be seen.
+    pub(super) flights: Vec<super::flight::Flight>,
     /// Sleeping passes on what a thread did, to who has it suspended.
     pub(super) suspending: bool,
     pub(super) at_most: Option<u32>,
@@ -128,6 +140,8 @@ pub(super) struct Thread {
     /// What it waits for without a step: for the lanes of a deadlock.
     pub(super) waits: Option<Waits>,
     pub(super) asked: Option<Cause>,
+    /// The operation that it has begun, for who asks where it stands.
+    pub(super) doing: Option<Doing>,
     /// Handlers running, innermost last.
     pub(super) frames: Vec<Frame>,
     pub(super) altstack: Option<usize>,
@@ -159,6 +173,14 @@ pub(super) struct Pending {
     /// signal.
     pub(super) number: u32,
     pub(super) value: usize,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Doing {
+    pub(super) op: &'static str,
+    /// The number of the one that it is on.
+    pub(super) word: usize,
+    pub(super) at: &'static Location<'static>,
 }
 
 pub(super) struct Frame {
@@ -211,6 +233,7 @@ impl Thread {
             told: None,
             waits: None,
             asked: None,
+            doing: None,
             frames: Vec::new(),
             altstack: None,
             attached: false,
@@ -246,6 +269,9 @@ impl Run {
                 coins_used: 0,
                 hostile: 0,
                 prompt: false,
+                never_late: false,
+                words: 0,
+                flights: Vec::new(),
                 suspending: false,
                 at_most: None,
                 may_die: false,

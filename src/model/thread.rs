@@ -52,7 +52,9 @@ pub fn spawn<T: 'static>(
         let mut inner = run.borrow();
         let (process, mask) = (inner.threads[parent].process, inner.threads[parent].mask);
         inner.threads.push(Thread::new(name.clone(), process, mask));
-        inner.threads.len() - 1
+        let slot = inner.threads.len() - 1;
+        super::flight::tells(&mut inner, parent, slot);
+        slot
     };
     run.row_about(About::Thread(slot), parent, "spawn", Detail::Text(name), at);
     let shared = Rc::new(Shared {
@@ -167,6 +169,7 @@ impl<T> JoinHandle<T> {
             block(&run, self.shared.joiner());
         }
         run.borrow().threads[me].waits = None;
+        super::flight::tells(&mut run.borrow(), self.slot, me);
         let name = run.borrow().threads[self.slot].name.clone();
         super::hook::after_on(About::Thread(self.slot), "join", Detail::Text(name));
         self.shared.result.borrow_mut().take().expect("written before the end")

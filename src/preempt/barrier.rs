@@ -43,7 +43,8 @@ unsafe impl Barrier for Fenced {
     #[inline]
     fn look(&self, claim: &Claim) -> u32 {
         // ORDERING: AcqRel: E1 to `claim`, E2 from `release`. Weakened: preempt
-        // enter_against_suspend. Failure Relaxed: the wait that follows acquires.
+        // enter_against_suspend, unregistered_acknowledges. Failure Relaxed: the wait that follows
+        // acquires.
         match claim.0.compare_exchange(0, 0, AcqRel, Relaxed) {
             Ok(seen) | Err(seen) => seen,
         }

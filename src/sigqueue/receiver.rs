@@ -346,7 +346,7 @@ impl<'q, N: Park> Receiver<'q, N> {
     fn consume(&self, seen: u32) -> Result<Wakeup, u32> {
         let idle = seen & !(SENDING | FIXUP | RECEIVING);
         // ORDERING: success Acquire: E2 from `send`, `fixup`. Failure Relaxed: only tried again.
-        // Weakened: sigqueue close_wakes_receiver.
+        // Weakened: sigqueue send_recv.
         self.queue.state.compare_exchange(seen, idle, Acquire, Relaxed)?;
         if seen & (SENDING | FIXUP) == 0 {
             return Err(idle);

@@ -5,6 +5,7 @@
 mod abandon;
 mod all_threads;
 mod attach;
+mod controls;
 mod extra_list;
 mod gallery;
 mod guide;

@@ -84,6 +84,8 @@ fn sentinel_lock_in_reserve() {
         .actors(3)
         .bound(Bound::At(3))
         .max_branches(300)
+        .stands("foreign", "in the handler of SIGUSR1, ")
+        .stands("main", "futex wait: sleeps 2 at note.rs")
         .check(|| exhausted(Order::S4));
 }
 
