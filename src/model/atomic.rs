@@ -13,7 +13,7 @@ use core::panic::Location;
 pub use core::sync::atomic::Ordering;
 
 /// What the lanes know of an atomic: the last store, which a load may not have seen, its name, and what it held
-/// at first.
+/// at first. Apart from the atomic: programs build arrays of those on the small stacks of a model's threads.
 #[derive(Debug)]
 struct Last {
     store: Cell<Option<Store>>,
@@ -34,8 +34,9 @@ pub(crate) struct Store {
 unsafe impl Sync for Last {}
 
 impl Last {
-    fn new(initial: u64) -> Self {
-        Self { store: Cell::new(None), id: hook::new_id(), initial, word: hook::number() }
+    fn new(initial: u64) -> Box<Self> {
+        let (id, word) = (hook::new_id(), hook::number());
+        Box::new(Self { store: Cell::new(None), id, initial, word })
     }
 
     fn about(&self) -> About {
@@ -167,7 +168,7 @@ macro_rules! atomic {
     ($name:ident, $t:ty, $($op:ident: $after:expr),*) => {
         /// The core type of the same name; each operation is a place where a signal lands.
         #[derive(Debug)]
-        pub struct $name(loom::sync::atomic::$name, Last);
+        pub struct $name(loom::sync::atomic::$name, Box<Last>);
 
         operations!([] $name, loom::sync::atomic::$name, $t, |value| shown!(value));
 
@@ -263,7 +264,7 @@ impl AtomicU32 {
 }
 
 /// The core type of the same name; each operation is a place where a signal lands.
-pub struct AtomicPtr<T>(loom::sync::atomic::AtomicPtr<T>, Last);
+pub struct AtomicPtr<T>(loom::sync::atomic::AtomicPtr<T>, Box<Last>);
 
 operations!([<T>] AtomicPtr<T>, loom::sync::atomic::AtomicPtr<T>, *mut T, |value| value.addr() as u64);
 
