@@ -81,31 +81,49 @@ fn outside(threads: usize, rounds: usize) -> u64 {
     })
 }
 
-fn polling(threads: usize, rounds: usize) -> u64 {
-    let body = |over: &AtomicBool| {
-        let mut own = WORLD.enter().expect("there is a slot");
-        while !over.load(Relaxed) {
-            own.poll();
-        }
-    };
-    with(threads, body, || {
-        while WORLD.stop(None).expect("they poll").threads().count() < threads {
+/// How often each of the threads that poll has come round.
+static ROUNDS: [AtomicUsize; 16] = [const { AtomicUsize::new(0) }; 16];
+static NEXT: AtomicUsize = AtomicUsize::new(0);
+
+/// Polls until all is over.
+fn come_round(over: &AtomicBool, mut poll: impl FnMut()) {
+    let own = &ROUNDS[NEXT.fetch_add(1, Relaxed) % ROUNDS.len()];
+    while !over.load(Relaxed) {
+        poll();
+        own.fetch_add(1, Relaxed);
+    }
+}
+
+/// A stop each time that all of them run again.
+fn each_time(threads: usize, rounds: usize, stop: impl Fn() -> u64) -> u64 {
+    median(rounds, || {
+        let before = ROUNDS.each_ref().map(|rounds| rounds.load(Relaxed));
+        let run = |at: &usize| ROUNDS[*at].load(Relaxed) != before[*at];
+        while (0..threads).filter(run).count() < threads {
             thread::yield_now();
         }
-        median(rounds, || stop(threads))
+        stop()
     })
 }
 
+fn polling(threads: usize, rounds: usize) -> u64 {
+    NEXT.store(0, Relaxed);
+    let body = |over: &AtomicBool| {
+        let mut own = WORLD.enter().expect("there is a slot");
+        come_round(over, || own.poll());
+    };
+    with(threads, body, || each_time(threads, rounds, || stop(threads)))
+}
+
 fn polling_naively(threads: usize, rounds: usize) -> u64 {
+    NEXT.store(0, Relaxed);
     let world = Naive::default();
     let body = |over: &AtomicBool| {
         world.come_in();
-        while !over.load(Relaxed) {
-            world.poll();
-        }
+        come_round(over, || world.poll());
         world.go_out();
     };
-    with(threads, body, || median(rounds, || stop_naively(&world)))
+    with(threads, body, || each_time(threads, rounds, || stop_naively(&world)))
 }
 
 /// Prints what each takes; returns the promises and what was measured of them.

@@ -134,6 +134,8 @@ impl Shared {
         let slots = core::array::from_fn(|_| Slot::new());
         let host = Simulated { kernel, slots, stay_open, stacks: 0.into() };
         let shared = Self(Arc::new(Threads::new(Toy, host, reserve)));
+        // Threads that end use it.
+        kernel.keep(shared.clone());
         assert!(shared.lot().create().is_ok());
         shared
     }

@@ -361,6 +361,11 @@ impl Kernel {
         run.borrow().threads[me].at_exit.push(Box::new(hook));
     }
 
+    /// Keeps what stands for a `static` until the last thread has exited, its exit hooks run.
+    pub fn keep(self, what: impl core::any::Any) {
+        Run::expect().borrow().kept.push(Box::new(what));
+    }
+
     /// Lets every deadline of the model expire now.
     #[track_caller]
     pub fn expire_deadlines(self) {

@@ -78,6 +78,8 @@ pub(super) struct Inner {
     /// Open thread handles, by value.
     pub(super) handles: Vec<Option<super::thread::ThreadId>>,
     pub(super) coins_used: usize,
+    /// What is dropped when the last thread has exited.
+    pub(super) kept: Vec<Box<dyn core::any::Any>>,
     /// How often the system may still be hostile.
     pub(super) hostile: usize,
     /// Nothing is in flight where that cannot be seen.
@@ -267,6 +269,7 @@ impl Run {
                 deadlines: Vec::new(),
                 handles: Vec::new(),
                 coins_used: 0,
+                kept: Vec::new(),
                 hostile: 0,
                 prompt: false,
                 never_late: false,

@@ -98,6 +98,8 @@ pub(super) fn exit(run: &Run, slot: usize, at: &'static Location<'static>) {
             let handlers = core::mem::take(&mut run.borrow().processes[process].dispositions);
             drop(handlers);
         }
+        let kept = core::mem::take(&mut run.borrow().kept);
+        drop(kept);
     }
 }
 
