@@ -26,7 +26,7 @@
 //!         own.poll();
 //!     }
 //! });
-//! let stop = own.stop(None)?;
+//! let stop = own.stop(None).expect("without a deadline nobody is late");
 //! let allocated: u64 = stop.threads().map(|thread| thread.record().load(Relaxed)).sum();
 //! drop(stop); // the others go on, and so does this one
 //! let outside = own.external();
