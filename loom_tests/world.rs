@@ -138,6 +138,30 @@ fn unborn_is_listed() {
     });
 }
 
+/// Claim: who has a slot next sees what was put into its record for a thread that was not born after all (E3).
+/// Actors: a member, a thread that enters. Fails if giving the slot up does not publish.
+#[test]
+fn birth_is_given_up() {
+    both_barriers!("birth_is_given_up", 2, Some(4), |kernel, barrier| {
+        let runtime = Runtime::new(2, kernel, barrier);
+        let mut own = runtime.enter();
+        let birth: Unborn<_> = own.birth().unwrap();
+        let theirs = runtime.clone();
+        let next = thread::spawn("next", move || {
+            if let Ok(own) = theirs.world().enter() {
+                work(own.record());
+            }
+        });
+        work(birth.record());
+        drop(birth);
+        let external = own.external();
+        next.join();
+        drop(external);
+        drop(own);
+        runtime.assert_open();
+    });
+}
+
 /// Claim: a thread that enters by a slot of which a stop under way does not know waits for it (I1, E2, E5), and
 /// later stops know of it.
 /// Actors: a thread that enters, a stopper. Fails if who enters does not ask the world.

@@ -33,7 +33,8 @@ impl<K: Backend> Gate<K> {
         if self.own.load(Relaxed) & STATE != GONE || self.claim().is_err() {
             return None;
         }
-        // ORDERING: Acquire: E3 from `give_up_reserved` and `unregister`. Weakened: world slot_changes_hands.
+        // ORDERING: Acquire: E3 from `give_up_reserved` and `unregister`. Weakened: world
+        // members_stop_each_other.
         let own = self.own.load(Acquire);
         let generation = (own & !STATE).wrapping_add(GENERATION);
         let free = own & STATE == GONE;
@@ -48,7 +49,7 @@ impl<K: Backend> Gate<K> {
 
     /// Nobody came: the gate is free again. By who reserved it.
     pub(crate) fn give_up_reserved(&self, generation: u32) {
-        // ORDERING: Release: E3 to the next `reserve`. Weakened: world slot_changes_hands.
+        // ORDERING: Release: E3 to the next `reserve`. Weakened: world birth_is_given_up.
         self.own.store(generation | GONE, Release);
     }
 
