@@ -10,18 +10,13 @@ use crate::model::{Kernel, thread};
 use crate::note::{Note, Park};
 use crate::preempt::host::Barrier;
 use crate::preempt::{Asymmetric, Fenced, SuspendError, Target};
-use crate::world::{EnterError, StopError};
+use crate::world::{EnterError, StopByError};
 
 /// Explores `body` with both barriers.
 macro_rules! both_barriers {
     ($name:literal, $actors:expr, $bound:expr, $body:expr) => {{
-        let bounded = |name: &str| {
-            let model = Model::new(name).actors($actors).apart();
-            match $bound {
-                Some(bound) => model.bound(Bound::At(bound)),
-                None => model,
-            }
-        };
+        let bounded =
+            |name: &str| Model::new(name).actors($actors).bound(Bound::At($bound)).apart();
         bounded(concat!("world::", $name)).check(|| $body(Kernel::new(), Fenced));
         bounded(concat!("world::", $name, ": asymmetric")).check(|| {
             let kernel = Kernel::new().at_most(4).prompt();
@@ -29,6 +24,8 @@ macro_rules! both_barriers {
         });
     }};
 }
+
+mod ends;
 
 /// A member works, polls, works, and leaves, while another thread stops the world.
 pub(crate) fn polls<B: Barrier + 'static>(kernel: Kernel, barrier: B) {
@@ -52,47 +49,33 @@ pub(crate) fn polls<B: Barrier + 'static>(kernel: Kernel, barrier: B) {
 /// Actors: a member, a stopper. Fails if who polls runs on.
 #[test]
 fn nobody_runs_while_stopped() {
-    both_barriers!("nobody_runs_while_stopped", 2, Some(4), polls);
+    both_barriers!("nobody_runs_while_stopped", 2, 4, polls);
 }
 
 /// A member goes out, and comes in, while another thread stops the world.
 pub(crate) fn returns<B: Barrier + 'static>(kernel: Kernel, barrier: B) {
     let runtime = Runtime::new(1, kernel, barrier);
     let mut own = runtime.enter();
-    let theirs = runtime.clone();
-    let stopper = thread::spawn("stopper", move || {
-        let stop = theirs.stop();
-        assert_eq!(theirs.collect(&stop), 1);
-    });
+    let stopper = runtime.stopper(1..=1);
     work(own.record());
     drop(own.external());
     work(own.record());
-    // What comes in late is waited for, if it is inside: it does not leave without that.
-    let external = own.external();
-    stopper.join();
-    drop(external);
-    drop(own);
-    runtime.assert_open();
+    runtime.leave(own, [stopper]);
 }
 
 /// Claim: who comes back to a stopped world waits, and sees what the stopper did (I1, I3, E5).
 /// Actors: a member, a stopper. Fails if who comes in does not look again.
 #[test]
 fn returns_are_held() {
-    both_barriers!("returns_are_held", 2, Some(4), returns);
+    both_barriers!("returns_are_held", 2, 4, returns);
 }
 
 /// A member bears a thread and goes on, while another thread stops the world.
 pub(crate) fn births<B: Barrier + 'static>(kernel: Kernel, barrier: B) {
     let runtime = Runtime::new(2, kernel, barrier);
     let mut own = runtime.enter();
-    let theirs = runtime.clone();
-    let stopper = thread::spawn("stopper", move || {
-        let stop = theirs.stop();
-        let count = theirs.collect(&stop);
-        // Before it was born, or while it is there, or after.
-        assert!((1..=2).contains(&count), "{count} threads");
-    });
+    // Before it was born, or while it is there, or after.
+    let stopper = runtime.stopper(1..=2);
     let birth: Unborn<B> = own.birth().unwrap();
     // What is handed to the child is to be found from here on.
     work(birth.record());
@@ -100,33 +83,24 @@ pub(crate) fn births<B: Barrier + 'static>(kernel: Kernel, barrier: B) {
         let own = birth.enter().unwrap();
         work(own.record());
     });
-    let external = own.external();
-    child.join();
-    stopper.join();
-    drop(external);
-    drop(own);
-    runtime.assert_open();
+    runtime.leave(own, [child, stopper]);
 }
 
 /// Claim: a thread that is born while the world is being stopped is seen, and does not run in it (I1, I2, E2).
 /// Actors: a member, its child, a stopper. Bound 2. Fails if the stopper does not look for slots used since.
 #[test]
 fn born_during_stop() {
-    both_barriers!("born_during_stop", 3, Some(2), births);
+    both_barriers!("born_during_stop", 3, 2, births);
 }
 
 /// Claim: what is born by a member before it stops is listed (I2), in a slot that is new to the stopper.
 /// Actors: a member, a stopper. Fails if the stopper lists what it saw before it waited.
 #[test]
 fn unborn_is_listed() {
-    both_barriers!("unborn_is_listed", 2, Some(4), |kernel, barrier| {
+    both_barriers!("unborn_is_listed", 2, 4, |kernel, barrier| {
         let runtime = Runtime::new(2, kernel, barrier);
         let mut own = runtime.enter();
-        let theirs = runtime.clone();
-        let stopper = thread::spawn("stopper", move || {
-            let stop = theirs.stop();
-            assert_eq!(theirs.collect(&stop), 2);
-        });
+        let stopper = runtime.stopper(2..=2);
         let birth = own.birth().unwrap();
         work(birth.record());
         let external = own.external();
@@ -142,7 +116,7 @@ fn unborn_is_listed() {
 /// Actors: a member, a thread that enters. Fails if giving the slot up does not publish.
 #[test]
 fn birth_is_given_up() {
-    both_barriers!("birth_is_given_up", 2, Some(4), |kernel, barrier| {
+    both_barriers!("birth_is_given_up", 2, 4, |kernel, barrier| {
         let runtime = Runtime::new(2, kernel, barrier);
         let mut own = runtime.enter();
         let birth: Unborn<_> = own.birth().unwrap();
@@ -154,11 +128,7 @@ fn birth_is_given_up() {
         });
         work(birth.record());
         drop(birth);
-        let external = own.external();
-        next.join();
-        drop(external);
-        drop(own);
-        runtime.assert_open();
+        runtime.leave(own, [next]);
     });
 }
 
@@ -167,7 +137,7 @@ fn birth_is_given_up() {
 /// Actors: a thread that enters, a stopper. Fails if who enters does not ask the world.
 #[test]
 fn enters_during_stop() {
-    both_barriers!("enters_during_stop", 2, Some(3), |kernel, barrier| {
+    both_barriers!("enters_during_stop", 2, 3, |kernel, barrier| {
         let runtime = Runtime::new(1, kernel, barrier);
         let theirs = runtime.clone();
         let foreign = thread::spawn("foreign", move || {
@@ -188,45 +158,63 @@ fn enters_during_stop() {
 /// Actors: a member that stops, another stopper. Fails if a member waits for its turn inside.
 #[test]
 fn two_stoppers() {
-    both_barriers!("two_stoppers", 2, Some(4), |kernel: Kernel, barrier| {
+    both_barriers!("two_stoppers", 2, 4, |kernel: Kernel, barrier| {
         let runtime = Runtime::new(1, kernel, barrier);
         let mut own = runtime.enter();
-        let theirs = runtime.clone();
-        let other = thread::spawn("other", move || {
-            let stop = theirs.stop();
-            assert_eq!(theirs.collect(&stop), 1);
-        });
+        let other = runtime.stopper(1..=1);
         work(own.record());
-        let stop = own.stop(None).unwrap();
+        let stop = own.stop().unwrap();
         assert_eq!(runtime.collect(&stop), 1, "the stopper itself");
         drop(stop);
         work(own.record());
-        let external = own.external();
-        other.join();
-        drop(external);
-        drop(own);
-        runtime.assert_open();
+        runtime.leave(own, [other]);
     });
+}
+
+/// Two members stop the world.
+fn both_stop<B: Barrier + 'static>(kernel: Kernel, barrier: B) {
+    let runtime = Runtime::new(2, kernel, barrier);
+    let stops = |runtime: Runtime<B>| {
+        let mut own = runtime.enter();
+        work(own.record());
+        let stop = own.stop().unwrap();
+        runtime.collect(&stop);
+        drop(stop);
+        work(own.record());
+    };
+    let theirs = runtime.clone();
+    let other = thread::spawn("other", move || stops(theirs));
+    stops(runtime.clone());
+    other.join();
+    runtime.assert_open();
 }
 
 /// Claim: two members that stop the world, each waiting for the other, both come back (I4).
 /// Actors: two members. Bound 2. Fails, as a deadlock, if a member waits for its turn inside.
 #[test]
 fn members_stop_each_other() {
-    both_barriers!("members_stop_each_other", 2, Some(2), |kernel: Kernel, barrier| {
-        let runtime = Runtime::new(2, kernel, barrier);
+    both_barriers!("members_stop_each_other", 2, 2, both_stop);
+}
+
+/// Claim: a turn that is given while who waited for it gives up is had by the next (I5).
+/// Actors: who has the world stopped, one that waits for its turn until a deadline, one that waits for it without.
+/// Fails, as a deadlock, if who was woken and is late does not look once more.
+#[test]
+fn turn_is_passed_on() {
+    both_barriers!("turn_is_passed_on", 3, 3, |kernel: Kernel, barrier| {
+        let runtime = Runtime::new(1, kernel, barrier);
+        let deadline = Deadline::after(core::time::Duration::ZERO);
+        let stop = runtime.stop();
         let theirs = runtime.clone();
-        let stops = move |runtime: Runtime<_>| {
-            let mut own = runtime.enter();
-            work(own.record());
-            let stop = own.stop(None).unwrap();
-            runtime.collect(&stop);
-            drop(stop);
-            work(own.record());
-        };
-        let other = thread::spawn("other", move || stops(theirs));
-        stops(runtime.clone());
-        other.join();
+        let late = thread::spawn("late", move || match theirs.stop_until(&deadline) {
+            Ok(_) | Err(StopByError::Busy) => {}
+            Err(other) => panic!("{other}"),
+        });
+        let next = runtime.stopper(0..=0);
+        kernel.expire_deadlines();
+        drop(stop);
+        late.join();
+        next.join();
         runtime.assert_open();
     });
 }
@@ -236,19 +224,16 @@ fn members_stop_each_other() {
 /// Actors: two threads with one slot, a stopper. Bound 2. Fails if leaving does not publish.
 #[test]
 fn slot_changes_hands() {
-    both_barriers!("slot_changes_hands", 3, Some(2), |kernel: Kernel, barrier| {
+    both_barriers!("slot_changes_hands", 3, 2, |kernel: Kernel, barrier| {
         let runtime = Runtime::new(1, kernel, barrier);
         let own = runtime.enter();
-        let (theirs, stops) = (runtime.clone(), runtime.clone());
+        let theirs = runtime.clone();
         let next = thread::spawn("next", move || {
             if let Ok(own) = theirs.world().enter() {
                 work(own.record());
             }
         });
-        let stopper = thread::spawn("stopper", move || {
-            let stop = stops.stop();
-            assert!(stops.collect(&stop) <= 1);
-        });
+        let stopper = runtime.stopper(0..=1);
         work(own.record());
         drop(own);
         next.join();
@@ -261,7 +246,7 @@ fn slot_changes_hands() {
 /// Actors: a member that does not poll, a stopper. Fails if the world stays shut.
 #[test]
 fn deadline_passes() {
-    both_barriers!("deadline_passes", 2, Some(4), |kernel: Kernel, barrier| {
+    both_barriers!("deadline_passes", 2, 4, |kernel: Kernel, barrier| {
         let runtime = Runtime::new(1, kernel, barrier);
         let own = runtime.enter();
         let (theirs, done) = (runtime.clone(), std::sync::Arc::new(Note::new()));
@@ -269,7 +254,7 @@ fn deadline_passes() {
         let deadline = Deadline::after(core::time::Duration::ZERO);
         let stopper = thread::spawn("stopper", move || {
             // The member is inside until it is told.
-            let Err(StopError::Late(late)) = theirs.stop_until(&deadline) else {
+            let Err(StopByError::Late(late)) = theirs.stop_until(&deadline) else {
                 panic!("it did not stop");
             };
             assert_eq!(late.threads().count(), 1);
@@ -290,24 +275,16 @@ fn deadline_passes() {
 pub(crate) fn claimed<B: Barrier + 'static>(kernel: Kernel, barrier: B) {
     let runtime = Runtime::new(1, kernel.at_most(4), barrier);
     let mut own = runtime.enter();
-    let (theirs, stops, thread) = (runtime.clone(), runtime.clone(), own.thread());
+    let (theirs, thread) = (runtime.clone(), own.thread());
     let profiler = thread::spawn("profiler", move || {
         let asked = theirs.world().gates().request(thread).map(drop);
         assert!(matches!(asked, Ok(()) | Err(SuspendError::External)), "{asked:?}");
     });
     let external = own.external();
-    let stopper = thread::spawn("stopper", move || {
-        let stop = stops.stop();
-        assert_eq!(stops.collect(&stop), 1);
-    });
+    let stopper = runtime.stopper(1..=1);
     drop(external);
     work(own.record());
-    let external = own.external();
-    profiler.join();
-    stopper.join();
-    drop(external);
-    drop(own);
-    runtime.assert_open();
+    runtime.leave(own, [profiler, stopper]);
 }
 
 /// Claim: who comes in while its gate is claimed, and so looks in vain, sees the stop, or is seen (I1, E1).
@@ -315,7 +292,7 @@ pub(crate) fn claimed<B: Barrier + 'static>(kernel: Kernel, barrier: B) {
 /// believed.
 #[test]
 fn claimed_as_it_comes_in() {
-    both_barriers!("claimed_as_it_comes_in", 3, Some(2), claimed);
+    both_barriers!("claimed_as_it_comes_in", 3, 2, claimed);
 }
 
 /// A member that does not poll goes out and comes in, while another thread stops the world by suspending it if it
@@ -329,7 +306,7 @@ fn forced<B: Barrier + 'static>(way: Way, kernel: Kernel, barrier: B) {
     let stopper = thread::spawn("stopper", move || {
         let late = match theirs.stop_until(&deadline) {
             Ok(stop) => return assert_eq!(theirs.collect(&stop), 1),
-            Err(StopError::Late(late)) => late,
+            Err(StopByError::Late(late)) => late,
             Err(other) => panic!("{other}"),
         };
         let mut targets: Vec<_> = late.threads().map(|it| Target::new(it.thread())).collect();
@@ -340,11 +317,7 @@ fn forced<B: Barrier + 'static>(way: Way, kernel: Kernel, barrier: B) {
     work(own.record());
     drop(own.external());
     work(own.record());
-    let external = own.external();
-    stopper.join();
-    drop(external);
-    drop(own);
-    runtime.assert_open();
+    runtime.leave(own, [stopper]);
 }
 
 /// Claim: a thread that does not poll is suspended where it is, or is out by then, and stays so (I1); what it wrote
@@ -369,7 +342,7 @@ fn forced_stop() {
 /// Actors: a member that stops, one that does not poll. Bound 3. Fails, as a deadlock, if it comes in first.
 #[test]
 fn member_is_refused() {
-    both_barriers!("member_is_refused", 2, Some(3), |kernel: Kernel, barrier| {
+    both_barriers!("member_is_refused", 2, 3, |kernel: Kernel, barrier| {
         let runtime = Runtime::new(2, kernel, barrier);
         let mut own = runtime.enter();
         let deadline = Deadline::after(core::time::Duration::ZERO);
@@ -379,40 +352,12 @@ fn member_is_refused() {
             let own = theirs.enter();
             work(own.record());
         });
-        match own.stop(Some(&deadline)) {
+        match own.stop_by(&deadline) {
             Ok(stop) => _ = runtime.collect(&stop),
-            Err(StopError::Late(late)) => _ = late.threads().count(),
+            Err(StopByError::Late(late)) => _ = late.threads().count(),
             Err(other) => panic!("{other}"),
         }
         work(own.record());
-        let external = own.external();
-        other.join();
-        drop(external);
-        drop(own);
-        runtime.assert_open();
-    });
-}
-
-/// Claim: a thread that ends with its member forgotten stops nobody's world: a stopper that waits for it is woken
-/// (I5), sees what it did (E3), and does not list it.
-/// Actors: a member, a stopper. Bound 3. Fails, as a deadlock, if the end does not tell.
-#[test]
-fn forgotten_member_ends() {
-    both_barriers!("forgotten_member_ends", 2, Some(3), |kernel: Kernel, barrier| {
-        let runtime = Runtime::new(1, kernel, barrier);
-        runtime.world().gates().backend().ends.set(Ends::Marked);
-        let theirs = runtime.clone();
-        let ending = thread::spawn("ending", move || {
-            let own = theirs.enter();
-            work(own.record());
-            core::mem::forget(own);
-        });
-        let stop = runtime.stop();
-        // It is there if it waits to come in.
-        assert!(runtime.collect(&stop) <= 1);
-        drop(stop);
-        ending.join();
-        assert_eq!(runtime.collect(&runtime.stop()), 0);
-        assert_eq!(runtime.world().enter().unwrap_err(), EnterError::Full(1));
+        runtime.leave(own, [other]);
     });
 }

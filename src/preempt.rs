@@ -74,7 +74,7 @@
 //! | release | `claim` without CLAIMED |
 //! | resume | ask the backend; release |
 //! | the registration is dropped | as go out; no gate for handlers; `own` = GONE |
-//! | the thread ends registered | WANTED, wait while CLAIMED; mark the handle; ENDED, FREE |
+//! | the thread ends registered | WANTED, wait while CLAIMED; mark the handle; outside, sleep while SHUT; ENDED, FREE |
 //! | fork, in the child | `claim` FREE; `own` GONE but for the thread that lives on; no turn |
 //!
 //! # Invariants
@@ -108,10 +108,10 @@
 //! # Progress
 //!
 //! Going out waits for one suspension at most, and only if there is one; so does a thread that ends
-//! registered. Coming back waits for nothing. An attempt to suspend waits for the attempts of others, those that waited before it first
-//! unless they cannot run, and, as long as the backend is patient, for a thread that does not answer. One
-//! that gives way is patient anew; each time it waits twice as long before it looks whether it has to, so
-//! it does so some ten times at most.
+//! registered, and outside for a world that is stopped. Coming back waits for nothing. An attempt to suspend waits for
+//! the attempts of others, those that waited before it first unless they cannot run, and, as long as the backend is
+//! patient, for a thread that does not answer. One that gives way is patient anew; each time it waits twice as long
+//! before it looks whether it has to, so it does so some ten times at most.
 //!
 //! # Limits
 //!
@@ -296,8 +296,7 @@ impl<K: Backend> Gate<K> {
             }
             // There will be no handler to do it.
             self.requests.acknowledge();
-            // ORDERING: Release: E3 of `world`: what it did. Weakened: world forgotten_member_ends.
-            self.claim.0.fetch_or(ENDED, Release);
+            self.end();
         });
     }
 

@@ -1,20 +1,23 @@
 //! The world: the threads of a runtime, and stopping all of them, so that none is missed.
 //!
-//! For runtimes that stop their threads: to collect, to patch code, to take a snapshot. A thread enters the world once. From then on it runs the runtime's code, and polls; or it is
-//! outside, in code that does not touch what the runtime owns. While the world is stopped every thread stands:
-//! who polls waits, who comes back waits, who enters waits.
+//! For runtimes that stop their threads: to collect, to patch code, to take a snapshot. A thread enters the world
+//! once. From then on it runs the runtime's code, and polls; or it is outside, in code that does not touch what the
+//! runtime owns. While the world is stopped every thread stands: who polls waits, who comes back waits, who enters
+//! waits.
 //!
 //! ```
 //! # #[cfg(all(feature = "std", any(unix, windows), not(loom)))]
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use portcullis::preempt::{Fenced, Hook, SystemBackend};
-//! use portcullis::world::{Slot, World};
+//! use portcullis::world::{Slot, World, WorldOf};
 //! use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 //!
 //! /// What this runtime keeps for each thread: how much it has allocated.
-//! static SLOTS: [Slot<AtomicU64, SystemBackend>; 16] = [const { Slot::new(AtomicU64::new(0)) }; 16];
-//! static WORLD: World<AtomicU64, Fenced, SystemBackend> =
-//!     World::new(Fenced, SystemBackend::new(Hook::nothing()), &SLOTS);
+//! static WORLD: WorldOf<AtomicU64, Fenced, SystemBackend, 16> = World::new(
+//!     Fenced,
+//!     SystemBackend::new(Hook::nothing()),
+//!     [const { Slot::new(AtomicU64::new(0)) }; 16],
+//! );
 //!
 //! let mut own = WORLD.enter()?;
 //! // A thread of the runtime's own is counted before it runs.
@@ -26,7 +29,7 @@
 //!         own.poll();
 //!     }
 //! });
-//! let stop = own.stop(None).expect("without a deadline nobody is late");
+//! let stop = own.stop()?;
 //! let allocated: u64 = stop.threads().map(|thread| thread.record().load(Relaxed)).sum();
 //! drop(stop); // the others go on, and so does this one
 //! let outside = own.external();
@@ -46,8 +49,8 @@
 //!
 //! | caller | may call | may not |
 //! |---|---|---|
-//! | any thread | [`World::enter`], [`World::birth`], [`World::stop`] | enter twice |
-//! | a member, inside | [`Member::poll`], [`Member::external`], [`Member::birth`], [`Member::stop`]; drop the member | block for what another thread of the world has to do: it goes out for that; poll, go out or stop with a thread suspended |
+//! | any thread | [`World::enter`], [`World::birth`], [`World::stop`], [`World::stop_by`] | enter twice |
+//! | a member, inside | [`Member::poll`], [`Member::external`], [`Member::birth`], [`Member::stop`], [`Member::stop_by`]; drop the member | block for what another thread of the world has to do: it goes out for that; poll, go out or stop with a thread suspended |
 //! | a member, outside | come back | touch what the runtime owns |
 //! | who has the world stopped | read and change what the runtime owns, [`Stop::threads`] | enter, come in, wait for a thread that does |
 //! | the child of a fork | [`World::reset_after_fork`], first of all | |
@@ -83,10 +86,10 @@
 //! | enter | birth, by the thread itself; register at the gate; if the world said SHUT, wait for the turn; come in |
 //! | come in | INSIDE; look at `claim`; if it is SHUT: go out, sleep while it is, again |
 //! | go out | EXTERNAL; look at `claim`; if it is WATCHED, that no more, and wake the stopper |
-//! | end without leaving | ENDED; as going out |
+//! | end without leaving | inside: ENDED, and as going out; outside: sleep while `claim` is SHUT, ENDED |
 //! | poll | look at `claim`; if it is SHUT, go out and come in |
 //! | leave | LEAVING; look at `claim`, as going out; unregister; GONE |
-//! | stop | go out; take the turn; the world SHUT; each used slot SHUT; heavy barrier; wait for each until it is not INSIDE; the same for slots used since; list all that somebody has |
+//! | stop | go out; take the turn; the world SHUT; each used slot SHUT; heavy barrier; wait for each until it is not INSIDE, or ENDED; the same for slots used since; list all that somebody has |
 //! | force, at the deadline | [suspend](crate::preempt) those that are INSIDE still; shut slots used since; list |
 //! | open | resume those that are suspended; the world not SHUT; each used slot not SHUT, and wake who sleeps there; give the turn; come in |
 //! | fork, in the child | the gates' own; the world not SHUT; no turn |
@@ -96,7 +99,7 @@
 //! - I1: from the end of `stop` to the begin of `open` no thread runs that is past a `come in` and has not gone
 //!   out since: one that is INSIDE then has not looked yet, and goes out; or it is suspended.
 //! - I2: a slot that somebody has when all are out is listed, and no other: what is born by a member is there
-//!   before that goes out, and whoever leaves does so from inside.
+//!   before that goes out, whoever leaves does so from inside, and who ends outside waits while it may be listed.
 //! - I3: who comes in waits for stops alone; who goes out or leaves waits for none.
 //! - I4: a stopper is outside from before it takes the turn until after it has given it: another one need not
 //!   wait for it.
@@ -107,7 +110,7 @@
 //! - E1: coming in -> `stop`: it sees INSIDE, or who comes in sees SHUT. By
 //!   [`Barrier`], or one word.
 //! - E2: `birth` -> `stop`: it sees the slot, or who enters sees SHUT. By the world's word.
-//! - E3: going out, leaving, polling -> who has the world stopped: what the thread did inside.
+//! - E3: going out, leaving, polling, ending -> who has the world stopped: what the thread did inside.
 //! - E4: the turn given -> taken: one stopper's work before the next one's.
 //! - E5: `open` -> coming in, entering: what the stopper did.
 //!
@@ -115,15 +118,16 @@
 //!
 //! `poll` is one load while nobody stops the world. Going out and leaving wait for a suspension at most, as the
 //! gate's do. Coming in waits while the world is stopped. `stop` waits for its turn, and for each thread until
-//! it polls, goes out or leaves: until its deadline, and then says who did not. With several stoppers without
-//! a pause, who wants to enter in the middle of it takes turns with them.
+//! it polls, goes out or leaves: for ever, or until its deadline, and then says who did not. With several stoppers
+//! without a pause, who wants to enter in the middle of it takes turns with them.
 //!
 //! # Limits
 //!
 //! Threads stop at polls and transitions. One that runs on without a poll is waited for, or suspended wherever it is
 //! in the runtime's code ([`Late::suspend`]): who does that must not allocate, or take a lock, until it goes on. A
-//! member that is forgotten counts as it did last, until its thread ends; then its slot is lost. 2^30 threads a slot before
-//! generations repeat; 2^31 slots.
+//! member that is forgotten counts as it did last, until its thread ends; then its slot is lost. A member that is kept
+//! in a thread-local is not inside any more once the backend has been told of the thread's end, but for its drop. A
+//! stop looks at every slot that was ever used. 2^30 threads a slot before generations repeat; 2^31 slots.
 //!
 //! # Prior art
 //!
@@ -137,14 +141,16 @@ mod stop;
 mod turn;
 
 use core::fmt;
+use core::marker::PhantomData;
+use core::ops::Deref;
 
 use crate::note::Deadline;
-use crate::preempt::host::{Backend, Barrier, with_local};
+use crate::preempt::host::{Backend, Barrier, GateLocal, with_local};
 use crate::preempt::{Gate, Gates, ThreadRef};
 use crate::sync::{AtomicU32, Ordering::*, model_const_fn};
-pub use error::{EnterError, StopError};
-pub use member::{Birth, External, Inside, Member, OwnOutcome};
-pub use stop::{Back, Forced, ForcedOutcome, Late, OwnLate, OwnStop, Stop, Stopped};
+pub use error::{EnterError, StopByError, StopError};
+pub use member::{Birth, External, Inside, Member};
+pub use stop::{Back, Forced, ForcedOutcome, Late, Outcome, OwnLate, OwnStop, Stop, Stopped};
 use turn::Turn;
 
 /// In the world's word: it is being stopped, or is.
@@ -156,18 +162,29 @@ const USED: u32 = 2;
 #[derive(Debug)]
 pub struct Slot<R, K: Backend> {
     gate: Gate<K>,
-    /// Whether the last stop found a thread there; by who has the turn.
-    listed: AtomicU32,
+    /// What a stop found there; by who has the turn.
+    found: AtomicU32,
     record: R,
 }
 
-/// The threads of a runtime. Made to be a `static`.
-pub struct World<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static> {
+/// The threads of a runtime. Made to be a `static`, with its slots in it ([`WorldOf`]): two worlds over the same
+/// slots would open what the other has shut.
+pub struct World<R, B, K, S = [Slot<R, K>]>
+where
+    R: Sync + 'static,
+    B: Barrier + 'static,
+    K: Backend + 'static,
+    S: ?Sized,
+{
     gates: Gates<B, K>,
-    slots: &'static [Slot<R, K>],
     word: AtomicU32,
     turn: Turn,
+    record: PhantomData<R>,
+    slots: S,
 }
+
+/// A [`World`] of so many slots.
+pub type WorldOf<R, B, K, const SLOTS: usize> = World<R, B, K, [Slot<R, K>; SLOTS]>;
 
 /// A slot that the caller has, and where others may see it.
 struct Reserved<R: 'static, K: Backend + 'static> {
@@ -188,7 +205,7 @@ impl<R, K: Backend> Slot<R, K> {
     model_const_fn! {
         /// Nobody's, with this record: who has the slot next has it as the last one left it.
         pub const fn new(record: R) -> Self {
-            Self { gate: Gate::new(), listed: AtomicU32::new(0), record }
+            Self { gate: Gate::new(), found: AtomicU32::new(0), record }
         }
     }
 
@@ -203,22 +220,44 @@ impl<R, K: Backend> Slot<R, K> {
     }
 }
 
-impl<R: Sync, B: Barrier, K: Backend> World<R, B, K> {
+impl<R: Sync, B: Barrier, K: Backend, const N: usize> World<R, B, K, [Slot<R, K>; N]> {
     model_const_fn! {
-        /// A world without threads. The slots are this one's alone: as many as there may be threads at once.
-        pub const fn new(barrier: B, backend: K, slots: &'static [Slot<R, K>]) -> Self {
+        /// A world without threads, of as many slots as there may be threads at once.
+        pub const fn new(barrier: B, backend: K, slots: [Slot<R, K>; N]) -> Self {
             Self {
                 gates: Gates::new(barrier, backend),
-                slots,
                 word: AtomicU32::new(0),
                 turn: Turn::new(),
+                record: PhantomData,
+                slots,
             }
         }
     }
+}
 
+/// All that there is to do with a world does not depend on how many slots it has.
+impl<R: Sync, B: Barrier, K: Backend, const N: usize> Deref for World<R, B, K, [Slot<R, K>; N]> {
+    type Target = World<R, B, K>;
+
+    fn deref(&self) -> &Self::Target {
+        self
+    }
+}
+
+impl<R: Sync, B: Barrier, K: Backend> World<R, B, K> {
     /// The gates of its threads, to suspend one of them or to have it preempted.
     pub const fn gates(&self) -> &Gates<B, K> {
         &self.gates
+    }
+
+    /// What is kept in each slot, whoever has it, or had it last.
+    pub fn records(&self) -> impl Iterator<Item = &R> {
+        self.slots.iter().map(Slot::record)
+    }
+
+    #[cfg(all(test, loom))]
+    pub(crate) fn slots(&self) -> &[Slot<R, K>] {
+        &self.slots
     }
 
     /// The calling thread is a member from now on, and inside. Waits while the world is stopped. Not
@@ -268,19 +307,35 @@ impl<R: Sync, B: Barrier, K: Backend> World<R, B, K> {
     }
 
     /// Stops the world: when this returns, none of its threads is inside. For threads that are not members;
-    /// those have [`Member::stop`]. Not async-signal-safe.
+    /// those have [`Member::stop`]. Waits for all of them, for ever if one neither polls nor goes out. Not
+    /// async-signal-safe.
     ///
     /// # Errors
     ///
-    /// See [`StopError`]; the world runs on, but for [`StopError::Late`], while that is kept.
-    pub fn stop(
+    /// See [`StopError`]; the world runs on.
+    pub fn stop(&'static self) -> Result<Stop<R, B, K>, StopError> {
+        self.is_strangers()?;
+        Late::begin(self, ()).wait()
+    }
+
+    /// The same, until a deadline.
+    ///
+    /// # Errors
+    ///
+    /// See [`StopByError`]; the world runs on, but for [`StopByError::Late`], while that is kept.
+    pub fn stop_by(
         &'static self,
-        deadline: Option<&Deadline>,
-    ) -> Result<Stop<R, B, K>, StopError<R, B, K>> {
-        if with_local(self.gates.backend(), |own| own.is_registered()) {
-            return Err(StopError::Member);
+        deadline: &Deadline,
+    ) -> Result<Stop<R, B, K>, StopByError<R, B, K>> {
+        self.is_strangers()?;
+        Late::begin_by(self, (), deadline)?.wait_by(deadline)
+    }
+
+    fn is_strangers(&self) -> Result<(), StopError> {
+        match with_local(self.gates.backend(), GateLocal::is_registered) {
+            true => Err(StopError::Member),
+            false => Ok(()),
         }
-        self.stop_outside((), deadline)
     }
 
     /// In the child of a fork: the calling thread is the only one, a member or not, and nobody stops the world.
@@ -303,8 +358,8 @@ impl<R: Sync, B: Barrier, K: Backend> World<R, B, K> {
     }
 }
 
-impl<R: Sync, B: Barrier, K: Backend> fmt::Debug for World<R, B, K> {
+impl<R: Sync, B: Barrier, K: Backend, S: ?Sized> fmt::Debug for World<R, B, K, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("World").field("slots", &self.slots.len()).finish_non_exhaustive()
+        f.debug_struct("World").field("gates", &self.gates).finish_non_exhaustive()
     }
 }

@@ -19,7 +19,7 @@ use portcullis::preempt::host::{Barrier, Claim};
 use portcullis::preempt::{
     Asymmetric, Errno, Fenced, Hook, RegisterError, SuspendError, SystemBackend, Target, ThreadRef,
 };
-use portcullis::world::{EnterError, Member, Slot, Stop, StopError, World};
+use portcullis::world::{EnterError, Member, Slot, Stop, StopByError, StopError, World, WorldOf};
 
 /// A thread's own, and a stopper's.
 #[derive(Default)]
@@ -56,14 +56,16 @@ impl Heap {
 const SLOTS: usize = 8;
 type Ours<B> = World<Heap, B, SystemBackend>;
 
-static OF_FENCED: [Slot<Heap, SystemBackend>; SLOTS] = [const { Slot::new(Heap::new()) }; SLOTS];
-static FENCED: Ours<Fenced> = World::new(Fenced, SystemBackend::new(Hook::nothing()), &OF_FENCED);
-static OF_ASYMMETRIC: [Slot<Heap, SystemBackend>; SLOTS] =
-    [const { Slot::new(Heap::new()) }; SLOTS];
-static ASYMMETRIC: LazyLock<Option<Ours<Asymmetric>>> = LazyLock::new(|| {
-    let barrier = Asymmetric::new()?;
-    Some(World::new(barrier, SystemBackend::new(Hook::nothing()), &OF_ASYMMETRIC))
-});
+type Static<B> = WorldOf<Heap, B, SystemBackend, SLOTS>;
+
+const fn with<B: Barrier>(barrier: B) -> Static<B> {
+    let backend = SystemBackend::new(Hook::nothing());
+    World::new(barrier, backend, [const { Slot::new(Heap::new()) }; SLOTS])
+}
+
+static FENCED: Static<Fenced> = with(Fenced);
+static ASYMMETRIC: LazyLock<Option<Static<Asymmetric>>> =
+    LazyLock::new(|| Asymmetric::new().map(with));
 
 static OVER: AtomicBool = AtomicBool::new(false);
 /// What threads added that have left.
@@ -87,15 +89,15 @@ fn collect<B: Barrier, W>(stop: &Stop<Heap, B, SystemBackend, W>) {
 
 /// Stops the world so often, from outside.
 fn stops<B: Barrier>(world: &'static Ours<B>, times: usize) {
-    (0..times).for_each(|_| collect(&world.stop(None).expect("all of them poll")));
+    (0..times).for_each(|_| collect(&world.stop().expect("all of them poll")));
 }
 
 /// The slots in the end hold what threads and stoppers added, and nothing else.
-fn account<B: Barrier>(world: &'static Ours<B>, slots: &[Slot<Heap, SystemBackend>]) {
-    drop(world.stop(None).expect("nobody is there"));
+fn account<B: Barrier>(world: &'static Ours<B>) {
+    drop(world.stop().expect("nobody is there"));
     let mut sum = 0;
-    for slot in slots {
-        let [one, other] = slot.record().read();
+    for record in world.records() {
+        let [one, other] = record.read();
         assert_eq!(one, other);
         sum += one;
     }
@@ -151,11 +153,7 @@ fn comes_and_goes<B: Barrier>(world: &'static Ours<B>) {
     }
 }
 
-fn storm<B: Barrier>(
-    world: &'static Ours<B>,
-    slots: &'static [Slot<Heap, SystemBackend>],
-    rounds: usize,
-) {
+fn storm<B: Barrier>(world: &'static Ours<B>, rounds: usize) {
     thread::scope(|scope| {
         scope.spawn(|| polls(world));
         scope.spawn(|| calls_out(world));
@@ -163,7 +161,7 @@ fn storm<B: Barrier>(
         scope.spawn(|| {
             let mut own = world.enter().expect("there is a slot");
             for _ in 0..rounds / 2 {
-                collect(&own.stop(None).expect("all of them poll"));
+                collect(&own.stop().expect("all of them poll"));
                 works(&mut own, 1);
             }
         });
@@ -176,18 +174,18 @@ fn storm<B: Barrier>(
         OVER.store(true, Relaxed);
     });
     assert_ne!(COLLECTED.load(Relaxed), 0);
-    account(world, slots);
+    account(world);
 }
 
 #[test]
 fn a_storm_with_the_fenced_barrier() {
-    isolated_within("a_storm_with_the_fenced_barrier", 120, || storm(&FENCED, &OF_FENCED, 4000));
+    isolated_within("a_storm_with_the_fenced_barrier", 120, || storm(&FENCED, 4000));
 }
 
 #[test]
 fn a_storm_with_the_asymmetric_barrier() {
     isolated_within("a_storm_with_the_asymmetric_barrier", 120, || match &*ASYMMETRIC {
-        Some(world) => storm(world, &OF_ASYMMETRIC, 2000),
+        Some(world) => storm(world, 2000),
         None => eprintln!("left out: the system has no such barrier"),
     });
 }
@@ -226,7 +224,7 @@ fn a_profiler_beside_it() {
             OVER.store(true, Relaxed);
             profiler.join().unwrap();
         });
-        account(&FENCED, &OF_FENCED);
+        account(&FENCED);
     });
 }
 
@@ -237,7 +235,7 @@ fn what_is_refused() {
         let again = FENCED.enter().unwrap_err();
         assert_eq!(again, EnterError::Register(RegisterError::AlreadyRegistered));
         assert!(again.to_string().contains("registered already"), "{again}");
-        let refused = FENCED.stop(None).unwrap_err();
+        let refused = FENCED.stop().unwrap_err();
         assert!(matches!(refused, StopError::Member), "{refused}");
         let births: Vec<_> = (1..SLOTS).map(|_| FENCED.birth().unwrap()).collect();
         assert_eq!(FENCED.birth().unwrap_err(), EnterError::Full(SLOTS));
@@ -246,11 +244,11 @@ fn what_is_refused() {
         // Those that were not born have left their slots.
         let births: Vec<_> = (0..SLOTS).map(|_| FENCED.birth().unwrap()).collect();
         assert_eq!(
-            thread::spawn(|| FENCED.stop(None).unwrap().threads().count()).join().unwrap(),
+            thread::spawn(|| FENCED.stop().unwrap().threads().count()).join().unwrap(),
             SLOTS
         );
         drop(births);
-        assert_eq!(FENCED.stop(None).unwrap().threads().count(), 0);
+        assert_eq!(FENCED.stop().unwrap().threads().count(), 0);
     });
 }
 
@@ -262,12 +260,12 @@ fn a_deadline() {
         let name = own.thread();
         let stopper = thread::spawn(move || {
             let soon = Deadline::after(Duration::from_millis(1));
-            let Err(StopError::Late(late)) = FENCED.stop(Some(&soon)) else {
+            let Err(StopByError::Late(late)) = FENCED.stop_by(&soon) else {
                 panic!("it stopped");
             };
             assert!(late.threads().map(|thread| thread.thread()).eq([name]));
             OVER.store(true, Release);
-            let stop = late.wait(None).unwrap();
+            let stop = late.wait().unwrap();
             assert!(stop.threads().map(|thread| thread.thread()).eq([name]));
             COLLECTED.fetch_add(1, Relaxed);
         });
@@ -279,10 +277,10 @@ fn a_deadline() {
         }
         stopper.join().unwrap();
         // One who has the world stopped keeps others from it until their deadline.
-        let stop = own.stop(None).unwrap();
+        let stop = own.stop().unwrap();
         let busy = thread::spawn(|| {
             let soon = Deadline::after(Duration::from_millis(1));
-            matches!(FENCED.stop(Some(&soon)), Err(StopError::Busy))
+            matches!(FENCED.stop_by(&soon), Err(StopByError::Busy))
         });
         assert!(busy.join().unwrap());
         drop(stop);
@@ -305,12 +303,12 @@ fn a_members_deadline() {
             thread::yield_now();
         }
         let soon = Deadline::after(Duration::from_millis(1));
-        let late = own.stop(Some(&soon)).unwrap_err();
+        let late = own.stop_by(&soon).unwrap_err();
         assert!(late.to_string().starts_with("1 threads did not stop"), "{late}");
         drop(late);
         own.record().work();
         OVER.store(true, Release);
-        drop(own.stop(None).unwrap());
+        drop(own.stop().unwrap());
         drop(own);
         runs.join().unwrap();
     });
@@ -335,7 +333,7 @@ fn a_member_that_is_forgotten() {
             })
             .join()
             .unwrap();
-            assert_eq!(FENCED.stop(None).unwrap().threads().count(), 0);
+            assert_eq!(FENCED.stop().unwrap().threads().count(), 0);
             // That of who forgot is lost.
             let births: Vec<_> = (round..SLOTS).map(|_| FENCED.birth().unwrap()).collect();
             assert_eq!(FENCED.birth().unwrap_err(), EnterError::Full(SLOTS));
@@ -371,8 +369,8 @@ fn stops_by_force() {
             let mut forced_stops = 0;
             while forced_stops < 300 {
                 let soon = Deadline::after(Duration::from_micros(50));
-                let late = match FENCED.stop(Some(&soon)) {
-                    Err(StopError::Late(late)) => late,
+                let late = match FENCED.stop_by(&soon) {
+                    Err(StopByError::Late(late)) => late,
                     Ok(_) => continue,
                     Err(other) => panic!("{other}"),
                 };
@@ -410,16 +408,13 @@ unsafe impl Barrier for Forbidden {
 /// Nobody is stopped by a barrier that does not work, and nobody waits.
 #[test]
 fn a_barrier_that_fails() {
-    static OF_FORBIDDEN: [Slot<Heap, SystemBackend>; 2] = [const { Slot::new(Heap::new()) }; 2];
-    static WORLD: Ours<Forbidden> =
-        World::new(Forbidden, SystemBackend::new(Hook::nothing()), &OF_FORBIDDEN);
+    static WORLD: Static<Forbidden> = with(Forbidden);
     isolated("a_barrier_that_fails", || {
         let mut own = WORLD.enter().unwrap();
-        let refused = own.stop(None).unwrap_err();
+        let refused = own.stop().unwrap_err();
         assert!(matches!(refused, StopError::NoBarrier(Errno(libc::EPERM))), "{refused}");
-        drop(refused);
         own.poll();
-        let refused = thread::spawn(|| WORLD.stop(None).unwrap_err().to_string()).join().unwrap();
+        let refused = thread::spawn(|| WORLD.stop().unwrap_err().to_string()).join().unwrap();
         assert!(refused.contains("use a fenced world"), "{refused}");
         own.poll();
     });
@@ -436,7 +431,7 @@ fn a_fork() {
                 // SAFETY: the only thread of the child, first of all; not in the middle of anything.
                 unsafe { FENCED.reset_after_fork() }.unwrap();
                 own.poll();
-                let stop = own.stop(None).unwrap();
+                let stop = own.stop().unwrap();
                 i32::from(stop.threads().count() == 1)
             });
             assert_eq!(wait_for(child), Ended::Exited(1));
@@ -447,14 +442,59 @@ fn a_fork() {
     });
 }
 
+/// What was reserved for a thread before a fork is free in the child, and stays the next one's there.
+#[test]
+fn a_birth_before_a_fork() {
+    isolated("a_birth_before_a_fork", || {
+        let mut births: Vec<_> = (0..2).map(|_| FENCED.birth().unwrap()).collect();
+        let child = fork(|| {
+            // SAFETY: the only thread of the child, first of all; not in the middle of anything.
+            unsafe { FENCED.reset_after_fork() }.unwrap();
+            let mut births = births.drain(..);
+            let refused = births.next().unwrap().enter().unwrap_err();
+            assert_eq!(refused, EnterError::Register(RegisterError::GateInUse));
+            let theirs: Vec<_> = (0..SLOTS).map(|_| FENCED.birth().unwrap()).collect();
+            // Gives up nothing that is another's by now.
+            drop(births);
+            assert_eq!(FENCED.birth().unwrap_err(), EnterError::Full(SLOTS));
+            drop(theirs);
+            drop(FENCED.enter().unwrap());
+            0
+        });
+        assert_eq!(wait_for(child), Ended::Exited(0));
+        births.drain(..).for_each(|birth| drop(birth.enter().unwrap()));
+    });
+}
+
+/// A thread that ends outside, its member forgotten: it waits while the world is stopped, for who has it listed may
+/// read its stack; then it is on no list.
+#[test]
+fn an_end_outside() {
+    isolated("an_end_outside", || {
+        let name = thread::spawn(|| {
+            let mut own = FENCED.enter().unwrap();
+            std::mem::forget(own.external());
+            let name = own.thread();
+            std::mem::forget(own);
+            name
+        });
+        while FENCED.stop().unwrap().threads().count() == 0 && !name.is_finished() {
+            thread::yield_now();
+        }
+        name.join().unwrap();
+        assert_eq!(FENCED.stop().unwrap().threads().count(), 0);
+    });
+}
+
 #[test]
 fn what_threads_may_share() {
     fn both<T: Send + Sync>() {}
     fn error<T: std::error::Error + Send + Sync>() {}
-    both::<(Ours<Fenced>, Slot<AtomicU64, SystemBackend>)>();
+    both::<Static<Fenced>>();
     both::<portcullis::world::Birth<Heap, Fenced, SystemBackend>>();
     both::<(Stop<Heap, Fenced, SystemBackend>, portcullis::world::Late<Heap, Fenced, SystemBackend>)>(
     );
     error::<EnterError>();
-    error::<StopError<Heap, Fenced, SystemBackend>>();
+    error::<StopError>();
+    error::<StopByError<Heap, Fenced, SystemBackend>>();
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use portcullis::preempt::host::Barrier;
 use portcullis::preempt::{Asymmetric, Fenced, Gate, Gates, Hook, SystemBackend};
-use portcullis::world::{Slot, World};
+use portcullis::world::{Slot, World, WorldOf};
 
 use crate::naive::Naive;
 use crate::stats;
@@ -20,11 +20,15 @@ static ASYMMETRIC_GATES: LazyLock<Option<Gates<Asymmetric, SystemBackend>>> =
 static GATE: Gate<SystemBackend> = Gate::new();
 
 type Ours<B> = World<(), B, SystemBackend>;
-static SLOTS: [Slot<(), SystemBackend>; 2] = [const { Slot::new(()) }; 2];
-static FENCED: Ours<Fenced> = World::new(Fenced, BACKEND, &SLOTS);
-static OTHER_SLOTS: [Slot<(), SystemBackend>; 2] = [const { Slot::new(()) }; 2];
-static ASYMMETRIC: LazyLock<Option<Ours<Asymmetric>>> =
-    LazyLock::new(|| Some(World::new(Asymmetric::new()?, BACKEND, &OTHER_SLOTS)));
+type Static<B> = WorldOf<(), B, SystemBackend, 2>;
+
+const fn with<B: Barrier>(barrier: B) -> Static<B> {
+    World::new(barrier, BACKEND, [const { Slot::new(()) }; 2])
+}
+
+static FENCED: Static<Fenced> = with(Fenced);
+static ASYMMETRIC: LazyLock<Option<Static<Asymmetric>>> =
+    LazyLock::new(|| Asymmetric::new().map(with));
 
 const TURNS: u32 = 100_000;
 
@@ -101,7 +105,7 @@ pub(crate) fn table(rounds: usize) -> Vec<Vec<String>> {
             [
                 by_world(&FENCED),
                 by_gate(&GATES),
-                world.map_or(0, by_world),
+                world.map_or(0, |world| by_world(world)),
                 gates.map_or(0, by_gate),
                 naively(),
                 polls(),

@@ -5,20 +5,25 @@ use std::thread;
 use std::time::Instant;
 
 use portcullis::preempt::{Fenced, Hook, SystemBackend};
-use portcullis::world::{Slot, World};
+use portcullis::world::{Slot, World, WorldOf};
 
 use crate::naive::Naive;
 use crate::stats;
 
-const MOST: usize = 1025;
-static SLOTS: [Slot<(), SystemBackend>; MOST] = [const { Slot::new(()) }; MOST];
-static WORLD: World<(), Fenced, SystemBackend> =
-    World::new(Fenced, SystemBackend::new(Hook::nothing()), &SLOTS);
+type Ours = World<(), Fenced, SystemBackend>;
+
+const fn of<const N: usize>() -> WorldOf<(), Fenced, SystemBackend, N> {
+    World::new(Fenced, SystemBackend::new(Hook::nothing()), [const { Slot::new(()) }; N])
+}
+
+/// A stop looks at each slot that was ever used: those of the many are not in the way of the few.
+static MANY: WorldOf<(), Fenced, SystemBackend, 1024> = of();
+static FEW: WorldOf<(), Fenced, SystemBackend, 16> = of();
 
 /// Nanoseconds of a stop and its end, with what is said of the threads in the middle of it.
-fn stop(threads: usize) -> u64 {
+fn stop(world: &'static Ours, threads: usize) -> u64 {
     let start = Instant::now();
-    let stop = WORLD.stop(None).expect("they poll, or are outside");
+    let stop = world.stop().expect("they poll, or are outside");
     let took = start.elapsed();
     assert_eq!(stop.threads().count(), threads);
     let start = Instant::now();
@@ -68,16 +73,16 @@ fn median(rounds: usize, mut once: impl FnMut() -> u64) -> u64 {
 /// All outside: what a stop costs for each thread.
 fn outside(threads: usize, rounds: usize) -> u64 {
     let body = |over: &AtomicBool| {
-        let mut own = WORLD.enter().expect("there is a slot");
+        let mut own = MANY.enter().expect("there is a slot");
         let external = own.external();
         sleeps(over);
         drop(external);
     };
     with(threads, body, || {
-        while WORLD.stop(None).expect("they go out").threads().count() < threads {
+        while MANY.stop().expect("they go out").threads().count() < threads {
             thread::yield_now();
         }
-        median(rounds, || stop(threads))
+        median(rounds, || stop(&MANY, threads))
     })
 }
 
@@ -109,10 +114,10 @@ fn each_time(threads: usize, rounds: usize, stop: impl Fn() -> u64) -> u64 {
 fn polling(threads: usize, rounds: usize) -> u64 {
     NEXT.store(0, Relaxed);
     let body = |over: &AtomicBool| {
-        let mut own = WORLD.enter().expect("there is a slot");
+        let mut own = FEW.enter().expect("there is a slot");
         come_round(over, || own.poll());
     };
-    with(threads, body, || each_time(threads, rounds, || stop(threads)))
+    with(threads, body, || each_time(threads, rounds, || stop(&FEW, threads)))
 }
 
 fn polling_naively(threads: usize, rounds: usize) -> u64 {

@@ -11,15 +11,15 @@ use crate::note::{Deadline, Waited};
 use crate::sync::Ordering::*;
 use crate::sys;
 
-/// Where a thread of the world is, as who stops the world sees it.
+/// What who stops the world finds of a thread that it waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Where {
-    /// No thread has the gate.
-    Nobody,
-    /// It runs, so far.
-    Inside,
-    /// It is out, and waits if it wants to come in; or it is being born.
-    Outside,
+pub(crate) enum Found {
+    /// The deadline has passed, and it runs.
+    Late,
+    /// It is out, and waits if it wants to come in; or nobody has the gate.
+    Out,
+    /// It has ended without leaving.
+    Ended,
 }
 
 /// How often a stopper looks for a thread before it sleeps.
@@ -47,10 +47,12 @@ impl<K: Backend> Gate<K> {
         free.then_some(generation)
     }
 
-    /// Nobody came: the gate is free again. By who reserved it.
+    /// Nobody came: the gate is free again. By who reserved it: what was reserved before a fork is not its
+    /// any more in the child.
     pub(crate) fn give_up_reserved(&self, generation: u32) {
+        let (reserved, free) = (generation | EXTERNAL, generation | GONE);
         // ORDERING: Release: E3 to the next `reserve`. Weakened: world birth_is_given_up.
-        self.own.store(generation | GONE, Release);
+        _ = self.own.compare_exchange(reserved, free, Release, Relaxed);
     }
 
     /// Whether the world is being stopped: one load, for a thread that is inside.
@@ -83,42 +85,73 @@ impl<K: Backend> Gate<K> {
         self.claim.0.fetch_and(!ASLEEP, Relaxed);
     }
 
-    /// Shuts it: who is out, or comes out, stays there until it is opened.
-    pub(crate) fn shut(&self) {
-        // ORDERING: Acquire: E1 from who came in before, by a read-modify-write. Weakened: world
+    /// Shuts it: who is out, or comes out, stays there until it is opened. True if its thread has ended without
+    /// leaving.
+    pub(crate) fn shut(&self) -> bool {
+        // ORDERING: Acquire: E1 from who came in before, by a read-modify-write; E3 from `end`. Weakened: world
         // nobody_runs_while_stopped.
-        self.claim.0.fetch_or(SHUT, Acquire);
+        self.claim.0.fetch_or(SHUT, Acquire) & ENDED != 0
     }
 
-    /// Where its thread is; what it did before it went out is seen.
-    pub(crate) fn place(&self) -> Where {
+    /// Whether its thread runs; if not, what it did before it went out is seen.
+    pub(crate) fn is_inside(&self) -> bool {
         // ORDERING: Acquire: E3 from `go_out`. Weakened: world returns_are_held.
-        match self.own.load(Acquire) & STATE {
-            // ORDERING: Acquire: E3 from `thread_ends`. Weakened: world forgotten_member_ends.
-            INSIDE if self.claim.0.load(Acquire) & ENDED == 0 => Where::Inside,
-            EXTERNAL => Where::Outside,
-            _ => Where::Nobody,
-        }
+        self.own.load(Acquire) & STATE == INSIDE
     }
 
-    /// Waits until its thread is out, once it is shut and the barrier is through: false if the deadline has
-    /// passed. By the one who stops the world. Once it has been seen out, it is: it may be seen inside after
-    /// that, and goes out again (I1 of `world`).
-    pub(crate) fn await_outside(&self, deadline: Option<&Deadline>, pause: impl Fn(u32)) -> bool {
+    /// Whether a thread has it, or is being born to it.
+    pub(crate) fn is_somebodys(&self) -> bool {
+        // ORDERING: Relaxed: of a world that is stopped.
+        matches!(self.own.load(Relaxed) & STATE, INSIDE | EXTERNAL)
+    }
+
+    /// Waits until its thread is out, once it is shut and the barrier is through. By the one who stops the
+    /// world. Once it has been seen out, it is: it may be seen inside after that, and goes out again (I1 of
+    /// `world`).
+    pub(crate) fn await_outside(&self, deadline: Option<&Deadline>, pause: impl Fn(u32)) -> Found {
         for turn in turns().take(LOOKS) {
-            if self.place() != Where::Inside {
-                return true;
+            if !self.is_inside() {
+                return Found::Out;
             }
             pause(turn);
         }
         loop {
-            // ORDERING: Acquire: E3: who is out by now is seen to be. Weakened: world nobody_runs_while_stopped.
+            // ORDERING: Acquire: E3: who is out by now, or has ended, is seen to be. Weakened: world
+            // nobody_runs_while_stopped, world forgotten_member_ends.
             let seen = self.claim.0.fetch_or(WATCHED, Acquire) | WATCHED;
-            if self.place() != Where::Inside {
-                return true;
+            if seen & ENDED != 0 {
+                return Found::Ended;
+            }
+            if !self.is_inside() {
+                return Found::Out;
             }
             if sys::wait(&self.claim.0, seen, deadline) == Waited::TimedOut {
-                return self.place() != Where::Inside;
+                return if self.is_inside() { Found::Late } else { Found::Out };
+            }
+        }
+    }
+
+    /// In the thread, at its end without leaving. Who stops the world waits for it if it is inside; if not, it may
+    /// be listed, with its stack: so it ends when the world is open.
+    pub(super) fn end(&self) {
+        // ORDERING: Relaxed: the thread's own.
+        if self.own.load(Relaxed) & STATE == INSIDE {
+            // ORDERING: Release: E3 to `await_outside`, `shut`. Weakened: world forgotten_member_ends.
+            self.claim.0.fetch_or(ENDED, Release);
+            return;
+        }
+        // ORDERING: Relaxed: a guess.
+        let mut seen = self.claim.0.load(Relaxed);
+        loop {
+            if seen & SHUT != 0 {
+                self.wait_while_shut();
+            }
+            let open = seen & !SHUT;
+            // ORDERING: Release: E3 to `shut`. Acquire: E5 from `open`: who found it listed is done with its stack.
+            // Weakened: world forgotten_outside_ends.
+            match self.claim.0.compare_exchange(open, open | ENDED, AcqRel, Relaxed) {
+                Ok(_) => return,
+                Err(now) => seen = now,
             }
         }
     }
@@ -146,8 +179,13 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
             }
             self.backend.pause(turn);
         }
-        // SAFETY: from here, on a thread whose end has not begun, as was asked above.
-        let handle = unsafe { self.backend.open() };
+        // ORDERING: Relaxed: this thread's, or that of who handed the reservation to it.
+        let handle = match gate.own.load(Relaxed) == generation | EXTERNAL {
+            // SAFETY: from here, on a thread whose end has not begun, as was asked above.
+            true => unsafe { self.backend.open() },
+            // The child of a fork: what was reserved before that is free.
+            false => Err(RegisterError::GateInUse),
+        };
         let adopted = handle.map(|handle| {
             // SAFETY: claimed, and its thread is this one, outside (I6); no handler finds the gate yet.
             gate.handle.with_mut(|place| unsafe { *place = Some(handle) });

@@ -38,32 +38,23 @@ impl core::error::Error for EnterError {
     }
 }
 
-/// Why the world was not stopped.
+/// Why the world was not stopped. It runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum StopError<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static, W = ()> {
+pub enum StopError {
     /// The calling thread is a member, or registered at another gate: it would wait for itself. A member has
     /// [`Member::stop`](super::Member::stop).
     Member,
-    /// Another stopper had its turn until the deadline had passed.
-    Busy,
-    /// Some did not stop in time. The others stand until this is dropped.
-    Late(Late<R, B, K, W>),
     /// The system runs no barrier on other threads any more, as a sandbox forbids it: whether they run cannot
     /// be seen. A world that is [`Fenced`](crate::preempt::Fenced) needs none.
     NoBarrier(Errno),
 }
 
-impl<R: Sync, B: Barrier, K: Backend, W> fmt::Display for StopError<R, B, K, W> {
+impl fmt::Display for StopError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Member => f.write_str(
                 "a thread of the world stops it by its own `Member::stop`: else it would wait for itself",
-            ),
-            Self::Busy => f.write_str("another thread had the world stopped until the deadline"),
-            Self::Late(late) => write!(
-                f,
-                "{} threads did not stop in time: they neither poll nor go out",
-                late.threads().count()
             ),
             Self::NoBarrier(errno) => write!(
                 f,
@@ -73,16 +64,56 @@ impl<R: Sync, B: Barrier, K: Backend, W> fmt::Display for StopError<R, B, K, W> 
     }
 }
 
-impl<R: Sync, B: Barrier, K: Backend, W> fmt::Debug for StopError<R, B, K, W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "StopError({self})")
+impl core::error::Error for StopError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Member => None,
+            Self::NoBarrier(errno) => Some(errno),
+        }
     }
 }
 
-impl<R: Sync, B: Barrier, K: Backend, W> core::error::Error for StopError<R, B, K, W> {
+/// Why the world was not stopped until a deadline.
+#[non_exhaustive]
+pub enum StopByError<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static, W = ()> {
+    /// Another stopper had its turn until then.
+    Busy,
+    /// Some did not stop in time. The others stand until this is dropped.
+    Late(Late<R, B, K, W>),
+    /// It would not have been stopped without a deadline either.
+    Refused(StopError),
+}
+
+impl<R: Sync, B: Barrier, K: Backend, W> From<StopError> for StopByError<R, B, K, W> {
+    fn from(refused: StopError) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl<R: Sync, B: Barrier, K: Backend, W> fmt::Display for StopByError<R, B, K, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Busy => f.write_str("another thread had the world stopped until the deadline"),
+            Self::Late(late) => write!(
+                f,
+                "{} threads did not stop in time: they neither poll nor go out",
+                late.threads().count()
+            ),
+            Self::Refused(refused) => refused.fmt(f),
+        }
+    }
+}
+
+impl<R: Sync, B: Barrier, K: Backend, W> fmt::Debug for StopByError<R, B, K, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StopByError({self})")
+    }
+}
+
+impl<R: Sync, B: Barrier, K: Backend, W> core::error::Error for StopByError<R, B, K, W> {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            Self::NoBarrier(errno) => Some(errno),
+            Self::Refused(refused) => refused.source(),
             _ => None,
         }
     }

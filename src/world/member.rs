@@ -3,7 +3,7 @@
 use core::fmt;
 use core::marker::PhantomData;
 
-use super::stop::Back;
+use super::stop::{Back, Late, Outcome};
 use super::{EnterError, OwnStop, Reserved, StopError, ThreadRef, World};
 use crate::note::Deadline;
 use crate::preempt::host::{Backend, Barrier};
@@ -39,10 +39,6 @@ pub struct Inside<'a, R: Sync + 'static, B: Barrier + 'static, K: Backend + 'sta
     place: Place<R, B, K>,
     outer: PhantomData<&'a mut ()>,
 }
-
-/// What [`Member::stop`] comes to.
-pub type OwnOutcome<'a, R, B, K> =
-    Result<OwnStop<'a, R, B, K>, StopError<R, B, K, Back<'a, R, B, K>>>;
 
 /// The calling thread's slot.
 pub(super) struct Place<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static> {
@@ -84,9 +80,17 @@ impl<R: Sync, B: Barrier, K: Backend> Place<R, B, K> {
     }
 
     /// Comes in when that is over, or refused: not before, as its own gate is shut, too.
-    fn stop<'a>(self, deadline: Option<&Deadline>) -> OwnOutcome<'a, R, B, K> {
+    fn steps_aside<'a>(self) -> Back<'a, R, B, K> {
         self.go_out();
-        self.world.stop_outside(Back(self, PhantomData), deadline)
+        Back(self, PhantomData)
+    }
+
+    fn stop<'a>(self) -> Result<OwnStop<'a, R, B, K>, StopError> {
+        Late::begin(self.world, self.steps_aside()).wait()
+    }
+
+    fn stop_by<'a>(self, deadline: &Deadline) -> Outcome<R, B, K, Back<'a, R, B, K>> {
+        Late::begin_by(self.world, self.steps_aside(), deadline)?.wait_by(deadline)
     }
 }
 
@@ -106,7 +110,7 @@ impl<R: Sync, B: Barrier, K: Backend> Birth<R, B, K> {
     ///
     /// # Errors
     ///
-    /// See [`EnterError`]; the slot is free again.
+    /// See [`EnterError`]; the slot is free again. `GateInUse` in the child of a fork, of a birth before that.
     pub fn enter(self) -> Result<Member<R, B, K>, EnterError> {
         let Self { world, reserved: Reserved { slot, generation, shut } } = self;
         let adopted = world.gates.adopt(&slot.gate, generation);
@@ -168,8 +172,17 @@ impl<R: Sync, B: Barrier, K: Backend> Member<R, B, K> {
     /// # Errors
     ///
     /// See [`StopError`].
-    pub fn stop(&mut self, deadline: Option<&Deadline>) -> OwnOutcome<'_, R, B, K> {
-        self.0.stop(deadline)
+    pub fn stop(&mut self) -> Result<OwnStop<'_, R, B, K>, StopError> {
+        self.0.stop()
+    }
+
+    /// The same, until a deadline.
+    ///
+    /// # Errors
+    ///
+    /// See [`StopByError`](super::StopByError).
+    pub fn stop_by(&mut self, deadline: &Deadline) -> Outcome<R, B, K, Back<'_, R, B, K>> {
+        self.0.stop_by(deadline)
     }
 }
 
@@ -206,8 +219,17 @@ impl<R: Sync, B: Barrier, K: Backend> Inside<'_, R, B, K> {
     /// # Errors
     ///
     /// As there.
-    pub fn stop(&mut self, deadline: Option<&Deadline>) -> OwnOutcome<'_, R, B, K> {
-        self.place.stop(deadline)
+    pub fn stop(&mut self) -> Result<OwnStop<'_, R, B, K>, StopError> {
+        self.place.stop()
+    }
+
+    /// As [`Member::stop_by`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn stop_by(&mut self, deadline: &Deadline) -> Outcome<R, B, K, Back<'_, R, B, K>> {
+        self.place.stop_by(deadline)
     }
 }
 

@@ -4,13 +4,12 @@ use core::fmt;
 use core::marker::PhantomData;
 
 use super::member::Place;
-use super::{SHUT, Slot, StopError, ThreadRef, USED, World};
+use super::{SHUT, Slot, StopByError, StopError, ThreadRef, USED, World};
 use crate::note::Deadline;
 use crate::preempt::host::{Backend, Barrier};
-use crate::preempt::safepoint::Where;
+use crate::preempt::safepoint::Found;
 use crate::preempt::{StoppedAll, Target};
 use crate::sync::Ordering::*;
-use crate::sys::Errno;
 
 /// The world stands while this is alive, and goes on when it is dropped; if this is forgotten, never. `W` is
 /// the way back of a member that made it.
@@ -58,11 +57,12 @@ struct Closed<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static> {
     shut: usize,
 }
 
-/// What a stop found out of a slot, in `listed`: nothing yet; its thread was seen out, and stays so; it is one
-/// of the threads of the stopped world.
+/// What a stop found out of a slot, in `found`: nothing yet; its thread was seen out, and stays so, or nobody has
+/// it; it has ended without leaving; it is one of the threads of the stopped world.
 const UNKNOWN: u32 = 0;
 const OUT: u32 = 1;
-const LISTED: u32 = 2;
+const ENDED: u32 = 2;
+const LISTED: u32 = 3;
 
 /// What [`Stop`] and its kin have of a member that made them: it is outside, and comes in when this is dropped.
 pub struct Back<'a, R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static>(
@@ -70,66 +70,77 @@ pub struct Back<'a, R: Sync + 'static, B: Barrier + 'static, K: Backend + 'stati
     pub(super) PhantomData<&'a mut ()>,
 );
 
-/// What [`Late::suspend`] comes to.
-pub type ForcedOutcome<'a, R, B, K, W> = Result<Forced<'a, R, B, K, W>, StopError<R, B, K, W>>;
+/// What a stop comes to that is tried until a deadline, with this way back.
+pub type Outcome<R, B, K, W> = Result<Stop<R, B, K, W>, StopByError<R, B, K, W>>;
 
-/// Of a stop with this way back.
-type Outcome<R, B, K, W> = Result<Stop<R, B, K, W>, StopError<R, B, K, W>>;
+/// What [`Late::suspend`] comes to.
+pub type ForcedOutcome<'a, R, B, K, W> = Result<Forced<'a, R, B, K, W>, StopByError<R, B, K, W>>;
+
+/// The same while it is not known whether the deadline has passed.
+type Tried<R, B, K, W> = Result<Result<Stop<R, B, K, W>, Late<R, B, K, W>>, StopError>;
 
 impl<R: Sync, B: Barrier, K: Backend> World<R, B, K> {
-    /// By a thread that is not inside (I4).
-    pub(super) fn stop_outside<W>(
-        &'static self,
-        back: W,
-        deadline: Option<&Deadline>,
-    ) -> Outcome<R, B, K, W> {
-        if !self.turn.take(deadline) {
-            return Err(StopError::Busy);
-        }
-        // ORDERING: Acquire: E2 from `use_slot`. Weakened: world enters_during_stop.
-        let used = self.word.fetch_or(SHUT, Acquire) / USED;
-        Late { closed: Closed { world: self, shut: 0 }, back }.await_all(used, deadline)
-    }
-
-    fn used(&self, used: u32) -> &'static [Slot<R, K>] {
-        self.slots.get(..used as usize).unwrap_or(self.slots)
+    fn used(&self, used: usize) -> &[Slot<R, K>] {
+        self.slots.get(..used).unwrap_or(&self.slots)
     }
 }
 
 impl<R, K: Backend> Slot<R, K> {
-    // ORDERING: Relaxed, of `listed` here: of who has the turn (E4).
+    // ORDERING: Relaxed, of `found` here: of who has the turn (E4).
     fn found(&self) -> u32 {
-        self.listed.load(Relaxed)
+        self.found.load(Relaxed)
     }
 
     fn find(&self, found: u32) {
-        self.listed.store(found, Relaxed);
+        self.found.store(found, Relaxed);
+    }
+
+    fn shut(&self) {
+        self.find(if self.gate.shut() { ENDED } else { UNKNOWN });
+    }
+
+    /// Waits until nobody runs there: false if the deadline has passed.
+    fn comes_out(&self, deadline: Option<&Deadline>, pause: impl Fn(u32)) -> bool {
+        if self.found() == UNKNOWN {
+            self.find(match self.gate.await_outside(deadline, pause) {
+                Found::Late => UNKNOWN,
+                Found::Out => OUT,
+                Found::Ended => ENDED,
+            });
+        }
+        self.found() != UNKNOWN
     }
 
     /// Whether its thread, if there is one, was seen out since the slot was shut.
     fn is_out(&self) -> bool {
-        self.found() == OUT || self.gate.place() != Where::Inside
+        self.found() != UNKNOWN || !self.gate.is_inside()
+    }
+
+    /// Whether a thread of the stopped world has it.
+    fn is_somebodys(&self) -> bool {
+        self.found() != ENDED && self.gate.is_somebodys()
     }
 }
 
 impl<R: Sync, B: Barrier, K: Backend> Closed<R, B, K> {
     /// Shuts the slots that are used and not shut: all of those that are used.
-    fn shut(&mut self, used: u32) -> Result<&'static [Slot<R, K>], Errno> {
-        let slots = self.world.used(used);
-        for slot in &slots[self.shut..] {
-            slot.find(UNKNOWN);
-            slot.gate.shut();
-        }
+    fn shut(&mut self, used: u32) -> Result<&'static [Slot<R, K>], StopError> {
+        let slots = self.world.used(used as usize);
+        slots[self.shut..].iter().for_each(Slot::shut);
         self.shut = slots.len();
-        self.world.gates.heavy()?;
+        self.world.gates.heavy().map_err(StopError::NoBarrier)?;
         Ok(slots)
     }
 
-    /// One that is inside now wants to come in, and has not looked yet (I1).
-    fn list(&self, used: u32) {
-        for (at, slot) in self.world.slots.iter().enumerate() {
-            let listed = at < used as usize && slot.gate.place() != Where::Nobody;
-            slot.find(if listed { LISTED } else { UNKNOWN });
+    /// Those that are shut.
+    fn slots(&self) -> &'static [Slot<R, K>] {
+        self.world.used(self.shut)
+    }
+
+    /// One that is inside now wants to come in, and has not looked yet (I1); or it is suspended.
+    fn list(&self) {
+        for slot in self.slots().iter().filter(|slot| slot.is_somebodys()) {
+            slot.find(LISTED);
         }
     }
 }
@@ -139,7 +150,7 @@ impl<R: Sync, B: Barrier, K: Backend> Drop for Closed<R, B, K> {
         // ORDERING: Release: E5 to `use_slot`. Acquire: E2: those are opened, too. Weakened: world
         // enters_during_stop.
         let used = self.world.word.fetch_and(!SHUT, AcqRel) / USED;
-        self.world.used(used).iter().for_each(|slot| slot.gate.open());
+        self.world.used(used as usize).iter().for_each(|slot| slot.gate.open());
         self.world.turn.give();
     }
 }
@@ -148,56 +159,83 @@ impl<R: Sync, B: Barrier, K: Backend, W> Stop<R, B, K, W> {
     /// All threads of the world, each once: the stopper too, if it is one, and those that are being born.
     pub fn threads(&self) -> impl Iterator<Item = Stopped<R, B, K>> + use<'_, R, B, K, W> {
         let world = self.closed.world;
-        let listed = world.slots.iter().filter(|slot| slot.found() == LISTED);
+        let listed = self.closed.slots().iter().filter(|slot| slot.found() == LISTED);
         listed.map(move |slot| Stopped { world, slot })
     }
 }
 
 impl<R: Sync, B: Barrier, K: Backend, W> Late<R, B, K, W> {
+    /// By a thread that is not inside (I4). Nothing is shut yet.
+    pub(super) fn begin(world: &'static World<R, B, K>, back: W) -> Self {
+        world.turn.take(None);
+        Self { closed: Closed { world, shut: 0 }, back }
+    }
+
+    pub(super) fn begin_by(
+        world: &'static World<R, B, K>,
+        back: W,
+        deadline: &Deadline,
+    ) -> Result<Self, StopByError<R, B, K, W>> {
+        match world.turn.take(Some(deadline)) {
+            true => Ok(Self { closed: Closed { world, shut: 0 }, back }),
+            false => Err(StopByError::Busy),
+        }
+    }
+
     /// Shuts all slots that are used, and waits for their threads. Whatever it comes to, a member comes in
     /// when its own slot is open again: `back` is dropped after `closed`.
-    fn await_all(mut self, mut used: u32, deadline: Option<&Deadline>) -> Outcome<R, B, K, W> {
+    fn await_all(mut self, deadline: Option<&Deadline>) -> Tried<R, B, K, W> {
         let world = self.closed.world;
+        let pause = |turn| world.gates.backend().pause(turn);
+        // ORDERING: Acquire: E2 from `use_slot`. Weakened: world enters_during_stop.
+        let mut used = world.word.fetch_or(SHUT, Acquire) / USED;
         loop {
-            let slots = self.closed.shut(used).map_err(StopError::NoBarrier)?;
-            let comes_out = |slot: &Slot<R, K>| {
-                let pause = |turn| world.gates.backend().pause(turn);
-                let out = slot.gate.await_outside(deadline, pause);
-                slot.find(if out { OUT } else { UNKNOWN });
-                out
-            };
-            if !slots.iter().all(|slot| slot.found() == OUT || comes_out(slot)) {
-                return Err(StopError::Late(self));
+            let slots = self.closed.shut(used)?;
+            if !slots.iter().all(|slot| slot.comes_out(deadline, pause)) {
+                return Ok(Err(self));
             }
             // What members bore before they went out (I2).
-            // ORDERING: Relaxed: `place` acquired what they did.
+            // ORDERING: Relaxed: `is_inside` acquired what they did.
             let now = world.word.load(Relaxed) / USED;
             if now == used {
                 break;
             }
             used = now;
         }
-        self.closed.list(used);
+        self.closed.list();
         let Self { closed, back } = self;
-        Ok(Stop { closed, _back: back })
+        Ok(Ok(Stop { closed, _back: back }))
     }
 
     /// Those that run still.
     pub fn threads(&self) -> impl Iterator<Item = Stopped<R, B, K>> + use<'_, R, B, K, W> {
         let world = self.closed.world;
-        let inside = world.slots[..self.closed.shut].iter().filter(|slot| !slot.is_out());
+        let inside = self.closed.slots().iter().filter(|slot| !slot.is_out());
         inside.map(move |slot| Stopped { world, slot })
     }
 
-    /// Waits for them again.
+    /// Waits for them, for ever if one neither polls nor goes out.
     ///
     /// # Errors
     ///
-    /// As before.
-    pub fn wait(self, deadline: Option<&Deadline>) -> Outcome<R, B, K, W> {
-        // ORDERING: Relaxed: `await_all` looks again when all are out.
-        let used = self.closed.world.word.load(Relaxed) / USED;
-        self.await_all(used, deadline)
+    /// See [`StopError`].
+    pub fn wait(mut self) -> Result<Stop<R, B, K, W>, StopError> {
+        loop {
+            // Without a deadline nobody is late.
+            match self.await_all(None)? {
+                Ok(stop) => return Ok(stop),
+                Err(late) => self = late,
+            }
+        }
+    }
+
+    /// Waits for them until another deadline.
+    ///
+    /// # Errors
+    ///
+    /// See [`StopByError`].
+    pub fn wait_by(self, deadline: &Deadline) -> Outcome<R, B, K, W> {
+        self.await_all(Some(deadline))?.map_err(StopByError::Late)
     }
 
     /// Suspends those that are named, wherever they are in the runtime's code, by their gates: made of
@@ -213,7 +251,7 @@ impl<R: Sync, B: Barrier, K: Backend, W> Late<R, B, K, W> {
         // What those bore that are suspended now, too.
         // ORDERING: Relaxed: `stop_all` acquired what they did.
         let used = world.word.load(Relaxed) / USED;
-        let slots = self.closed.shut(used).map_err(StopError::NoBarrier)?;
+        let slots = self.closed.shut(used)?;
         let stands = |slot: &'static Slot<R, K>| {
             let name = world.gates.thread_at(&slot.gate);
             let mut targets = suspended.targets().iter();
@@ -221,9 +259,9 @@ impl<R: Sync, B: Barrier, K: Backend, W> Late<R, B, K, W> {
         };
         if !slots.iter().all(stands) {
             drop(suspended);
-            return Err(StopError::Late(self));
+            return Err(StopByError::Late(self));
         }
-        self.closed.list(used);
+        self.closed.list();
         let Self { closed, back } = self;
         Ok(Forced { suspended, stop: Stop { closed, _back: back } })
     }
@@ -263,7 +301,7 @@ impl<R: Sync, B: Barrier, K: Backend> Drop for Back<'_, R, B, K> {
 
 impl<R: Sync, B: Barrier, K: Backend, W> fmt::Debug for Stop<R, B, K, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stop").field("world", self.closed.world).finish_non_exhaustive()
+        f.debug_struct("Stop").field("world", &self.closed.world).finish_non_exhaustive()
     }
 }
 

@@ -29,7 +29,9 @@ impl Turn {
         // ORDERING: Acquire: as above.
         while self.0.swap(WAITED_FOR, Acquire) != FREE {
             if sys::wait(&self.0, WAITED_FOR, deadline) == Waited::TimedOut {
-                return false;
+                // It may have been woken, too, and nobody else.
+                // ORDERING: Acquire: as above.
+                return self.0.swap(WAITED_FOR, Acquire) == FREE;
             }
         }
         true
