@@ -102,7 +102,8 @@ impl<K: Backend> Gate<K> {
     /// Whether a thread has it, or is being born to it.
     pub(crate) fn is_somebodys(&self) -> bool {
         // ORDERING: Relaxed: of a world that is stopped.
-        matches!(self.own.load(Relaxed) & STATE, INSIDE | EXTERNAL)
+        let state = self.own.load(Relaxed) & STATE;
+        state == INSIDE || state == EXTERNAL
     }
 
     /// Waits until its thread is out, once it is shut and the barrier is through. By the one who stops the
