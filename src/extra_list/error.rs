@@ -52,3 +52,24 @@ impl fmt::Display for NotInUse {
 }
 
 impl core::error::Error for NotInUse {}
+
+#[cfg(feature = "std")]
+impl From<TakeError> for std::io::Error {
+    fn from(error: TakeError) -> Self {
+        use std::io::ErrorKind;
+        let kind = match error {
+            TakeError::Empty => ErrorKind::WouldBlock,
+            TakeError::TimedOut => ErrorKind::TimedOut,
+            TakeError::Closed => ErrorKind::BrokenPipe,
+            TakeError::NoRecords | TakeError::AllReserved => ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}
+
+#[cfg(feature = "std")]
+impl From<NotInUse> for std::io::Error {
+    fn from(error: NotInUse) -> Self {
+        Self::new(std::io::ErrorKind::InvalidInput, error)
+    }
+}

@@ -170,3 +170,17 @@ impl From<RegisterError> for std::io::Error {
         }
     }
 }
+
+#[cfg(feature = "std")]
+impl From<ExitError> for std::io::Error {
+    fn from(error: ExitError) -> Self {
+        Self::new(std::io::ErrorKind::Deadlock, error)
+    }
+}
+
+#[cfg(feature = "std")]
+impl From<BackendError> for std::io::Error {
+    fn from(error: BackendError) -> Self {
+        SuspendError::from(error).into()
+    }
+}

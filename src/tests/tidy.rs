@@ -167,3 +167,32 @@ fn what_may_grow_is_not_exhaustive() {
     assert!(closed.is_empty(), "{closed:#?}");
     assert!(seen > 20, "only {seen} were found");
 }
+
+/// A value that undoes something when it is dropped says so to who drops it at once.
+#[test]
+fn what_acts_when_it_is_dropped_must_be_used() {
+    /// A value to be read, whose drop frees it and no more; a part of what says so itself.
+    const OTHERS: [&str; 2] = ["Panic", "Back"];
+    let mut seen = 0;
+    for (path, text) in shipped() {
+        if path.components().any(|part| ["model", "sys"].iter().any(|own| part.as_os_str() == *own))
+        {
+            continue;
+        }
+        let lines: Vec<&str> = text.lines().collect();
+        for line in
+            lines.iter().filter(|line| line.starts_with("impl") && line.contains(" Drop for "))
+        {
+            let (_, rest) = line.split_once(" Drop for ").unwrap();
+            let name = rest.split(|c: char| !c.is_alphanumeric()).next().unwrap();
+            let declared = ["<", " ", "("].map(|after| format!("pub struct {name}{after}"));
+            let at = lines.iter().position(|line| declared.iter().any(|it| line.starts_with(it)));
+            let Some(at) = at.filter(|_| !OTHERS.contains(&name)) else { continue };
+            seen += 1;
+            let mut attributes = lines[..at].iter().rev().take_while(|line| line.starts_with("#["));
+            let says = attributes.any(|line| line.starts_with("#[must_use = "));
+            assert!(says, "{}:{}: {name} has no word for who drops it", path.display(), at + 1);
+        }
+    }
+    assert!(seen >= 12, "only {seen} were found");
+}
