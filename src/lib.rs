@@ -47,7 +47,7 @@ pub(crate) mod sys;
 pub mod world;
 
 #[cfg(target_has_atomic = "32")]
-pub use sys::Errno;
+pub use sys::{Errno, Signal, UnknownSignal};
 
 #[cfg(all(loom, any(test, feature = "loom")))]
 pub mod model;

@@ -4,7 +4,9 @@
 use std::error::Error;
 use std::io::{self, ErrorKind};
 
-use portcullis::{Errno, all_threads, attach, extra_list, preempt, signal, sigqueue, world};
+use portcullis::{
+    Errno, UnknownSignal, all_threads, attach, extra_list, preempt, signal, sigqueue, world,
+};
 
 /// What anyhow and `Box<dyn Error + Send + Sync>` ask for.
 fn is_at_home<E: Error + Send + Sync + 'static>() {
@@ -22,6 +24,7 @@ fn is_at_home_in_io<E: Error + Send + Sync + 'static + Into<io::Error>>() {
 #[test]
 fn every_error_is_send_and_sync() {
     is_at_home_in_io::<Errno>();
+    is_at_home_in_io::<UnknownSignal>();
     is_at_home_in_io::<signal::SignalError>();
     is_at_home_in_io::<signal::RecvError>();
     is_at_home_in_io::<signal::StopError>();

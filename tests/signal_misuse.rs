@@ -18,6 +18,8 @@ use portcullis::signal::{
     Stopped,
 };
 
+const NONE: [i32; 0] = [];
+
 fn bad() -> Vec<(i32, SignalError)> {
     let range = [-1, 0, 1000, i32::MIN, i32::MAX].map(|s| (s, SignalError::OutOfRange(s)));
     let unstoppable = [libc::SIGKILL, libc::SIGSTOP].map(|s| (s, SignalError::Unstoppable(s)));
@@ -25,7 +27,7 @@ fn bad() -> Vec<(i32, SignalError)> {
         .map(|s| (s, SignalError::Synchronous(s)));
     let mut all = [range.as_slice(), &unstoppable, &synchronous].concat();
     if cfg!(any(target_os = "linux", target_os = "android")) {
-        all.extend([32, 33, 34].map(|s| (s, SignalError::ReservedByLibc(s))));
+        all.extend((32..libc::SIGRTMIN()).map(|s| (s, SignalError::ReservedByLibc(s))));
         all.push((65, SignalError::OutOfRange(65)));
     }
     all
@@ -52,9 +54,9 @@ fn bad_numbers() {
             assert!(error.to_string().contains(&signal.to_string()), "{error}");
             assert_eq!(all_dispositions(), before, "after signal {signal}");
         }
-        assert_eq!(signal::subscribe([]).err(), Some(SignalError::NoSignals));
-        assert_eq!(signal::reset([]), Err(SignalError::NoSignals));
-        assert_eq!(signal::ignore([]), Err(SignalError::NoSignals));
+        assert_eq!(signal::subscribe(NONE).err(), Some(SignalError::NoSignals));
+        assert_eq!(signal::reset(NONE), Err(SignalError::NoSignals));
+        assert_eq!(signal::ignore(NONE), Err(SignalError::NoSignals));
         let none = Builder::new().capacity(0);
         assert_eq!(none.subscribe([SIGUSR1]).err(), Some(SignalError::NoCapacity));
         assert_eq!(none.sink([SIGUSR1], |_| {}).err(), Some(SignalError::NoCapacity));

@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind};
 use super::panic::Panic;
 use super::{MAX_CAPACITY, STOP_PATIENCE};
 use crate::sigqueue::SIGNALS;
-use crate::sys::Errno;
+use crate::sys::{Errno, Signal};
 
 /// Why a call of this module was refused. Nothing has changed then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +51,20 @@ pub enum SignalError {
     },
 }
 
+/// A signal in a message: `SIGKILL (9)`.
+struct Named(i32);
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Signal::new(self.0)
+            .filter(|it| it.name().or(it.realtime_offset().map(|_| "")).is_some())
+        {
+            Some(signal) => write!(f, "{signal} ({})", self.0),
+            None => write!(f, "signal {}", self.0),
+        }
+    }
+}
+
 impl fmt::Display for SignalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -58,19 +72,21 @@ impl fmt::Display for SignalError {
                 write!(f, "signal {signal} is out of range: use 1 to {}", SIGNALS - 1)
             }
             Self::Unstoppable(signal) => {
-                write!(f, "signal {signal} can be neither caught nor ignored: leave it out")
+                write!(f, "{} can be neither caught nor ignored: leave it out", Named(*signal))
             }
             Self::ReservedByLibc(signal) => {
-                write!(f, "signal {signal} belongs to the C library: choose another")
+                write!(f, "{} belongs to the C library: choose another", Named(*signal))
             }
             Self::Synchronous(signal) => write!(
                 f,
-                "signal {signal} is raised by a failing instruction and cannot be queued: \
-                 install a handler of your own for it"
+                "{} is raised by a failing instruction and cannot be queued: \
+                 install a handler of your own for it",
+                Named(*signal)
             ),
             Self::Interrupts(signal) => write!(
                 f,
-                "threads are interrupted by signal {signal}: subscribe to it, or leave it out"
+                "threads are interrupted by {}: subscribe to it, or leave it out",
+                Named(*signal)
             ),
             Self::NoSignals => f.write_str("the set of signals is empty: name at least one"),
             Self::NoCapacity => f.write_str("a capacity of 0 can hold nothing: use 1 or more"),
@@ -82,13 +98,14 @@ impl fmt::Display for SignalError {
             }
             Self::NotFatal(signal) => write!(
                 f,
-                "the default action of signal {signal} does not end a process: \
-                 use one that does, such as SIGTERM"
+                "the default action of {} does not end a process: \
+                 use one that does, such as SIGTERM",
+                Named(*signal)
             ),
             Self::Survived(signal) => write!(
                 f,
-                "the process outlived signal {signal}, as process 1 of a namespace does: \
-                 exit instead"
+                "the process outlived {}, as process 1 of a namespace does: exit instead",
+                Named(*signal)
             ),
             Self::ShutDown => f.write_str("signals were shut down in this process"),
             Self::ReceiverTaken => f.write_str(
@@ -99,7 +116,7 @@ impl fmt::Display for SignalError {
                  or free some threads",
             ),
             Self::System { signal, errno } => {
-                write!(f, "the system refused a change of signal {signal}: {errno}")
+                write!(f, "the system refused a change of {}: {errno}", Named(*signal))
             }
         }
     }

@@ -223,7 +223,9 @@ pub fn follow_forks(yes: bool) {
 ///
 /// # Errors
 /// A [`SignalError`]; nothing has changed then.
-pub fn subscribe(signals: impl IntoIterator<Item = i32>) -> Result<Subscription, SignalError> {
+pub fn subscribe(
+    signals: impl IntoIterator<Item = impl Into<i32>>,
+) -> Result<Subscription, SignalError> {
     Builder::new().subscribe(signals)
 }
 
@@ -234,7 +236,7 @@ pub fn subscribe(signals: impl IntoIterator<Item = i32>) -> Result<Subscription,
 /// # Errors
 /// A [`SignalError`]. One about a number or an empty set changes nothing; after one from the
 /// system the signals before it are reset.
-pub fn reset(signals: impl IntoIterator<Item = i32>) -> Result<(), SignalError> {
+pub fn reset(signals: impl IntoIterator<Item = impl Into<i32>>) -> Result<(), SignalError> {
     set_all(signals, false)
 }
 
@@ -245,11 +247,14 @@ pub fn reset(signals: impl IntoIterator<Item = i32>) -> Result<(), SignalError> 
 ///
 /// # Errors
 /// As for [`reset`].
-pub fn ignore(signals: impl IntoIterator<Item = i32>) -> Result<(), SignalError> {
+pub fn ignore(signals: impl IntoIterator<Item = impl Into<i32>>) -> Result<(), SignalError> {
     set_all(signals, true)
 }
 
-fn set_all(signals: impl IntoIterator<Item = i32>, ignored: bool) -> Result<(), SignalError> {
+fn set_all(
+    signals: impl IntoIterator<Item = impl Into<i32>>,
+    ignored: bool,
+) -> Result<(), SignalError> {
     let set = SignalSet::new(signals)?;
     if HUB.lock().closed {
         return Err(SignalError::ShutDown);
@@ -264,8 +269,8 @@ fn set_all(signals: impl IntoIterator<Item = i32>, ignored: bool) -> Result<(), 
 ///
 /// # Errors
 /// A [`SignalError`] about the number.
-pub fn is_ignored(signal: i32) -> Result<bool, SignalError> {
-    let signal = check(signal)?;
+pub fn is_ignored(signal: impl Into<i32>) -> Result<bool, SignalError> {
+    let signal = check(signal.into())?;
     sys::is_ignored(signal).map_err(|errno| SignalError::System { signal, errno })
 }
 
@@ -276,8 +281,8 @@ pub fn is_ignored(signal: i32) -> Result<bool, SignalError> {
 /// It returns only if that did not end the process: a [`SignalError`] about the number,
 /// [`SignalError::NotFatal`] if the signal's default action does not end processes,
 /// [`SignalError::Survived`] if the system protects this one.
-pub fn die_by(signal: i32) -> SignalError {
-    match check(signal) {
+pub fn die_by(signal: impl Into<i32>) -> SignalError {
+    match check(signal.into()) {
         Ok(signal) if !sys::ends_process(signal) => SignalError::NotFatal(signal),
         Ok(signal) => match sys::die_by(signal) {
             Errno(0) => SignalError::Survived(signal),
@@ -291,8 +296,8 @@ pub fn die_by(signal: i32) -> SignalError {
 ///
 /// # Errors
 /// A [`SignalError`] about the number.
-pub fn counts(signal: i32) -> Result<SignalCounts, SignalError> {
-    check(signal).map(|signal| HUB.counts(signal))
+pub fn counts(signal: impl Into<i32>) -> Result<SignalCounts, SignalError> {
+    check(signal.into()).map(|signal| HUB.counts(signal))
 }
 
 /// Real-time signals that arrived while the queue was full, and were merged into one delivery

@@ -25,6 +25,7 @@
 //! | a function called for each | [`Builder::sink`], and [`SinkHandle::detach`] for the life of the process |
 //! | the default action, or none | [`reset`], [`ignore`] |
 //! | to end as if by the signal | [`die_by`] |
+//! | a signal by its name | [`Signal`], or the system's number: both are taken everywhere |
 //!
 //! # What is promised
 //!
@@ -83,6 +84,7 @@ mod wakes;
 use core::time::Duration;
 
 pub use crate::sigqueue::Origin;
+pub use crate::sys::{Signal, UnknownSignal};
 pub use error::{RecvError, SignalError, StopError};
 pub use hub::Stopped;
 pub use panic::Panic;

@@ -14,10 +14,12 @@ impl SignalSet {
     pub(crate) const EMPTY: Self = Self([0; WORDS]);
 
     /// Checks every signal first.
-    pub(crate) fn new(signals: impl IntoIterator<Item = i32>) -> Result<Self, SignalError> {
+    pub(crate) fn new(
+        signals: impl IntoIterator<Item = impl Into<i32>>,
+    ) -> Result<Self, SignalError> {
         let mut set = Self::default();
         for signal in signals {
-            set.insert(check(signal)?);
+            set.insert(check(signal.into())?);
         }
         if set.is_empty() { Err(SignalError::NoSignals) } else { Ok(set) }
     }

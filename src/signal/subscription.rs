@@ -63,7 +63,7 @@ impl Builder {
     /// A [`SignalError`]; nothing has changed then.
     pub fn subscribe(
         self,
-        signals: impl IntoIterator<Item = i32>,
+        signals: impl IntoIterator<Item = impl Into<i32>>,
     ) -> Result<Subscription, SignalError> {
         self.add(signals, None).map(|(key, abandoned)| Subscription { key, abandoned })
     }
@@ -89,7 +89,7 @@ impl Builder {
     /// ```
     pub fn sink(
         self,
-        signals: impl IntoIterator<Item = i32>,
+        signals: impl IntoIterator<Item = impl Into<i32>>,
         sink: impl FnMut(&Delivery) + Send + 'static,
     ) -> Result<SinkHandle, SignalError> {
         let (key, abandoned) = self.add(signals, Some(Box::new(sink)))?;
@@ -98,7 +98,7 @@ impl Builder {
 
     fn add(
         self,
-        signals: impl IntoIterator<Item = i32>,
+        signals: impl IntoIterator<Item = impl Into<i32>>,
         sink: Option<Sink>,
     ) -> Result<(Key, Arc<AtomicBool>), SignalError> {
         let signals = SignalSet::new(signals)?;

@@ -1,11 +1,14 @@
 //! Who is subscribed to what: plain data, always under the hub's one lock. Nothing here allocates,
 //! frees, or runs the user's code: an allocator is the user's code too.
 
+use core::fmt;
+
 use super::mailbox::{Key, Mailbox, Mailboxes, SinkState};
 use super::wakes::Wakes;
 use crate::note::Park;
 use crate::sigqueue::{Batch, Origin, SIGNALS};
 use crate::sync::{filled, model_const_fn};
+use crate::sys::Signal;
 
 /// One signal as a subscriber receives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +20,26 @@ pub struct Delivery {
     pub origin: Option<Origin>,
     /// How many more of the same number were merged into this one.
     pub coalesced: u32,
+}
+
+impl Delivery {
+    /// The signal by name, for `match` and for display.
+    #[must_use]
+    pub fn name(&self) -> Signal {
+        // What was subscribed to was checked: the system has it.
+        Signal::new(self.signal).unwrap_or(Signal::FIRST)
+    }
+}
+
+/// `SIGTERM from process 4711`, or what else is known.
+impl fmt::Display for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.name())?;
+        match self.origin {
+            Some(origin) if origin.pid != 0 => write!(f, " from process {}", origin.pid),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Stands for the primary receiver where the doer is named: no subscription has this key.

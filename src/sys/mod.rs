@@ -61,7 +61,9 @@
 )]
 
 mod error;
+mod signal;
 pub use error::Errno;
+pub use signal::{Signal, UnknownSignal};
 
 #[cfg(all(test, not(loom)))]
 pub(crate) mod tests;

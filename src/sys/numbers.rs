@@ -16,7 +16,7 @@ cfg_if::cfg_if! {
         const RESERVED: &[c_int] = &[32, 33, 34, 35, 36, 37, 38, 39, 40, 41];
         pub(super) const HARMLESS: &[c_int] = &[];
     } else if #[cfg(target_os = "linux")] {
-        // man 7 signal: 1 to 64, on mips to 127; the C libraries keep the real-time ones from 32 to 34.
+        // man 7 signal: 1 to 64, on mips to 127; the C libraries keep the real-time ones from 32 to 33 or 34.
         pub(crate) const SIGNALS: usize = if MIPS { 128 } else { 65 };
         const MIPS: bool = cfg!(any(
             target_arch = "mips",
@@ -24,9 +24,9 @@ cfg_if::cfg_if! {
             target_arch = "mips32r6",
             target_arch = "mips64r6"
         ));
-        pub(crate) const REALTIME_MIN: c_int = 35;
-        /// glibc keeps 32 and 33, musl 34 as well.
-        const RESERVED: &[c_int] = &[32, 33, 34];
+        /// glibc keeps 32 and 33, musl 34 as well; of others it is not known.
+        pub(crate) const REALTIME_MIN: c_int = if cfg!(target_env = "gnu") { 34 } else { 35 };
+        const RESERVED: &[c_int] = if cfg!(target_env = "gnu") { &[32, 33] } else { &[32, 33, 34] };
         pub(super) const HARMLESS: &[c_int] = &[];
     } else if #[cfg(target_os = "freebsd")] {
         // sys/signal.h: _SIG_MAXSIG 128, SIGRTMIN 65, SIGRTMAX 126.
