@@ -137,6 +137,7 @@
 
 mod error;
 mod member;
+mod stack;
 mod stop;
 mod turn;
 
@@ -147,9 +148,11 @@ use core::ops::Deref;
 use crate::note::Deadline;
 use crate::preempt::host::{Backend, Barrier, GateLocal, with_local};
 use crate::preempt::{Gate, Gates, ThreadRef};
-use crate::sync::{AtomicU32, Ordering::*, model_const_fn};
+use crate::sync::{AtomicU32, AtomicUsize, Ordering::*, model_const_fn};
 pub use error::{EnterError, StopByError, StopError};
 pub use member::{Birth, External, Inside, Member};
+pub use stack::{stack_base, with_stack};
+use stop::Closed;
 pub use stop::{Back, Forced, ForcedOutcome, Late, Outcome, OwnLate, OwnStop, Stop, Stopped};
 use turn::Turn;
 
@@ -164,6 +167,8 @@ pub struct Slot<R, K: Backend> {
     gate: Gate<K>,
     /// What a stop found there; by who has the turn.
     found: AtomicU32,
+    /// Down to where the thread's stack may hold what is the runtime's, if it has noted that; by the thread, inside.
+    stack: AtomicUsize,
     record: R,
 }
 
@@ -205,7 +210,7 @@ impl<R, K: Backend> Slot<R, K> {
     model_const_fn! {
         /// Nobody's, with this record: who has the slot next has it as the last one left it.
         pub const fn new(record: R) -> Self {
-            Self { gate: Gate::new(), found: AtomicU32::new(0), record }
+            Self { gate: Gate::new(), found: AtomicU32::new(0), stack: AtomicUsize::new(0), record }
         }
     }
 
@@ -315,7 +320,8 @@ impl<R: Sync, B: Barrier, K: Backend> World<R, B, K> {
     /// See [`StopError`]; the world runs on.
     pub fn stop(&'static self) -> Result<Stop<R, B, K>, StopError> {
         self.is_strangers()?;
-        Late::begin(self, ()).wait()
+        self.turn.take(None);
+        Late::of(Closed::begin(self, None)).wait()
     }
 
     /// The same, until a deadline.
@@ -328,7 +334,10 @@ impl<R: Sync, B: Barrier, K: Backend> World<R, B, K> {
         deadline: &Deadline,
     ) -> Result<Stop<R, B, K>, StopByError<R, B, K>> {
         self.is_strangers()?;
-        Late::begin_by(self, (), deadline)?.wait_by(deadline)
+        match self.turn.take(Some(deadline)) {
+            true => Late::of(Closed::begin(self, None)).wait_by(deadline),
+            false => Err(StopByError::Busy),
+        }
     }
 
     fn is_strangers(&self) -> Result<(), StopError> {
@@ -353,6 +362,9 @@ impl<R: Sync, B: Barrier, K: Backend> World<R, B, K> {
         // ORDERING: Relaxed: there is one thread.
         self.word.fetch_and(!SHUT, Relaxed);
         self.turn.reset();
+        let others =
+            |slot: &&Slot<R, K>| !with_local(self.gates.backend(), |own| own.is_at(&slot.gate));
+        self.slots.iter().filter(others).for_each(Slot::forget_stack);
         // SAFETY: as the caller promises.
         unsafe { self.gates.reset_after_fork(self.slots.iter().map(|slot| &slot.gate)) }
     }

@@ -67,7 +67,7 @@ impl GateLocal {
         compiler_fence(Release);
         self.gate.store(ptr::from_ref(gate).cast_mut().cast(), Relaxed);
     }
-    pub(super) fn is_at<K: Backend>(&self, gate: &Gate<K>) -> bool {
+    pub(crate) fn is_at<K: Backend>(&self, gate: &Gate<K>) -> bool {
         ptr::eq(self.gate.load(Relaxed).cast_const().cast(), gate)
     }
     /// The gate's handle may be changed after that.

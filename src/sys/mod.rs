@@ -49,6 +49,8 @@
 //!   `ThreadEnd`s may be. `prepare`, then `arm_in_handler -> bool`: the same, async-signal-safe, where
 //!   the system can do that.
 //! - `InChild::register(data, function)`: called in the child of each fork of the C library.
+//! - `stack_base()`: the upper end of the calling thread's stack, or null. `with_saved(body)`: runs that with the
+//!   registers on the stack, and the stack pointer, or null.
 
 #![cfg_attr(
     not(all(feature = "std", any(unix, windows))),
@@ -179,8 +181,10 @@ cfg_if::cfg_if! {
 
 #[cfg(not(all(loom, any(test, feature = "loom"))))]
 mod membarrier;
+mod saved;
 #[cfg(not(all(loom, any(test, feature = "loom"))))]
 pub(crate) use membarrier::{barrier, prepare_barrier};
+pub(crate) use saved::{stack_base, with_saved};
 
 /// Why a wait on an address ended.
 #[cfg(not(all(loom, any(test, feature = "loom"))))]

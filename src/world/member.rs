@@ -3,10 +3,12 @@
 use core::fmt;
 use core::marker::PhantomData;
 
-use super::stop::{Back, Late, Outcome};
-use super::{EnterError, OwnStop, Reserved, StopError, ThreadRef, World};
+use super::stack::Noted;
+use super::stop::{Back, Closed, Late, Outcome};
+use super::{EnterError, OwnStop, Reserved, Slot, StopByError, StopError, ThreadRef, World};
 use crate::note::Deadline;
 use crate::preempt::host::{Backend, Barrier};
+use crate::sys;
 
 /// The calling thread is in the world while this is alive, and leaves when it is dropped.
 ///
@@ -15,7 +17,10 @@ use crate::preempt::host::{Backend, Barrier};
 ///
 /// [`GateLocal::thread_ends`]: crate::preempt::host::GateLocal::thread_ends
 #[must_use = "the thread leaves the world when this is dropped"]
-pub struct Member<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static>(Place<R, B, K>);
+pub struct Member<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static> {
+    place: Place<R, B, K>,
+    own: Own,
+}
 
 /// A slot that waits for its thread; free again if this is dropped.
 #[must_use = "the slot is free again when this is dropped"]
@@ -30,23 +35,29 @@ pub struct Birth<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static> 
 #[must_use = "the thread comes in when this is dropped"]
 pub struct External<'a, R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static> {
     place: Place<R, B, K>,
-    inner: PhantomData<&'a mut ()>,
+    inner: PhantomData<&'a mut Own>,
 }
 
 /// The calling thread was called back by external code, and is inside while this is alive.
 #[must_use = "the thread is out again when this is dropped"]
 pub struct Inside<'a, R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static> {
-    place: Place<R, B, K>,
-    outer: PhantomData<&'a mut ()>,
+    /// First: what is noted is of the outer call again before the thread is out.
+    _unnoted: Noted<'static, R, K>,
+    out: GoesOut<R, B, K>,
+    outer: PhantomData<&'a mut Own>,
 }
 
-/// The calling thread's slot.
+/// Not `Send`: it is its thread's.
+type Own = PhantomData<*const ()>;
+
+/// Goes out when it is dropped.
+struct GoesOut<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static>(Place<R, B, K>);
+
+/// A thread's slot; whoever has this keeps it to its thread.
 pub(super) struct Place<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static> {
     world: &'static World<R, B, K>,
     thread: ThreadRef<B, K>,
-    record: &'static R,
-    /// Not `Send`: it is its thread's.
-    own: PhantomData<*const ()>,
+    slot: &'static Slot<R, K>,
 }
 
 impl<R: Sync, B: Barrier, K: Backend> Clone for Place<R, B, K> {
@@ -67,30 +78,66 @@ impl<R: Sync, B: Barrier, K: Backend> Place<R, B, K> {
         self.world.gates.steps_out(self.thread);
     }
 
+    #[inline]
     fn external<'a>(self) -> External<'a, R, B, K> {
         self.go_out();
         External { place: self, inner: PhantomData }
     }
 
+    fn external_with<T>(self, body: impl FnOnce(&mut External<'_, R, B, K>) -> T) -> T {
+        self.noted(|| body(&mut self.external()))
+    }
+
+    /// Runs `body` with all that the thread has on its stack, and noted how far that goes.
+    fn noted<T>(self, body: impl FnOnce() -> T) -> T {
+        sys::with_saved(|top| {
+            let _noted = self.slot.note_stack(top.expose_provenance());
+            body()
+        })
+    }
+
     #[inline]
     fn poll(self) {
         if self.thread.is_shut() {
-            self.world.gates.stand(self.thread);
+            self.stand();
         }
     }
 
-    /// Comes in when that is over, or refused: not before, as its own gate is shut, too.
-    fn steps_aside<'a>(self) -> Back<'a, R, B, K> {
-        self.go_out();
-        Back(self, PhantomData)
+    #[cold]
+    fn stand(self) {
+        self.noted(|| self.world.gates.stand(self.thread));
+    }
+
+    /// Goes out, and has the turn to stop the world: or is in again, if the deadline has passed.
+    fn take_turn(self, deadline: Option<&Deadline>) -> bool {
+        self.noted(|| {
+            self.go_out();
+            let taken = self.world.turn.take(deadline);
+            if !taken {
+                self.come_in();
+            }
+            taken
+        })
+    }
+
+    /// The end of what was begun by that: comes in when `open` is done, as its own gate is shut, too.
+    pub(super) fn give_turn(self, open: impl FnOnce()) {
+        self.noted(|| {
+            open();
+            self.come_in();
+        });
     }
 
     fn stop<'a>(self) -> Result<OwnStop<'a, R, B, K>, StopError> {
-        Late::begin(self.world, self.steps_aside()).wait()
+        self.take_turn(None);
+        Late::of(Closed::begin(self.world, Some(self))).wait()
     }
 
-    fn stop_by<'a>(self, deadline: &Deadline) -> Outcome<R, B, K, Back<'a, R, B, K>> {
-        Late::begin_by(self.world, self.steps_aside(), deadline)?.wait_by(deadline)
+    fn stop_by<'a>(self, deadline: &Deadline) -> Outcome<R, B, K, Back<'a>> {
+        match self.take_turn(Some(deadline)) {
+            true => Late::of(Closed::begin(self.world, Some(self))).wait_by(deadline),
+            false => Err(StopByError::Busy),
+        }
     }
 }
 
@@ -119,9 +166,9 @@ impl<R: Sync, B: Barrier, K: Backend> Birth<R, B, K> {
         if shut {
             world.let_stop_pass();
         }
-        let place = Place { world, thread, record: &slot.record, own: PhantomData };
+        let place = Place { world, thread, slot };
         place.come_in();
-        Ok(Member(place))
+        Ok(Member { place, own: PhantomData })
     }
 }
 
@@ -136,25 +183,31 @@ impl<R: Sync, B: Barrier, K: Backend> Member<R, B, K> {
     /// What the runtime keeps for this thread.
     #[must_use]
     pub const fn record(&self) -> &'static R {
-        self.0.record
+        &self.place.slot.record
     }
 
     /// The calling thread, as others name it.
     #[must_use]
     pub const fn thread(&self) -> ThreadRef<B, K> {
-        self.0.thread
+        self.place.thread
     }
 
     /// A safepoint: waits while the world is stopped. One load while it is not.
     #[inline]
     pub fn poll(&mut self) {
-        self.0.poll();
+        self.place.poll();
     }
 
     /// Goes out: for code that may block, or run for long, and touches nothing of the runtime's.
     #[inline]
     pub fn external(&mut self) -> External<'_, R, B, K> {
-        self.0.external()
+        self.place.external()
+    }
+
+    /// Goes out for as long as `body` runs, with what the registers hold of the runtime's on the stack, and noted how
+    /// far that goes ([`Stopped::stack`](super::Stopped::stack)): for conservative collectors.
+    pub fn external_with<T>(&mut self, body: impl FnOnce(&mut External<'_, R, B, K>) -> T) -> T {
+        self.place.external_with(body)
     }
 
     /// As [`World::birth`].
@@ -163,7 +216,7 @@ impl<R: Sync, B: Barrier, K: Backend> Member<R, B, K> {
     ///
     /// As there.
     pub fn birth(&mut self) -> Result<Birth<R, B, K>, EnterError> {
-        self.0.world.birth()
+        self.place.world.birth()
     }
 
     /// Stops the world: when this returns, none of its threads is inside, and this one alone goes on. Waits for
@@ -173,7 +226,7 @@ impl<R: Sync, B: Barrier, K: Backend> Member<R, B, K> {
     ///
     /// See [`StopError`].
     pub fn stop(&mut self) -> Result<OwnStop<'_, R, B, K>, StopError> {
-        self.0.stop()
+        self.place.stop()
     }
 
     /// The same, until a deadline.
@@ -181,8 +234,8 @@ impl<R: Sync, B: Barrier, K: Backend> Member<R, B, K> {
     /// # Errors
     ///
     /// See [`StopByError`](super::StopByError).
-    pub fn stop_by(&mut self, deadline: &Deadline) -> Outcome<R, B, K, Back<'_, R, B, K>> {
-        self.0.stop_by(deadline)
+    pub fn stop_by(&mut self, deadline: &Deadline) -> Outcome<R, B, K, Back<'_>> {
+        self.place.stop_by(deadline)
     }
 }
 
@@ -190,8 +243,9 @@ impl<R: Sync, B: Barrier, K: Backend> External<'_, R, B, K> {
     /// Called back: comes in until that is dropped. Waits while the world is stopped.
     #[inline]
     pub fn inside(&mut self) -> Inside<'_, R, B, K> {
-        self.place.come_in();
-        Inside { place: self.place, outer: PhantomData }
+        let place = self.place;
+        place.come_in();
+        Inside { _unnoted: place.slot.note_stack(0), out: GoesOut(place), outer: PhantomData }
     }
 }
 
@@ -199,19 +253,24 @@ impl<R: Sync, B: Barrier, K: Backend> Inside<'_, R, B, K> {
     /// As [`Member::record`].
     #[must_use]
     pub const fn record(&self) -> &'static R {
-        self.place.record
+        &self.out.0.slot.record
     }
 
     /// As [`Member::poll`].
     #[inline]
     pub fn poll(&mut self) {
-        self.place.poll();
+        self.out.0.poll();
     }
 
     /// Goes out again.
     #[inline]
     pub fn external(&mut self) -> External<'_, R, B, K> {
-        self.place.external()
+        self.out.0.external()
+    }
+
+    /// As [`Member::external_with`].
+    pub fn external_with<T>(&mut self, body: impl FnOnce(&mut External<'_, R, B, K>) -> T) -> T {
+        self.out.0.external_with(body)
     }
 
     /// As [`Member::stop`].
@@ -220,7 +279,7 @@ impl<R: Sync, B: Barrier, K: Backend> Inside<'_, R, B, K> {
     ///
     /// As there.
     pub fn stop(&mut self) -> Result<OwnStop<'_, R, B, K>, StopError> {
-        self.place.stop()
+        self.out.0.stop()
     }
 
     /// As [`Member::stop_by`].
@@ -228,14 +287,14 @@ impl<R: Sync, B: Barrier, K: Backend> Inside<'_, R, B, K> {
     /// # Errors
     ///
     /// As there.
-    pub fn stop_by(&mut self, deadline: &Deadline) -> Outcome<R, B, K, Back<'_, R, B, K>> {
-        self.place.stop_by(deadline)
+    pub fn stop_by(&mut self, deadline: &Deadline) -> Outcome<R, B, K, Back<'_>> {
+        self.out.0.stop_by(deadline)
     }
 }
 
 impl<R: Sync, B: Barrier, K: Backend> Drop for Member<R, B, K> {
     fn drop(&mut self) {
-        self.0.world.gates.leave(self.0.thread);
+        self.place.world.gates.leave(self.place.thread);
     }
 }
 
@@ -246,10 +305,10 @@ impl<R: Sync, B: Barrier, K: Backend> Drop for External<'_, R, B, K> {
     }
 }
 
-impl<R: Sync, B: Barrier, K: Backend> Drop for Inside<'_, R, B, K> {
+impl<R: Sync, B: Barrier, K: Backend> Drop for GoesOut<R, B, K> {
     #[inline]
     fn drop(&mut self) {
-        self.place.go_out();
+        self.0.go_out();
     }
 }
 

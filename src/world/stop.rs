@@ -12,26 +12,25 @@ use crate::preempt::{StoppedAll, Target};
 use crate::sync::Ordering::*;
 
 /// The world stands while this is alive, and goes on when it is dropped; if this is forgotten, never. `W` is
-/// the way back of a member that made it.
+/// [`Back`] if a member made it.
 #[must_use = "the world goes on when this is dropped"]
 pub struct Stop<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static, W = ()> {
-    /// First: opened before the member comes in.
     closed: Closed<R, B, K>,
-    _back: W,
+    back: PhantomData<W>,
 }
 
 /// A [`Stop`] that a member made: it is outside meanwhile, and comes in after it.
-pub type OwnStop<'a, R, B, K> = Stop<R, B, K, Back<'a, R, B, K>>;
+pub type OwnStop<'a, R, B, K> = Stop<R, B, K, Back<'a>>;
 
 /// A stop that some threads did not come to in time. The others stand while this is alive.
 #[must_use = "the others go on when this is dropped"]
 pub struct Late<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static, W = ()> {
     closed: Closed<R, B, K>,
-    back: W,
+    back: PhantomData<W>,
 }
 
 /// A [`Late`] stop that a member tried: it is outside meanwhile, and comes in after it.
-pub type OwnLate<'a, R, B, K> = Late<R, B, K, Back<'a, R, B, K>>;
+pub type OwnLate<'a, R, B, K> = Late<R, B, K, Back<'a>>;
 
 /// The world stands, some of its threads suspended where they were. As [`Suspended`]: whoever has this must not
 /// block, allocate, free or log.
@@ -51,10 +50,12 @@ pub struct Stopped<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static
 }
 
 /// The turn, and the world shut.
-struct Closed<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static> {
+pub(super) struct Closed<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static> {
     world: &'static World<R, B, K>,
     /// So many slots are shut.
     shut: usize,
+    /// The member that has the turn: it is outside.
+    own: Option<Place<R, B, K>>,
 }
 
 /// What a stop found out of a slot, in `found`: nothing yet; its thread was seen out, and stays so, or nobody has
@@ -64,11 +65,9 @@ const OUT: u32 = 1;
 const ENDED: u32 = 2;
 const LISTED: u32 = 3;
 
-/// What [`Stop`] and its kin have of a member that made them: it is outside, and comes in when this is dropped.
-pub struct Back<'a, R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static>(
-    pub(super) Place<R, B, K>,
-    pub(super) PhantomData<&'a mut ()>,
-);
+/// Marks what a member made: it is outside meanwhile, and comes in afterwards, on its own thread.
+#[derive(Debug)]
+pub struct Back<'a>(PhantomData<(&'a mut (), *const ())>);
 
 /// What a stop comes to that is tried until a deadline, with this way back.
 pub type Outcome<R, B, K, W> = Result<Stop<R, B, K, W>, StopByError<R, B, K, W>>;
@@ -123,6 +122,19 @@ impl<R, K: Backend> Slot<R, K> {
 }
 
 impl<R: Sync, B: Barrier, K: Backend> Closed<R, B, K> {
+    /// By who has the turn, and is not inside (I4). Nothing is shut yet.
+    pub(super) fn begin(world: &'static World<R, B, K>, own: Option<Place<R, B, K>>) -> Self {
+        Self { world, shut: 0, own }
+    }
+
+    fn open(&self) {
+        // ORDERING: Release: E5 to `use_slot`. Acquire: E2: those are opened, too. Weakened: world
+        // enters_during_stop.
+        let used = self.world.word.fetch_and(!SHUT, AcqRel) / USED;
+        self.world.used(used as usize).iter().for_each(|slot| slot.gate.open());
+        self.world.turn.give();
+    }
+
     /// Shuts the slots that are used and not shut: all of those that are used.
     fn shut(&mut self, used: u32) -> Result<&'static [Slot<R, K>], StopError> {
         let slots = self.world.used(used as usize);
@@ -147,11 +159,10 @@ impl<R: Sync, B: Barrier, K: Backend> Closed<R, B, K> {
 
 impl<R: Sync, B: Barrier, K: Backend> Drop for Closed<R, B, K> {
     fn drop(&mut self) {
-        // ORDERING: Release: E5 to `use_slot`. Acquire: E2: those are opened, too. Weakened: world
-        // enters_during_stop.
-        let used = self.world.word.fetch_and(!SHUT, AcqRel) / USED;
-        self.world.used(used as usize).iter().for_each(|slot| slot.gate.open());
-        self.world.turn.give();
+        match self.own {
+            Some(own) => own.give_turn(|| self.open()),
+            None => self.open(),
+        }
     }
 }
 
@@ -165,25 +176,11 @@ impl<R: Sync, B: Barrier, K: Backend, W> Stop<R, B, K, W> {
 }
 
 impl<R: Sync, B: Barrier, K: Backend, W> Late<R, B, K, W> {
-    /// By a thread that is not inside (I4). Nothing is shut yet.
-    pub(super) fn begin(world: &'static World<R, B, K>, back: W) -> Self {
-        world.turn.take(None);
-        Self { closed: Closed { world, shut: 0 }, back }
+    pub(super) fn of(closed: Closed<R, B, K>) -> Self {
+        Self { closed, back: PhantomData }
     }
 
-    pub(super) fn begin_by(
-        world: &'static World<R, B, K>,
-        back: W,
-        deadline: &Deadline,
-    ) -> Result<Self, StopByError<R, B, K, W>> {
-        match world.turn.take(Some(deadline)) {
-            true => Ok(Self { closed: Closed { world, shut: 0 }, back }),
-            false => Err(StopByError::Busy),
-        }
-    }
-
-    /// Shuts all slots that are used, and waits for their threads. Whatever it comes to, a member comes in
-    /// when its own slot is open again: `back` is dropped after `closed`.
+    /// Shuts all slots that are used, and waits for their threads.
     fn await_all(mut self, deadline: Option<&Deadline>) -> Tried<R, B, K, W> {
         let world = self.closed.world;
         let pause = |turn| world.gates.backend().pause(turn);
@@ -204,7 +201,7 @@ impl<R: Sync, B: Barrier, K: Backend, W> Late<R, B, K, W> {
         }
         self.closed.list();
         let Self { closed, back } = self;
-        Ok(Ok(Stop { closed, _back: back }))
+        Ok(Ok(Stop { closed, back }))
     }
 
     /// Those that run still.
@@ -263,7 +260,7 @@ impl<R: Sync, B: Barrier, K: Backend, W> Late<R, B, K, W> {
         }
         self.closed.list();
         let Self { closed, back } = self;
-        Ok(Forced { suspended, stop: Stop { closed, _back: back } })
+        Ok(Forced { suspended, stop: Stop { closed, back } })
     }
 }
 
@@ -286,16 +283,22 @@ impl<R: Sync, B: Barrier, K: Backend> Stopped<R, B, K> {
         &self.slot.record
     }
 
+    /// Down to where its stack may hold what is the runtime's: its registers are there, too. Of a thread that stands
+    /// at a poll, waits for its turn to stop the world, or is in [`Member::external_with`]. `None` if it went out in
+    /// another way, has not been in, or is the stopper, which has [`with_stack`]; and where that is not written
+    /// for the processor. Of one that is suspended see [`Forced::suspended`].
+    ///
+    /// [`Member::external_with`]: super::Member::external_with
+    /// [`with_stack`]: super::with_stack
+    #[must_use]
+    pub fn stack(&self) -> Option<*const usize> {
+        self.slot.stack()
+    }
+
     /// Its name for others. One that is being born cannot be suspended yet.
     #[must_use]
     pub fn thread(&self) -> ThreadRef<B, K> {
         self.world.gates.thread_at(&self.slot.gate)
-    }
-}
-
-impl<R: Sync, B: Barrier, K: Backend> Drop for Back<'_, R, B, K> {
-    fn drop(&mut self) {
-        self.0.come_in();
     }
 }
 
@@ -314,12 +317,6 @@ impl<R: Sync, B: Barrier, K: Backend, W> fmt::Debug for Late<R, B, K, W> {
 impl<R: Sync, B: Barrier, K: Backend, W> fmt::Debug for Forced<'_, R, B, K, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Forced").field("stop", &self.stop).finish_non_exhaustive()
-    }
-}
-
-impl<R: Sync, B: Barrier, K: Backend> fmt::Debug for Back<'_, R, B, K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Back").finish_non_exhaustive()
     }
 }
 
