@@ -26,6 +26,9 @@ macro_rules! both_barriers {
 }
 
 mod ends;
+mod handshake;
+mod shutdown;
+mod stack;
 
 /// A member works, polls, works, and leaves, while another thread stops the world.
 pub(crate) fn polls<B: Barrier + 'static>(kernel: Kernel, barrier: B) {

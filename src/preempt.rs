@@ -62,7 +62,8 @@
 //! | WANTED | the thread wants to go out, and waits for the one claim that was there: no new ones |
 //!
 //! and beside them what a [`World`](crate::world) that is being stopped has to say to the thread, SHUT, WATCHED,
-//! ASLEEP, of which a gate that is in none has none; and ENDED, of a thread that has ended registered.
+//! ASLEEP, of which a gate that is in none has none; and ENDED, of a thread that has ended registered. `own` is HELD, too,
+//! where a thread of a world is inside and not to be suspended: to who suspends that is as EXTERNAL.
 //!
 //! # Transitions
 //!
@@ -115,7 +116,7 @@
 //!
 //! # Limits
 //!
-//! 2^30 threads a gate before generations repeat. A gate whose registration was forgotten is lost when its
+//! 2^29 threads a gate before generations repeat. A gate whose registration was forgotten is lost when its
 //! thread has ended. Code between suspend and resume that blocks on
 //! what the suspended thread owns blocks for ever: nothing here does.
 //!
@@ -165,9 +166,11 @@ const GONE: u32 = 0;
 const INSIDE: u32 = 1;
 const EXTERNAL: u32 = 2;
 const LEAVING: u32 = 3;
-const STATE: u32 = 3;
+/// Inside, where it is not to be suspended: of a thread of a world.
+const HELD: u32 = 4;
+const STATE: u32 = 7;
 /// One registration, in `own`.
-const GENERATION: u32 = 4;
+const GENERATION: u32 = 8;
 
 const CLAIMED: u32 = 1;
 const WANTED: u32 = 2;

@@ -41,6 +41,10 @@
 //! # fn main() {}
 //! ```
 //!
+//! A [`handshake`](World::handshake) is a stop of one thread, while the others run; [`hold`](Member::hold) keeps
+//! suspensions off. Conservative collectors find where a thread's stack ends by [`Stopped::stack`], if it goes out by
+//! [`Member::external_with`]. In the end there is [`shutdown`](World::shutdown).
+//!
 //! Each slot has a gate of [`preempt`](crate::preempt), and the transitions are that gate's: so a profiler may
 //! suspend threads of the world ([`World::gates`], [`Member::thread`]) wherever they run the runtime's code, and
 //! finds none of them in external code.
@@ -49,10 +53,11 @@
 //!
 //! | caller | may call | may not |
 //! |---|---|---|
-//! | any thread | [`World::enter`], [`World::birth`], [`World::stop`], [`World::stop_by`] | enter twice |
-//! | a member, inside | [`Member::poll`], [`Member::external`], [`Member::birth`], [`Member::stop`], [`Member::stop_by`]; drop the member | block for what another thread of the world has to do: it goes out for that; poll, go out or stop with a thread suspended |
+//! | any thread | [`World::enter`], [`World::birth`] | enter twice |
+//! | one that is no member | [`World::stop`], [`World::handshake`], [`World::each`], [`World::shutdown`] and their like | |
+//! | a member, inside | [`Member::poll`], [`Member::external`], [`Member::hold`], [`Member::birth`], [`Member::stop`], [`Member::handshake`] and their like; drop the member | block for what another thread of the world has to do: it goes out for that; poll, go out or stop with a thread suspended |
 //! | a member, outside | come back | touch what the runtime owns |
-//! | who has the world stopped | read and change what the runtime owns, [`Stop::threads`] | enter, come in, wait for a thread that does |
+//! | who has the world stopped, or is in a handshake | read and change what the runtime owns, or that thread; [`Stop::threads`] | enter, come in, stop others, wait for a thread that does |
 //! | the child of a fork | [`World::reset_after_fork`], first of all | |
 //! | signal handler | nothing here: what it interrupted may be half-way | |
 //!
@@ -65,6 +70,7 @@
 //! | GONE | the slot is nobody's |
 //! | EXTERNAL | outside; or reserved for a thread that is being born |
 //! | INSIDE | runs the runtime's code |
+//! | HELD | the same, and is not to be suspended |
 //! | LEAVING | has left: what it had is not the world's any more |
 //!
 //! Of the gate's word `claim`, which others write, three bits are the world's; a fourth says that the thread has ENDED
@@ -76,21 +82,25 @@
 //! | WATCHED | the stopper sleeps on `claim`, until the thread is out |
 //! | ASLEEP | the thread sleeps on `claim`, until it is opened |
 //!
-//! Of the world one word: SHUT, and how many slots have ever been used. And the turn of those who stop it.
+//! Of the world one word: SHUT, CLOSED to those who enter, and how many slots have ever been used. And the turn of
+//! those who stop it.
 //!
 //! # Transitions
 //!
 //! | event | steps |
 //! |---|---|
-//! | birth | a slot that is GONE: EXTERNAL; tell the world that it is used |
+//! | birth | a slot that is GONE: EXTERNAL; tell the world that it is used; if that is CLOSED, GONE |
 //! | enter | birth, by the thread itself; register at the gate; if the world said SHUT, wait for the turn; come in |
 //! | come in | INSIDE; look at `claim`; if it is SHUT: go out, sleep while it is, again |
 //! | go out | EXTERNAL; look at `claim`; if it is WATCHED, that no more, and wake the stopper |
 //! | end without leaving | inside: ENDED, and as going out; outside: sleep while `claim` is SHUT, ENDED |
 //! | poll | look at `claim`; if it is SHUT, go out and come in |
-//! | leave | LEAVING; look at `claim`, as going out; unregister; GONE |
+//! | hold | HELD; look at `claim`, as going out; in the end INSIDE, and poll |
+//! | leave | LEAVING; look at `claim`, as going out; unregister; GONE; if the world is CLOSED, wake who waits for that |
 //! | stop | go out; take the turn; the world SHUT; each used slot SHUT; heavy barrier; wait for each until it is not INSIDE, or ENDED; the same for slots used since; list all that somebody has |
 //! | force, at the deadline | [suspend](crate::preempt) those that are INSIDE still; shut slots used since; list |
+//! | handshake | go out; take the turn; the slot SHUT; heavy barrier; wait until it is not INSIDE, or ENDED; then the slot not SHUT, wake, give the turn, come in |
+//! | shut down | the world CLOSED; sleep until each used slot is GONE or ENDED |
 //! | open | resume those that are suspended; the world not SHUT; each used slot not SHUT, and wake who sleeps there; give the turn; come in |
 //! | fork, in the child | the gates' own; the world not SHUT; no turn |
 //!
@@ -103,7 +113,10 @@
 //! - I3: who comes in waits for stops alone; who goes out or leaves waits for none.
 //! - I4: a stopper is outside from before it takes the turn until after it has given it: another one need not
 //!   wait for it.
-//! - I5: who sleeps is woken: the stopper by who goes out and saw WATCHED, a thread by who opens and saw ASLEEP.
+//! - I5: who sleeps is woken: the stopper by who goes out and saw WATCHED, a thread by who opens and saw ASLEEP, who
+//!   shuts down by who leaves or gives a birth up and saw CLOSED.
+//! - I6: what a slot says of its thread's stack is written before that goes out, and taken back before the thread
+//!   goes out in another way.
 //!
 //! # Happens-before
 //!
@@ -127,7 +140,8 @@
 //! in the runtime's code ([`Late::suspend`]): who does that must not allocate, or take a lock, until it goes on. A
 //! member that is forgotten counts as it did last, until its thread ends; then its slot is lost. A member that is kept
 //! in a thread-local is not inside any more once the backend has been told of the thread's end, but for its drop. A
-//! stop looks at every slot that was ever used. 2^30 threads a slot before generations repeat; 2^31 slots.
+//! stop looks at every slot that was ever used. 2^29 threads a slot before generations repeat; 2^30 slots.
+//! Who shuts down looks every 20 ms for threads that have ended without leaving: nothing tells it.
 //!
 //! # Prior art
 //!
@@ -136,7 +150,9 @@
 //! again (JuliaLang/julia#62627). MMTk's `Collection` asks for what is here.
 
 mod error;
+mod handshake;
 mod member;
+mod shutdown;
 mod stack;
 mod stop;
 mod turn;
@@ -149,17 +165,19 @@ use crate::note::Deadline;
 use crate::preempt::host::{Backend, Barrier, GateLocal, with_local};
 use crate::preempt::{Gate, Gates, ThreadRef};
 use crate::sync::{AtomicU32, AtomicUsize, Ordering::*, model_const_fn};
-pub use error::{EnterError, StopByError, StopError};
-pub use member::{Birth, External, Inside, Member};
+pub use error::{EnterError, HandshakeError, ShutdownError, StopByError, StopError};
+pub use member::{Birth, External, Held, Inside, Member};
+pub use shutdown::Remaining;
 pub use stack::{stack_base, with_stack};
-use stop::Closed;
 pub use stop::{Back, Forced, ForcedOutcome, Late, Outcome, OwnLate, OwnStop, Stop, Stopped};
 use turn::Turn;
 
 /// In the world's word: it is being stopped, or is.
 const SHUT: u32 = 1;
+/// In the world's word: nobody enters any more.
+const CLOSED: u32 = 2;
 /// In the world's word: one used slot.
-const USED: u32 = 2;
+const USED: u32 = 4;
 
 /// A place for one thread of a world, with what the runtime keeps for that; two cache lines and the record.
 #[derive(Debug)]
@@ -184,6 +202,10 @@ where
     gates: Gates<B, K>,
     word: AtomicU32,
     turn: Turn,
+    /// Counts those that leave once it is CLOSED, for who waits until all have left.
+    left: AtomicU32,
+    /// Among those who wait for that.
+    last: Turn,
     record: PhantomData<R>,
     slots: S,
 }
@@ -233,6 +255,8 @@ impl<R: Sync, B: Barrier, K: Backend, const N: usize> World<R, B, K, [Slot<R, K>
                 gates: Gates::new(barrier, backend),
                 word: AtomicU32::new(0),
                 turn: Turn::new(),
+                left: AtomicU32::new(0),
+                last: Turn::new(),
                 record: PhantomData,
                 slots,
             }
@@ -282,24 +306,35 @@ impl<R: Sync, B: Barrier, K: Backend> World<R, B, K> {
     ///
     /// All slots are in use.
     pub fn birth(&'static self) -> Result<Birth<R, B, K>, EnterError> {
-        let reserved = self.slots.iter().enumerate().find_map(|(at, slot)| {
-            let generation = slot.gate.reserve()?;
-            Some(Reserved { slot, generation, shut: self.use_slot(at) })
-        });
-        reserved
-            .map(|reserved| Birth::new(self, reserved))
-            .ok_or(EnterError::Full(self.slots.len()))
+        let mut slots = self.slots.iter().enumerate();
+        let reserved = slots.find_map(|(at, slot)| Some((at, slot, slot.gate.reserve()?)));
+        let (at, slot, generation) = reserved.ok_or_else(|| self.why_full())?;
+        let birth = Birth::new(self, Reserved { slot, generation, shut: false });
+        // If that is refused, the birth is given up.
+        let shut = self.use_slot(at)?;
+        Ok(birth.in_a_world_that_is(shut))
+    }
+
+    fn why_full(&self) -> EnterError {
+        // ORDERING: Relaxed: it says why, and nothing more.
+        match self.word.load(Relaxed) & CLOSED {
+            0 => EnterError::Full(self.slots.len()),
+            _ => EnterError::ShuttingDown,
+        }
     }
 
     /// Tells the world that a slot is used: whether it was being stopped.
-    fn use_slot(&self, at: usize) -> bool {
+    fn use_slot(&self, at: usize) -> Result<bool, EnterError> {
         // ORDERING: Relaxed: a guess.
         let mut seen = self.word.load(Relaxed);
         loop {
+            if seen & CLOSED != 0 {
+                return Err(EnterError::ShuttingDown);
+            }
             let used = (seen / USED).max(at as u32 + 1) * USED + (seen & SHUT);
             // ORDERING: Release: E2 to `stop`. Acquire: E5 from `open`. Weakened: world enters_during_stop.
             match self.word.compare_exchange(seen, used, AcqRel, Relaxed) {
-                Ok(_) => return seen & SHUT != 0,
+                Ok(_) => return Ok(seen & SHUT != 0),
                 Err(now) => seen = now,
             }
         }
@@ -320,8 +355,7 @@ impl<R: Sync, B: Barrier, K: Backend> World<R, B, K> {
     /// See [`StopError`]; the world runs on.
     pub fn stop(&'static self) -> Result<Stop<R, B, K>, StopError> {
         self.is_strangers()?;
-        self.turn.take(None);
-        Late::of(Closed::begin(self, None)).wait()
+        self.stops(None)
     }
 
     /// The same, until a deadline.
@@ -334,13 +368,10 @@ impl<R: Sync, B: Barrier, K: Backend> World<R, B, K> {
         deadline: &Deadline,
     ) -> Result<Stop<R, B, K>, StopByError<R, B, K>> {
         self.is_strangers()?;
-        match self.turn.take(Some(deadline)) {
-            true => Late::of(Closed::begin(self, None)).wait_by(deadline),
-            false => Err(StopByError::Busy),
-        }
+        self.stops_by(None, deadline)
     }
 
-    fn is_strangers(&self) -> Result<(), StopError> {
+    pub(crate) fn is_strangers(&self) -> Result<(), StopError> {
         match with_local(self.gates.backend(), GateLocal::is_registered) {
             true => Err(StopError::Member),
             false => Ok(()),
@@ -362,6 +393,7 @@ impl<R: Sync, B: Barrier, K: Backend> World<R, B, K> {
         // ORDERING: Relaxed: there is one thread.
         self.word.fetch_and(!SHUT, Relaxed);
         self.turn.reset();
+        self.last.reset();
         let others =
             |slot: &&Slot<R, K>| !with_local(self.gates.backend(), |own| own.is_at(&slot.gate));
         self.slots.iter().filter(others).for_each(Slot::forget_stack);

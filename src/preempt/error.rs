@@ -62,6 +62,8 @@ impl core::error::Error for RegisterError {
 pub enum SuspendError {
     /// It runs external code.
     External,
+    /// It is in the middle of what it must not be suspended in ([`Member::hold`](crate::world::Member::hold)).
+    Held,
     /// It has ended, or is no longer registered.
     Gone,
     /// Somebody has suspended it, or it is in the middle of registering.
@@ -85,6 +87,9 @@ impl fmt::Display for SuspendError {
             Self::External => {
                 f.write_str("the thread runs external code: it is not to be suspended")
             }
+            Self::Held => f.write_str(
+                "the thread is in the middle of what it must not be suspended in: try again later",
+            ),
             Self::Gone => f.write_str("the thread is no longer registered"),
             Self::Busy => f.write_str("the thread is suspended already: try again later"),
             Self::Oneself => f.write_str("a thread cannot suspend itself"),
@@ -149,7 +154,7 @@ impl From<SuspendError> for std::io::Error {
         use std::io::ErrorKind;
         let kind = match error {
             SuspendError::Refused(errno) => return errno.into(),
-            SuspendError::External | SuspendError::Busy => ErrorKind::WouldBlock,
+            SuspendError::External | SuspendError::Busy | SuspendError::Held => ErrorKind::WouldBlock,
             SuspendError::Gone => ErrorKind::NotFound,
             SuspendError::NotAnswering => ErrorKind::TimedOut,
             SuspendError::NoBarrier(_) => ErrorKind::Unsupported,

@@ -1,6 +1,7 @@
 //! A registered thread's own side: going out, coming back, exiting; and its name for others.
 
 use core::fmt;
+use core::hash::{Hash, Hasher};
 use core::marker::PhantomData;
 use core::ptr;
 
@@ -169,6 +170,13 @@ impl<B: Barrier, K: Backend> PartialEq for ThreadRef<B, K> {
     }
 }
 impl<B: Barrier, K: Backend> Eq for ThreadRef<B, K> {}
+
+impl<B: Barrier, K: Backend> Hash for ThreadRef<B, K> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        ptr::from_ref(self.gate).hash(state);
+        self.generation.hash(state);
+    }
+}
 
 impl<B: Barrier, K: Backend> fmt::Debug for ThreadRef<B, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

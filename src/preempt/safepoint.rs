@@ -4,8 +4,8 @@
 use super::host::{Backend, Barrier, GateLocal, with_local};
 use super::turn::turns;
 use super::{
-    ASLEEP, ENDED, EXTERNAL, Errno, GENERATION, GONE, Gate, Gates, INSIDE, LEAVING, RegisterError,
-    SHUT, STATE, ThreadRef, WATCHED,
+    ASLEEP, ENDED, EXTERNAL, Errno, GENERATION, GONE, Gate, Gates, HELD, INSIDE, LEAVING,
+    RegisterError, SHUT, STATE, ThreadRef, WATCHED,
 };
 use crate::note::{Deadline, Waited};
 use crate::sync::Ordering::*;
@@ -20,6 +20,10 @@ pub(crate) enum Found {
     Out,
     /// It has ended without leaving.
     Ended,
+}
+
+fn is_inside(own: u32) -> bool {
+    own & STATE == INSIDE || own & STATE == HELD
 }
 
 /// How often a stopper looks for a thread before it sleeps.
@@ -96,14 +100,26 @@ impl<K: Backend> Gate<K> {
     /// Whether its thread runs; if not, what it did before it went out is seen.
     pub(crate) fn is_inside(&self) -> bool {
         // ORDERING: Acquire: E3 from `go_out`. Weakened: world returns_are_held.
-        self.own.load(Acquire) & STATE == INSIDE
+        is_inside(self.own.load(Acquire))
     }
 
     /// Whether a thread has it, or is being born to it.
     pub(crate) fn is_somebodys(&self) -> bool {
         // ORDERING: Relaxed: of a world that is stopped.
-        let state = self.own.load(Relaxed) & STATE;
-        state == INSIDE || state == EXTERNAL
+        let own = self.own.load(Relaxed);
+        is_inside(own) || own & STATE == EXTERNAL
+    }
+
+    /// Whether its thread has left, or was not born; what it did is seen then.
+    pub(crate) fn is_free(&self) -> bool {
+        // ORDERING: Acquire: E3 from `unregister`, `give_up_reserved`. Weakened: world all_leave.
+        self.own.load(Acquire) & STATE == GONE
+    }
+
+    /// Whether its thread has ended without leaving.
+    pub(crate) fn has_ended(&self) -> bool {
+        // ORDERING: Acquire: E3 from `end`. Weakened: world forgotten_is_not_waited_for.
+        self.claim.0.load(Acquire) & ENDED != 0
     }
 
     /// Waits until its thread is out, once it is shut and the barrier is through. By the one who stops the
@@ -136,7 +152,7 @@ impl<K: Backend> Gate<K> {
     /// be listed, with its stack: so it ends when the world is open.
     pub(super) fn end(&self) {
         // ORDERING: Relaxed: the thread's own.
-        if self.own.load(Relaxed) & STATE == INSIDE {
+        if is_inside(self.own.load(Relaxed)) {
             // ORDERING: Release: E3 to `await_outside`, `shut`. Weakened: world forgotten_member_ends.
             self.claim.0.fetch_or(ENDED, Release);
             return;
@@ -224,6 +240,21 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
         self.come_in(thread);
     }
 
+    /// The calling thread is inside, and not to be suspended. True if that is so already.
+    pub(crate) fn hold(&self, ThreadRef { gate, generation, .. }: ThreadRef<B, K>) -> bool {
+        // ORDERING: Relaxed: the thread's own.
+        let held = gate.own.load(Relaxed) & STATE == HELD;
+        if !held {
+            self.step_out(gate, generation | HELD);
+        }
+        held
+    }
+
+    /// It may be suspended again.
+    pub(crate) fn unhold(&self, ThreadRef { gate, generation, .. }: ThreadRef<B, K>) {
+        self.come_back(gate, generation);
+    }
+
     /// The calling thread leaves for good: from inside, as who is outside may be listed.
     pub(crate) fn leave(&self, thread: ThreadRef<B, K>) {
         let ThreadRef { gate, generation, .. } = thread;
@@ -240,6 +271,14 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
         self.barrier.heavy()
     }
 
+    /// Whether the gate is of this world's, and the thread has it.
+    pub(crate) fn is_its(&self, thread: ThreadRef<B, K>) -> bool {
+        let gate = thread.gate;
+        // ORDERING: Relaxed: of a gate that is shut, or a guess.
+        let own = gate.own.load(Relaxed);
+        own & !STATE == thread.generation && gate.is_somebodys()
+    }
+
     /// The name of the thread that has a gate of these now.
     pub(crate) fn thread_at(&'static self, gate: &'static Gate<K>) -> ThreadRef<B, K> {
         // ORDERING: Relaxed: of a world that is stopped.
@@ -249,6 +288,11 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
 }
 
 impl<B: Barrier, K: Backend> ThreadRef<B, K> {
+    /// Where its gate is.
+    pub(crate) fn address(self) -> usize {
+        core::ptr::from_ref(self.gate).addr()
+    }
+
     /// Of the calling thread: whether its gate is shut.
     #[inline]
     pub(crate) fn is_shut(self) -> bool {

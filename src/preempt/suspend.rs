@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 use core::ptr;
 
 use super::host::{Backend, BackendError, Barrier, with_local};
-use super::{EXTERNAL, Gate, Gates, INSIDE, Request, STATE, SuspendError, ThreadRef, WANTED};
+use super::{EXTERNAL, Gate, Gates, HELD, INSIDE, Request, STATE, SuspendError, ThreadRef, WANTED};
 use crate::preempt::request::Asked;
 use crate::sync::Ordering::*;
 use crate::sys::Errno;
@@ -222,8 +222,9 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
         match own & STATE {
             _ if own & !STATE != thread.generation => Err(SuspendError::Gone),
             INSIDE => Ok(()),
-            EXTERNAL if thread.gate.is_waiting() => Ok(()),
+            EXTERNAL | HELD if thread.gate.is_waiting() => Ok(()),
             EXTERNAL => Err(SuspendError::External),
+            HELD => Err(SuspendError::Held),
             _ => Err(SuspendError::Gone),
         }
     }

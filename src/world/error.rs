@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::Late;
+use super::{Late, Remaining};
 use crate::preempt::RegisterError;
 use crate::preempt::host::{Backend, Barrier};
 use crate::sys::Errno;
@@ -13,6 +13,8 @@ use crate::sys::Errno;
 pub enum EnterError {
     /// So many threads are in the world, or on their way into it: there is no slot for another one.
     Full(usize),
+    /// The world is shutting down, or has: nobody enters any more.
+    ShuttingDown,
     /// The thread was not registered at its gate; `AlreadyRegistered` where it is a member already.
     Register(RegisterError),
 }
@@ -24,6 +26,9 @@ impl fmt::Display for EnterError {
                 f,
                 "all {slots} slots of the world are in use: wait until a thread leaves, or give it more"
             ),
+            Self::ShuttingDown => {
+                f.write_str("the world is shutting down: no thread enters any more")
+            }
             Self::Register(error) => write!(f, "the thread did not enter: {error}"),
         }
     }
@@ -32,7 +37,7 @@ impl fmt::Display for EnterError {
 impl core::error::Error for EnterError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            Self::Full(_) => None,
+            Self::Full(_) | Self::ShuttingDown => None,
             Self::Register(error) => Some(error),
         }
     }
@@ -118,3 +123,73 @@ impl<R: Sync, B: Barrier, K: Backend, W> core::error::Error for StopByError<R, B
         }
     }
 }
+
+/// Why a handshake with a thread did not take place. The thread runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// It has left, or has ended; or is of another world.
+    Gone,
+    /// It neither polled nor went out until the deadline.
+    Late,
+    /// Another thread stopped the world, or was in a handshake, until the deadline.
+    Busy,
+    /// Neither would it be without a deadline.
+    Refused(StopError),
+}
+
+impl From<StopError> for HandshakeError {
+    fn from(refused: StopError) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl fmt::Display for HandshakeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gone => f.write_str("the thread has left the world, or is of another one"),
+            Self::Late => f.write_str("the thread neither polled nor went out until the deadline"),
+            Self::Busy => f.write_str("other threads were stopped until the deadline: try again"),
+            Self::Refused(refused) => refused.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for HandshakeError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Refused(refused) => refused.source(),
+            _ => None,
+        }
+    }
+}
+
+/// Why a shutdown is not over. Nobody enters any more.
+#[non_exhaustive]
+pub enum ShutdownError<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static> {
+    /// The calling thread is a member: it would wait for itself. It leaves first.
+    Member,
+    /// These had not left by the deadline.
+    Late(Remaining<R, B, K>),
+}
+
+impl<R: Sync, B: Barrier, K: Backend> fmt::Display for ShutdownError<R, B, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Member => {
+                f.write_str("a thread of the world waits for itself to leave it: it leaves first")
+            }
+            Self::Late(remaining) => {
+                write!(f, "{} threads have not left the world", remaining.threads().count())
+            }
+        }
+    }
+}
+
+impl<R: Sync, B: Barrier, K: Backend> fmt::Debug for ShutdownError<R, B, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ShutdownError({self})")
+    }
+}
+
+impl<R: Sync, B: Barrier, K: Backend> core::error::Error for ShutdownError<R, B, K> {}

@@ -4,8 +4,8 @@ use core::fmt;
 use core::marker::PhantomData;
 
 use super::stack::Noted;
-use super::stop::{Back, Closed, Late, Outcome};
-use super::{EnterError, OwnStop, Reserved, Slot, StopByError, StopError, ThreadRef, World};
+use super::stop::{Back, Outcome};
+use super::{EnterError, OwnStop, Reserved, Slot, StopError, ThreadRef, World};
 use crate::note::Deadline;
 use crate::preempt::host::{Backend, Barrier};
 use crate::sys;
@@ -47,6 +47,15 @@ pub struct Inside<'a, R: Sync + 'static, B: Barrier + 'static, K: Backend + 'sta
     outer: PhantomData<&'a mut Own>,
 }
 
+/// The calling thread is inside, and is not suspended while this is alive: in an allocator, or with a lock that who
+/// suspends it may want. Whoever stops the world waits for it: it polls when this is dropped.
+#[must_use = "the thread may be suspended when this is dropped"]
+pub struct Held<'a, R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static> {
+    place: Place<R, B, K>,
+    nested: bool,
+    inner: PhantomData<&'a mut Own>,
+}
+
 /// Not `Send`: it is its thread's.
 type Own = PhantomData<*const ()>;
 
@@ -68,6 +77,10 @@ impl<R: Sync, B: Barrier, K: Backend> Clone for Place<R, B, K> {
 impl<R: Sync, B: Barrier, K: Backend> Copy for Place<R, B, K> {}
 
 impl<R: Sync, B: Barrier, K: Backend> Place<R, B, K> {
+    pub(super) fn world(self) -> &'static World<R, B, K> {
+        self.world
+    }
+
     #[inline]
     pub(super) fn come_in(self) {
         self.world.gates.come_in(self.thread);
@@ -108,8 +121,8 @@ impl<R: Sync, B: Barrier, K: Backend> Place<R, B, K> {
         self.noted(|| self.world.gates.stand(self.thread));
     }
 
-    /// Goes out, and has the turn to stop the world: or is in again, if the deadline has passed.
-    fn take_turn(self, deadline: Option<&Deadline>) -> bool {
+    /// Goes out, and has the turn to stop threads: or is in again, if the deadline has passed.
+    pub(super) fn take_turn(self, deadline: Option<&Deadline>) -> bool {
         self.noted(|| {
             self.go_out();
             let taken = self.world.turn.take(deadline);
@@ -120,30 +133,27 @@ impl<R: Sync, B: Barrier, K: Backend> Place<R, B, K> {
         })
     }
 
-    /// The end of what was begun by that: comes in when `open` is done, as its own gate is shut, too.
-    pub(super) fn give_turn(self, open: impl FnOnce()) {
+    /// The end of what was begun by that: it comes in afterwards, as its own gate is shut before.
+    pub(super) fn give_turn(self) {
         self.noted(|| {
-            open();
+            self.world.turn.give();
             self.come_in();
         });
     }
 
-    fn stop<'a>(self) -> Result<OwnStop<'a, R, B, K>, StopError> {
-        self.take_turn(None);
-        Late::of(Closed::begin(self.world, Some(self))).wait()
-    }
-
-    fn stop_by<'a>(self, deadline: &Deadline) -> Outcome<R, B, K, Back<'a>> {
-        match self.take_turn(Some(deadline)) {
-            true => Late::of(Closed::begin(self.world, Some(self))).wait_by(deadline),
-            false => Err(StopByError::Busy),
-        }
+    fn hold<'a>(self) -> Held<'a, R, B, K> {
+        Held { place: self, nested: self.world.gates.hold(self.thread), inner: PhantomData }
     }
 }
 
 impl<R: Sync, B: Barrier, K: Backend> Birth<R, B, K> {
     pub(super) fn new(world: &'static World<R, B, K>, reserved: Reserved<R, K>) -> Self {
         Self { world, reserved }
+    }
+
+    pub(super) fn in_a_world_that_is(mut self, shut: bool) -> Self {
+        self.reserved.shut = shut;
+        self
     }
 
     /// What the runtime keeps for the thread: for what is handed to it, for a stopper to find.
@@ -176,6 +186,7 @@ impl<R: Sync, B: Barrier, K: Backend> Drop for Birth<R, B, K> {
     fn drop(&mut self) {
         let Reserved { slot, generation, .. } = self.reserved;
         slot.gate.give_up_reserved(generation);
+        self.world.one_less();
     }
 }
 
@@ -210,6 +221,12 @@ impl<R: Sync, B: Barrier, K: Backend> Member<R, B, K> {
         self.place.external_with(body)
     }
 
+    /// Keeps suspensions off: for code in the middle of which the thread must not be suspended. Waits for the one that
+    /// is under way, if one is. Such a thread is inside: it is waited for, as one that does not poll.
+    pub fn hold(&mut self) -> Held<'_, R, B, K> {
+        self.place.hold()
+    }
+
     /// As [`World::birth`].
     ///
     /// # Errors
@@ -226,7 +243,7 @@ impl<R: Sync, B: Barrier, K: Backend> Member<R, B, K> {
     ///
     /// See [`StopError`].
     pub fn stop(&mut self) -> Result<OwnStop<'_, R, B, K>, StopError> {
-        self.place.stop()
+        self.place.world.stops(Some(self.place))
     }
 
     /// The same, until a deadline.
@@ -235,7 +252,29 @@ impl<R: Sync, B: Barrier, K: Backend> Member<R, B, K> {
     ///
     /// See [`StopByError`](super::StopByError).
     pub fn stop_by(&mut self, deadline: &Deadline) -> Outcome<R, B, K, Back<'_>> {
-        self.place.stop_by(deadline)
+        self.place.world.stops_by(Some(self.place), deadline)
+    }
+}
+
+impl<R: Sync, B: Barrier, K: Backend> Held<'_, R, B, K> {
+    /// What the runtime keeps for this thread.
+    #[must_use]
+    pub const fn record(&self) -> &'static R {
+        self.place.slot.record()
+    }
+
+    /// Nested.
+    pub fn hold(&mut self) -> Held<'_, R, B, K> {
+        self.place.hold()
+    }
+}
+
+impl<R: Sync, B: Barrier, K: Backend> Drop for Held<'_, R, B, K> {
+    fn drop(&mut self) {
+        if !self.nested {
+            self.place.world.gates.unhold(self.place.thread);
+            self.place.poll();
+        }
     }
 }
 
@@ -268,6 +307,11 @@ impl<R: Sync, B: Barrier, K: Backend> Inside<'_, R, B, K> {
         self.out.0.external()
     }
 
+    /// As [`Member::hold`].
+    pub fn hold(&mut self) -> Held<'_, R, B, K> {
+        self.out.0.hold()
+    }
+
     /// As [`Member::external_with`].
     pub fn external_with<T>(&mut self, body: impl FnOnce(&mut External<'_, R, B, K>) -> T) -> T {
         self.out.0.external_with(body)
@@ -279,7 +323,7 @@ impl<R: Sync, B: Barrier, K: Backend> Inside<'_, R, B, K> {
     ///
     /// As there.
     pub fn stop(&mut self) -> Result<OwnStop<'_, R, B, K>, StopError> {
-        self.out.0.stop()
+        self.out.0.world.stops(Some(self.out.0))
     }
 
     /// As [`Member::stop_by`].
@@ -288,13 +332,26 @@ impl<R: Sync, B: Barrier, K: Backend> Inside<'_, R, B, K> {
     ///
     /// As there.
     pub fn stop_by(&mut self, deadline: &Deadline) -> Outcome<R, B, K, Back<'_>> {
-        self.out.0.stop_by(deadline)
+        self.out.0.world.stops_by(Some(self.out.0), deadline)
     }
 }
 
 impl<R: Sync, B: Barrier, K: Backend> Drop for Member<R, B, K> {
     fn drop(&mut self) {
         self.place.world.gates.leave(self.place.thread);
+        self.place.world.one_less();
+    }
+}
+
+impl<R: Sync, B: Barrier, K: Backend> Member<R, B, K> {
+    pub(super) fn place(&self) -> Place<R, B, K> {
+        self.place
+    }
+}
+
+impl<R: Sync, B: Barrier, K: Backend> Inside<'_, R, B, K> {
+    pub(super) fn place(&self) -> Place<R, B, K> {
+        self.out.0
     }
 }
 
@@ -321,6 +378,12 @@ impl<R: Sync, B: Barrier, K: Backend> fmt::Debug for Member<R, B, K> {
 impl<R: Sync, B: Barrier, K: Backend> fmt::Debug for Birth<R, B, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Birth").finish_non_exhaustive()
+    }
+}
+
+impl<R: Sync, B: Barrier, K: Backend> fmt::Debug for Held<'_, R, B, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").finish_non_exhaustive()
     }
 }
 

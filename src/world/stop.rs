@@ -4,6 +4,7 @@ use core::fmt;
 use core::marker::PhantomData;
 
 use super::member::Place;
+use super::turn::HasTurn;
 use super::{SHUT, Slot, StopByError, StopError, ThreadRef, USED, World};
 use crate::note::Deadline;
 use crate::preempt::host::{Backend, Barrier};
@@ -45,17 +46,16 @@ pub struct Forced<'a, R: Sync + 'static, B: Barrier + 'static, K: Backend + 'sta
 
 /// A thread of a stopped world.
 pub struct Stopped<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static> {
-    world: &'static World<R, B, K>,
-    slot: &'static Slot<R, K>,
+    pub(super) world: &'static World<R, B, K>,
+    pub(super) slot: &'static Slot<R, K>,
 }
 
 /// The turn, and the world shut.
-pub(super) struct Closed<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static> {
+struct Closed<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static> {
     world: &'static World<R, B, K>,
     /// So many slots are shut.
     shut: usize,
-    /// The member that has the turn: it is outside.
-    own: Option<Place<R, B, K>>,
+    _turn: HasTurn<R, B, K>,
 }
 
 /// What a stop found out of a slot, in `found`: nothing yet; its thread was seen out, and stays so, or nobody has
@@ -79,7 +79,23 @@ pub type ForcedOutcome<'a, R, B, K, W> = Result<Forced<'a, R, B, K, W>, StopByEr
 type Tried<R, B, K, W> = Result<Result<Stop<R, B, K, W>, Late<R, B, K, W>>, StopError>;
 
 impl<R: Sync, B: Barrier, K: Backend> World<R, B, K> {
-    fn used(&self, used: usize) -> &[Slot<R, K>] {
+    pub(super) fn stops<W>(
+        &'static self,
+        own: Option<Place<R, B, K>>,
+    ) -> Result<Stop<R, B, K, W>, StopError> {
+        Late::of(HasTurn::have(self, own)).wait()
+    }
+
+    pub(super) fn stops_by<W>(
+        &'static self,
+        own: Option<Place<R, B, K>>,
+        deadline: &Deadline,
+    ) -> Outcome<R, B, K, W> {
+        let turn = HasTurn::take(self, own, Some(deadline)).ok_or(StopByError::Busy)?;
+        Late::of(turn).wait_by(deadline)
+    }
+
+    pub(super) fn used(&self, used: usize) -> &[Slot<R, K>] {
         self.slots.get(..used).unwrap_or(&self.slots)
     }
 }
@@ -94,12 +110,12 @@ impl<R, K: Backend> Slot<R, K> {
         self.found.store(found, Relaxed);
     }
 
-    fn shut(&self) {
+    pub(super) fn shut(&self) {
         self.find(if self.gate.shut() { ENDED } else { UNKNOWN });
     }
 
     /// Waits until nobody runs there: false if the deadline has passed.
-    fn comes_out(&self, deadline: Option<&Deadline>, pause: impl Fn(u32)) -> bool {
+    pub(super) fn comes_out(&self, deadline: Option<&Deadline>, pause: impl Fn(u32)) -> bool {
         if self.found() == UNKNOWN {
             self.find(match self.gate.await_outside(deadline, pause) {
                 Found::Late => UNKNOWN,
@@ -116,25 +132,12 @@ impl<R, K: Backend> Slot<R, K> {
     }
 
     /// Whether a thread of the stopped world has it.
-    fn is_somebodys(&self) -> bool {
+    pub(super) fn is_somebodys(&self) -> bool {
         self.found() != ENDED && self.gate.is_somebodys()
     }
 }
 
 impl<R: Sync, B: Barrier, K: Backend> Closed<R, B, K> {
-    /// By who has the turn, and is not inside (I4). Nothing is shut yet.
-    pub(super) fn begin(world: &'static World<R, B, K>, own: Option<Place<R, B, K>>) -> Self {
-        Self { world, shut: 0, own }
-    }
-
-    fn open(&self) {
-        // ORDERING: Release: E5 to `use_slot`. Acquire: E2: those are opened, too. Weakened: world
-        // enters_during_stop.
-        let used = self.world.word.fetch_and(!SHUT, AcqRel) / USED;
-        self.world.used(used as usize).iter().for_each(|slot| slot.gate.open());
-        self.world.turn.give();
-    }
-
     /// Shuts the slots that are used and not shut: all of those that are used.
     fn shut(&mut self, used: u32) -> Result<&'static [Slot<R, K>], StopError> {
         let slots = self.world.used(used as usize);
@@ -159,10 +162,10 @@ impl<R: Sync, B: Barrier, K: Backend> Closed<R, B, K> {
 
 impl<R: Sync, B: Barrier, K: Backend> Drop for Closed<R, B, K> {
     fn drop(&mut self) {
-        match self.own {
-            Some(own) => own.give_turn(|| self.open()),
-            None => self.open(),
-        }
+        // ORDERING: Release: E5 to `use_slot`. Acquire: E2: those are opened, too. Weakened: world
+        // enters_during_stop.
+        let used = self.world.word.fetch_and(!SHUT, AcqRel) / USED;
+        self.world.used(used as usize).iter().for_each(|slot| slot.gate.open());
     }
 }
 
@@ -176,8 +179,9 @@ impl<R: Sync, B: Barrier, K: Backend, W> Stop<R, B, K, W> {
 }
 
 impl<R: Sync, B: Barrier, K: Backend, W> Late<R, B, K, W> {
-    pub(super) fn of(closed: Closed<R, B, K>) -> Self {
-        Self { closed, back: PhantomData }
+    /// Nothing is shut yet.
+    fn of(turn: HasTurn<R, B, K>) -> Self {
+        Self { closed: Closed { world: turn.world, shut: 0, _turn: turn }, back: PhantomData }
     }
 
     /// Shuts all slots that are used, and waits for their threads.

@@ -1,7 +1,10 @@
 //! The turn among those who stop the world: a lock on which one sleeps. Whoever waits for it is outside, so
 //! who has it need not wait for that one.
 
+use super::World;
+use super::member::Place;
 use crate::note::{Deadline, Waited};
+use crate::preempt::host::{Backend, Barrier};
 use crate::sync::{AtomicU32, Ordering::*, model_const_fn};
 use crate::sys;
 
@@ -12,6 +15,46 @@ const WAITED_FOR: u32 = 2;
 
 #[derive(Debug)]
 pub(super) struct Turn(AtomicU32);
+
+/// The turn of who stops threads of the world, and is not inside (I4): given when this is dropped. A member comes in
+/// after that.
+pub(super) struct HasTurn<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static> {
+    pub(super) world: &'static World<R, B, K>,
+    own: Option<Place<R, B, K>>,
+}
+
+impl<R: Sync, B: Barrier, K: Backend> HasTurn<R, B, K> {
+    /// Waits for it, a member outside; `None` if the deadline has passed, a member inside.
+    pub(super) fn take(
+        world: &'static World<R, B, K>,
+        own: Option<Place<R, B, K>>,
+        deadline: Option<&Deadline>,
+    ) -> Option<Self> {
+        let taken = match own {
+            Some(own) => own.take_turn(deadline),
+            None => world.turn.take(deadline),
+        };
+        taken.then_some(Self { world, own })
+    }
+
+    /// Waits for it without a deadline.
+    pub(super) fn have(world: &'static World<R, B, K>, own: Option<Place<R, B, K>>) -> Self {
+        loop {
+            if let Some(turn) = Self::take(world, own, None) {
+                return turn;
+            }
+        }
+    }
+}
+
+impl<R: Sync, B: Barrier, K: Backend> Drop for HasTurn<R, B, K> {
+    fn drop(&mut self) {
+        match self.own {
+            Some(own) => own.give_turn(),
+            None => self.world.turn.give(),
+        }
+    }
+}
 
 impl Turn {
     model_const_fn! {
