@@ -154,7 +154,9 @@ impl From<SuspendError> for std::io::Error {
         use std::io::ErrorKind;
         let kind = match error {
             SuspendError::Refused(errno) => return errno.into(),
-            SuspendError::External | SuspendError::Busy | SuspendError::Held => ErrorKind::WouldBlock,
+            SuspendError::External | SuspendError::Busy | SuspendError::Held => {
+                ErrorKind::WouldBlock
+            }
             SuspendError::Gone => ErrorKind::NotFound,
             SuspendError::NotAnswering => ErrorKind::TimedOut,
             SuspendError::NoBarrier(_) => ErrorKind::Unsupported,

@@ -42,9 +42,9 @@ pub(super) struct Noted<'a, R, K: Backend> {
 }
 
 impl<R, K: Backend> Slot<R, K> {
-    // ORDERING: Relaxed, of `stack` here: the thread's own; published as it goes out (E3).
-    /// By its thread, while it is inside.
+    /// By its thread, while it is inside, or has the turn.
     pub(super) fn note_stack(&self, top: usize) -> Noted<'_, R, K> {
+        // ORDERING: Relaxed, both: the thread's own; published as it goes out (E3, I6).
         let before = self.stack.load(Relaxed);
         self.stack.store(top, Relaxed);
         Noted { slot: self, before }
@@ -52,11 +52,14 @@ impl<R, K: Backend> Slot<R, K> {
 
     /// By who has the world stopped: nobody's is 0.
     pub(super) fn stack(&self) -> Option<*const usize> {
+        // ORDERING: Relaxed: of a thread that was seen out (E3).
         let top = self.stack.load(Relaxed);
         Some(core::ptr::with_exposed_provenance(top)).filter(|top: &*const usize| !top.is_null())
     }
 
+    /// In the child of a fork.
     pub(super) fn forget_stack(&self) {
+        // ORDERING: Relaxed: there is one thread.
         self.stack.store(0, Relaxed);
     }
 }
