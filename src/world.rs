@@ -57,7 +57,7 @@
 //! | one that is no member | [`World::stop`], [`World::handshake`], [`World::each`], [`World::shutdown`] and their like | |
 //! | a member, inside | [`Member::poll`], [`Member::external`], [`Member::hold`], [`Member::birth`], [`Member::stop`], [`Member::handshake`] and their like; drop the member | block for what another thread of the world has to do: it goes out for that; poll, go out or stop with a thread suspended |
 //! | a member, outside | come back | touch what the runtime owns |
-//! | who has the world stopped, or is in a handshake | read and change what the runtime owns, or that thread; [`Stop::threads`] | enter, come in, stop others, wait for a thread that does |
+//! | who has the world stopped, or is in a handshake | read and change what the runtime owns, or that thread; [`Stop::threads`] | come in, wait for a thread that does; enter and stop others: refused |
 //! | the child of a fork | [`World::reset_after_fork`], first of all | |
 //! | signal handler | nothing here: what it interrupted may be half-way | |
 //!
@@ -202,6 +202,8 @@ where
     gates: Gates<B, K>,
     word: AtomicU32,
     turn: Turn,
+    /// Who has it: the address of what that thread has of its own, or 0.
+    stopper: AtomicUsize,
     /// Counts those that leave once it is CLOSED, for who waits until all have left.
     left: AtomicU32,
     /// Among those who wait for that.
@@ -255,6 +257,7 @@ impl<R: Sync, B: Barrier, K: Backend, const N: usize> World<R, B, K, [Slot<R, K>
                 gates: Gates::new(barrier, backend),
                 word: AtomicU32::new(0),
                 turn: Turn::new(),
+                stopper: AtomicUsize::new(0),
                 left: AtomicU32::new(0),
                 last: Turn::new(),
                 record: PhantomData,
@@ -374,8 +377,21 @@ impl<R: Sync, B: Barrier, K: Backend> World<R, B, K> {
     pub(crate) fn is_strangers(&self) -> Result<(), StopError> {
         match with_local(self.gates.backend(), GateLocal::is_registered) {
             true => Err(StopError::Member),
+            false if self.is_stopped_by_this() => Err(StopError::Nested),
             false => Ok(()),
         }
+    }
+
+    /// The calling thread made the stop, or began the handshake, that is in force: it would wait for itself.
+    pub(crate) fn is_stopped_by_this(&self) -> bool {
+        let own = self.own_address();
+        // ORDERING: Relaxed: its own, or somebody else's. By a read-modify-write, as who was given the stop may have
+        // ended it since.
+        self.stopper.load(Relaxed) == own && self.stopper.fetch_or(0, Relaxed) == own
+    }
+
+    fn own_address(&self) -> usize {
+        with_local(self.gates.backend(), |own| core::ptr::from_ref(own).addr())
     }
 
     /// In the child of a fork: the calling thread is the only one, a member or not, and nobody stops the world.
@@ -394,6 +410,8 @@ impl<R: Sync, B: Barrier, K: Backend> World<R, B, K> {
         self.word.fetch_and(!SHUT, Relaxed);
         self.turn.reset();
         self.last.reset();
+        // ORDERING: Relaxed: there is one thread.
+        self.stopper.store(0, Relaxed);
         let others =
             |slot: &&Slot<R, K>| !with_local(self.gates.backend(), |own| own.is_at(&slot.gate));
         self.slots.iter().filter(others).for_each(Slot::forget_stack);

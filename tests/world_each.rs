@@ -14,8 +14,8 @@ use common::*;
 use portcullis::note::Deadline;
 use portcullis::preempt::{Fenced, Hook, SuspendError, SystemBackend, Target, ThreadRef};
 use portcullis::world::{
-    EnterError, HandshakeError, Member, ShutdownError, Slot, StopByError, World, WorldOf,
-    stack_base, with_stack,
+    EnterError, HandshakeError, Member, ShutdownError, Slot, StopByError, StopError, World,
+    WorldOf, stack_base, with_stack,
 };
 
 /// What is kept for a thread: how often it came round, and where its stack begins.
@@ -158,6 +158,44 @@ fn what_is_refused() {
         let busy = thread::spawn(move || WORLD.handshake_by(name, &soon(), |_| ()));
         assert_eq!(busy.join().unwrap(), Err(HandshakeError::Busy));
         drop(stop);
+    });
+}
+
+/// Whoever has the world stopped, or is in a handshake, is told where it would wait for itself.
+#[test]
+fn who_would_wait_for_itself() {
+    isolated("who_would_wait_for_itself", || {
+        let refused = |name: Name| {
+            let soon = Deadline::after(Duration::from_secs(1000));
+            assert_eq!(WORLD.stop().map(drop), Err(StopError::Nested));
+            let refused = WORLD.stop_by(&soon).map(drop).unwrap_err();
+            assert!(matches!(refused, StopByError::Refused(StopError::Nested)), "{refused}");
+            let nested = Err(HandshakeError::Refused(StopError::Nested));
+            assert_eq!(WORLD.handshake(name, |_| ()), nested);
+            assert_eq!(WORLD.each(|_| ()), Err(StopError::Nested));
+            assert_eq!(WORLD.enter().map(drop), Err(EnterError::Stopper));
+            let refused = WORLD.shutdown().unwrap_err();
+            assert!(matches!(refused, ShutdownError::Refused(StopError::Nested)), "{refused}");
+            // Another world is another matter.
+            drop(OTHER.stop().unwrap());
+            drop(OTHER.enter().unwrap());
+        };
+        let mut own = enter();
+        let name = own.thread();
+        let external = own.external();
+        thread::spawn(move || {
+            let stop = WORLD.stop().unwrap();
+            refused(name);
+            // It may be ended elsewhere.
+            thread::spawn(move || drop(stop)).join().unwrap();
+            WORLD.handshake(name, |_| refused(name)).unwrap();
+            drop(WORLD.stop().unwrap());
+            drop(WORLD.enter().unwrap());
+        })
+        .join()
+        .unwrap();
+        drop(external);
+        drop(own);
     });
 }
 
@@ -328,7 +366,7 @@ fn a_shutdown() {
         let member = thread::spawn(move || {
             let mut own = WORLD.enter().unwrap();
             let refused = WORLD.shutdown().unwrap_err();
-            assert!(matches!(refused, ShutdownError::Member), "{refused}");
+            assert!(matches!(refused, ShutdownError::Refused(StopError::Member)), "{refused}");
             tell.send(own.thread()).unwrap();
             while !OVER.load(Relaxed) {
                 own.poll();

@@ -15,6 +15,8 @@ pub enum EnterError {
     Full(usize),
     /// The world is shutting down, or has: nobody enters any more.
     ShuttingDown,
+    /// The calling thread has the world stopped, or is in a handshake: it would wait for itself.
+    Stopper,
     /// The thread was not registered at its gate; `AlreadyRegistered` where it is a member already.
     Register(RegisterError),
 }
@@ -29,6 +31,9 @@ impl fmt::Display for EnterError {
             Self::ShuttingDown => {
                 f.write_str("the world is shutting down: no thread enters any more")
             }
+            Self::Stopper => f.write_str(
+                "this thread has the world stopped, or is in a handshake: it would wait for itself",
+            ),
             Self::Register(error) => write!(f, "the thread did not enter: {error}"),
         }
     }
@@ -37,7 +42,7 @@ impl fmt::Display for EnterError {
 impl core::error::Error for EnterError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            Self::Full(_) | Self::ShuttingDown => None,
+            Self::Full(_) | Self::ShuttingDown | Self::Stopper => None,
             Self::Register(error) => Some(error),
         }
     }
@@ -50,6 +55,8 @@ pub enum StopError {
     /// The calling thread is a member, or registered at another gate: it would wait for itself. A member has
     /// [`Member::stop`](super::Member::stop).
     Member,
+    /// The calling thread made the stop that is in force, or is in a handshake: it would wait for itself.
+    Nested,
     /// The system runs no barrier on other threads any more, as a sandbox forbids it: whether they run cannot
     /// be seen. A world that is [`Fenced`](crate::preempt::Fenced) needs none.
     NoBarrier(Errno),
@@ -60,6 +67,9 @@ impl fmt::Display for StopError {
         match self {
             Self::Member => f.write_str(
                 "a thread of the world stops it by its own `Member::stop`: else it would wait for itself",
+            ),
+            Self::Nested => f.write_str(
+                "this thread has the world stopped already, or is in a handshake: drop that first",
             ),
             Self::NoBarrier(errno) => write!(
                 f,
@@ -72,7 +82,7 @@ impl fmt::Display for StopError {
 impl core::error::Error for StopError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            Self::Member => None,
+            Self::Member | Self::Nested => None,
             Self::NoBarrier(errno) => Some(errno),
         }
     }
@@ -167,8 +177,8 @@ impl core::error::Error for HandshakeError {
 /// Why a shutdown is not over. Nobody enters any more.
 #[non_exhaustive]
 pub enum ShutdownError<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'static> {
-    /// The calling thread is a member: it would wait for itself. It leaves first.
-    Member,
+    /// The calling thread would wait for itself: it is a member, or has the world stopped.
+    Refused(StopError),
     /// These had not left by the deadline.
     Late(Remaining<R, B, K>),
 }
@@ -176,9 +186,10 @@ pub enum ShutdownError<R: Sync + 'static, B: Barrier + 'static, K: Backend + 'st
 impl<R: Sync, B: Barrier, K: Backend> fmt::Display for ShutdownError<R, B, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Member => {
-                f.write_str("a thread of the world waits for itself to leave it: it leaves first")
+            Self::Refused(StopError::Member) => {
+                f.write_str("a thread of the world would wait for itself to leave: it leaves first")
             }
+            Self::Refused(refused) => refused.fmt(f),
             Self::Late(remaining) => {
                 write!(f, "{} threads have not left the world", remaining.threads().count())
             }
@@ -192,4 +203,11 @@ impl<R: Sync, B: Barrier, K: Backend> fmt::Debug for ShutdownError<R, B, K> {
     }
 }
 
-impl<R: Sync, B: Barrier, K: Backend> core::error::Error for ShutdownError<R, B, K> {}
+impl<R: Sync, B: Barrier, K: Backend> core::error::Error for ShutdownError<R, B, K> {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Refused(refused) => refused.source(),
+            Self::Late(_) => None,
+        }
+    }
+}

@@ -170,6 +170,9 @@ impl<R: Sync, B: Barrier, K: Backend> Birth<R, B, K> {
     /// See [`EnterError`]; the slot is free again. `GateInUse` in the child of a fork, of a birth before that.
     pub fn enter(self) -> Result<Member<R, B, K>, EnterError> {
         let Self { world, reserved: Reserved { slot, generation, shut } } = self;
+        if world.is_stopped_by_this() {
+            return Err(EnterError::Stopper);
+        }
         let adopted = world.gates.adopt(&slot.gate, generation);
         let thread = adopted.map_err(EnterError::Register)?;
         core::mem::forget(self);

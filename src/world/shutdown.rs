@@ -26,7 +26,7 @@ impl<R: Sync, B: Barrier, K: Backend> World<R, B, K> {
     ///
     /// # Errors
     ///
-    /// The calling thread is a member.
+    /// The calling thread is a member, or has the world stopped.
     pub fn shutdown(&'static self) -> Result<(), ShutdownError<R, B, K>> {
         self.shuts_down(None)
     }
@@ -44,7 +44,7 @@ impl<R: Sync, B: Barrier, K: Backend> World<R, B, K> {
         &'static self,
         deadline: Option<&Deadline>,
     ) -> Result<(), ShutdownError<R, B, K>> {
-        self.is_strangers().map_err(|_| ShutdownError::Member)?;
+        self.is_strangers().map_err(ShutdownError::Refused)?;
         // ORDERING: Acquire: E2 from `use_slot`, E3 from `one_less`: those that left before. Weakened: world
         // all_leave.
         self.word.fetch_or(CLOSED, Acquire);

@@ -34,6 +34,8 @@ impl<R: Sync, B: Barrier, K: Backend> HasTurn<R, B, K> {
             Some(own) => own.take_turn(deadline),
             None => world.turn.take(deadline),
         };
+        // ORDERING: Relaxed, here and below: of who has the turn (E4), for itself.
+        taken.then(|| world.stopper.store(world.own_address(), Relaxed));
         taken.then_some(Self { world, own })
     }
 
@@ -49,6 +51,8 @@ impl<R: Sync, B: Barrier, K: Backend> HasTurn<R, B, K> {
 
 impl<R: Sync, B: Barrier, K: Backend> Drop for HasTurn<R, B, K> {
     fn drop(&mut self) {
+        // ORDERING: Relaxed: as above.
+        self.world.stopper.store(0, Relaxed);
         match self.own {
             Some(own) => own.give_turn(),
             None => self.world.turn.give(),
