@@ -199,9 +199,10 @@ fn members_stop_each_other() {
     both_barriers!("members_stop_each_other", 2, 2, both_stop);
 }
 
-/// Claim: a turn that is given while who waited for it gives up is had by the next (I5).
+/// Claim: a turn that is given while who waited for it gives up is had by the next (I5); who gave up has none to give
+/// (E4).
 /// Actors: who has the world stopped, one that waits for its turn until a deadline, one that waits for it without.
-/// Fails, as a deadlock, if who was woken and is late does not look once more.
+/// Fails, as a deadlock, if who was woken and is late does not look once more; or if who is late gives the turn.
 #[test]
 fn turn_is_passed_on() {
     both_barriers!("turn_is_passed_on", 3, 3, |kernel: Kernel, barrier| {
@@ -215,6 +216,7 @@ fn turn_is_passed_on() {
         });
         let next = runtime.stopper(0..=0);
         kernel.expire_deadlines();
+        runtime.write_all();
         drop(stop);
         late.join();
         next.join();

@@ -134,6 +134,8 @@ pub mod host;
 mod member;
 #[cfg(all(feature = "std", unix, not(all(loom, any(test, feature = "loom")))))]
 mod posix;
+#[cfg(all(feature = "std", unix, not(all(loom, any(test, feature = "loom")))))]
+mod registers;
 mod request;
 pub(crate) mod safepoint;
 mod stop;
@@ -153,6 +155,8 @@ pub use barrier::{Asymmetric, Either, Fenced};
 pub use error::{ExitError, RegisterError, RequestError, SuspendError};
 use host::{Backend, Barrier, Claim, GateLocal, Met, StopWord, with_local};
 pub use member::{External, Inside, Registration, ThreadRef};
+#[cfg(all(feature = "std", unix, not(all(loom, any(test, feature = "loom")))))]
+pub use registers::Interrupted;
 pub use request::Request;
 use request::Requests;
 pub use suspend::{StoppedAll, Suspended, Target};

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use common::*;
 use portcullis::note::Deadline;
-use portcullis::preempt::{Fenced, Hook, SuspendError, SystemBackend, Target, ThreadRef};
+use portcullis::preempt::{
+    Fenced, Hook, Interrupted, SuspendError, SystemBackend, Target, ThreadRef,
+};
 use portcullis::world::{
     EnterError, HandshakeError, Member, ShutdownError, Slot, StopByError, StopError, World,
     WorldOf, stack_base, with_stack,
@@ -260,19 +262,28 @@ impl Kept {
         assert_eq!(black_box(sum).len(), 14);
     }
 
-    /// How many of them are in these words.
-    fn found(seed: usize, top: *const usize, base: usize) -> usize {
+    /// Of a thread that stands, down to where it has noted.
+    fn words(top: *const usize, base: usize) -> impl Iterator<Item = usize> {
         let count = (base - top.addr()) / size_of::<usize>();
-        // SAFETY: of a thread that stands, down to where it has noted.
-        let words = (0..count).map(|at| unsafe { top.add(at).read_volatile() });
-        let values: Vec<_> = (0..14).map(|at| Self::value(seed, at)).collect();
+        // SAFETY: on its stack.
+        (0..count).map(move |at| unsafe { top.add(at).read_volatile() })
+    }
+
+    /// Which of them are among these words.
+    fn seen(seed: usize, words: impl Iterator<Item = usize>) -> [bool; 14] {
+        let values: [_; 14] = core::array::from_fn(|at| Self::value(seed, at));
         let mut seen = [false; 14];
         for word in words {
             if let Some(at) = values.iter().position(|value| *value == word) {
                 seen[at] = true;
             }
         }
-        seen.iter().filter(|seen| **seen).count()
+        seen
+    }
+
+    /// How many of them are on that stack.
+    fn found(seed: usize, top: *const usize, base: usize) -> usize {
+        Self::seen(seed, Self::words(top, base)).iter().filter(|seen| **seen).count()
     }
 }
 
@@ -324,6 +335,51 @@ fn all_is_on_the_stack() {
         Kept::of(9).across(|| {
             with_stack(|top| assert_eq!(Kept::found(9, top.expect("Linux"), base), 14));
         });
+    });
+}
+
+/// A thread that is suspended somewhere has all that it has in its registers, or on its stack.
+#[test]
+fn all_is_in_the_registers() {
+    isolated("all_is_in_the_registers", || {
+        let (tell, told) = channel();
+        let thread = thread::spawn(move || {
+            let own = enter();
+            Kept::of(1).across(|| {
+                tell.send(own.thread()).unwrap();
+                while !OVER.load(Acquire) {
+                    spin_loop();
+                }
+            });
+        });
+        let name = told.recv().unwrap();
+        // A sum that does not allocate, as a thread is suspended meanwhile.
+        let found = |registers: Interrupted<'_>| {
+            let base = WORLD.record_of(name).unwrap().base.load(Relaxed);
+            let top = registers.stack().expect("Linux");
+            let words = Kept::seen(1, registers.words());
+            let stack = Kept::seen(1, Kept::words(top, base));
+            (0..14).filter(|at| words[*at] || stack[*at]).count()
+        };
+        for _ in 0..100 {
+            let suspended = WORLD.gates().try_suspend(name).unwrap();
+            let all = found(suspended.registers().unwrap());
+            let counter = suspended.registers().unwrap().program_counter();
+            drop(suspended);
+            assert_eq!(all, 14);
+            assert_ne!(counter, Some(0));
+        }
+        let soon = Deadline::after(Duration::from_millis(1));
+        let Err(StopByError::Late(late)) = WORLD.stop_by(&soon) else {
+            panic!("it does not poll");
+        };
+        let mut targets: Vec<_> = late.threads().map(|it| Target::new(it.thread())).collect();
+        let forced = late.suspend(&mut targets).unwrap();
+        let all = forced.registers().map(|(_, registers)| found(registers)).sum::<usize>();
+        drop(forced);
+        assert_eq!(all, 14);
+        OVER.store(true, Release);
+        thread.join().unwrap();
     });
 }
 

@@ -280,6 +280,18 @@ impl<R: Sync, B: Barrier, K: Backend, W> Forced<'_, R, B, K, W> {
     }
 }
 
+#[cfg(all(feature = "std", unix, not(all(loom, any(test, feature = "loom")))))]
+impl<R: Sync, B: Barrier, W> Forced<'_, R, B, crate::preempt::SystemBackend, W> {
+    /// Those that are suspended, and their registers.
+    pub fn registers(
+        &self,
+    ) -> impl Iterator<
+        Item = (ThreadRef<B, crate::preempt::SystemBackend>, crate::preempt::Interrupted<'_>),
+    > {
+        self.suspended.registers()
+    }
+}
+
 impl<R: Sync, B: Barrier, K: Backend> Stopped<R, B, K> {
     /// What the runtime keeps for it.
     #[must_use]
@@ -290,7 +302,7 @@ impl<R: Sync, B: Barrier, K: Backend> Stopped<R, B, K> {
     /// Down to where its stack may hold what is the runtime's: its registers are there, too. Of a thread that stands
     /// at a poll, waits for its turn to stop the world, or is in [`Member::external_with`]. `None` if it went out in
     /// another way, has not been in, or is the stopper, which has [`with_stack`]; and where that is not written
-    /// for the processor. Of one that is suspended see [`Forced::suspended`].
+    /// for the processor. Of one that is suspended the registers say it (`Forced::registers`).
     ///
     /// [`Member::external_with`]: super::Member::external_with
     /// [`with_stack`]: super::with_stack

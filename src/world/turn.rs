@@ -34,9 +34,11 @@ impl<R: Sync, B: Barrier, K: Backend> HasTurn<R, B, K> {
             Some(own) => own.take_turn(deadline),
             None => world.turn.take(deadline),
         };
-        // ORDERING: Relaxed, here and below: of who has the turn (E4), for itself.
-        taken.then(|| world.stopper.store(world.own_address(), Relaxed));
-        taken.then_some(Self { world, own })
+        taken.then(|| {
+            // ORDERING: Relaxed, here and below: of who has the turn (E4), for itself.
+            world.stopper.store(world.own_address(), Relaxed);
+            Self { world, own }
+        })
     }
 
     /// Waits for it without a deadline.
