@@ -10,6 +10,7 @@ mod found;
 mod go;
 mod guest;
 mod historical;
+mod hostile;
 mod kernel;
 mod litmus;
 #[cfg(unix)]

@@ -233,7 +233,9 @@ fn signal_for_a_new_child(masked: bool) {
     let pid = Rc::new(AtomicU32::new(0));
     let theirs = Rc::clone(&pid);
     let parent = thread::spawn("parent", move || {
-        futex::wait(&theirs, 0, None);
+        while theirs.load(Relaxed) == 0 {
+            futex::wait(&theirs, 0, None);
+        }
         kernel.tgkill(thread::main(), SIGNALS[0]);
     });
     if masked {

@@ -5,6 +5,7 @@ use crate::model::futex;
 use crate::model::{Disposition, How, Kernel, SigSet, Signal, sig, thread};
 use crate::sync::AtomicU32;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use core::time::Duration;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -47,6 +48,34 @@ fn hostile_sleep_believed() {
 #[test]
 fn friendly_sleep() {
     Model::new("kernel::friendly_sleep").actors(2).hostile(0).check(|| sleep(false));
+}
+
+/// Claim: a sleep that returns for no reason does so at once, or when the others have gone as far as they can: a
+/// bound does not keep it from that, as it does from most moments between.
+/// Actors: sleeper; one that stores and has all deadlines pass. Bound 0. Fails if it returns at once alone.
+#[test]
+fn hostile_sleep_returns_late() {
+    let seen = Arc::new(Mutex::new(BTreeSet::new()));
+    let all = Arc::clone(&seen);
+    Model::new("kernel::hostile_sleep_returns_late")
+        .actors(2)
+        .bound(Bound::At(0))
+        .hostile(1)
+        .check(move || {
+            let kernel = Kernel::new().at_most(0);
+            let [word, stored] = [(); 2].map(|()| Arc::new(AtomicU32::new(0)));
+            let theirs = Arc::clone(&stored);
+            let other = thread::spawn("other", move || {
+                theirs.store(1, Relaxed);
+                kernel.expire_deadlines();
+            });
+            let deadline = futex::Deadline::after(Duration::ZERO);
+            let timed_out = futex::wait(&word, 0, Some(&deadline)) == futex::Waited::TimedOut;
+            all.lock().unwrap().insert((timed_out, stored.fetch_add(0, Relaxed)));
+            other.join();
+        });
+    let seen = seen.lock().unwrap();
+    assert_eq!(*seen, BTreeSet::from([(false, 0), (false, 1), (true, 1)]));
 }
 
 /// One sleep, a handler in it, a waker: notes whether the waker had stored by the end, and the handler run.

@@ -41,10 +41,11 @@ fn sleeper_with_mask() {
         .check(|| sleeper(SigSet::ALL));
 }
 
-/// Claim: a sleep goes on after a handler that changed nothing which it looks at, until it is woken.
+/// Claim: a sleep goes on after a handler that changed nothing which it looks at, until it is woken. Of a friendly
+/// system: a hostile one ends it (`kernel::hostile_interrupted_sleep`).
 #[test]
 fn sleep_goes_on_after_handler() {
-    Model::new("kernel::sleep_goes_on_after_handler").actors(2).check(|| {
+    Model::new("kernel::sleep_goes_on_after_handler").actors(2).hostile(0).check(|| {
         slept_through(|word| {
             word.store(1, Relaxed);
             futex::wake_one(word);
@@ -215,11 +216,13 @@ fn look_when_woken(tells: bool, look: fn(&AtomicU32) -> u32) {
 }
 
 /// Claim: where wake-ups tell nothing, a read-modify-write sees that there was one.
-/// Actors: sleeper, waker. Exhaustive. Fails if it is a load (`kernel::wake_seen_by_a_look`).
+/// Actors: sleeper, waker. Exhaustive. Fails if it is a load (`kernel::wake_seen_by_a_look`). Of a friendly system:
+/// the claim is about a sleep that somebody has ended.
 #[test]
 fn wake_seen_by_read_modify_write() {
     Model::new("kernel::wake_seen_by_read_modify_write")
         .actors(2)
+        .hostile(0)
         .check(|| look_when_woken(false, |word| word.fetch_or(0, Relaxed)));
 }
 
@@ -231,11 +234,12 @@ fn wake_seen_by_a_look() {
         .check(|| look_when_woken(false, |word| word.load(Relaxed)));
 }
 
-/// What the kernel's wake-ups tell otherwise: more than the real ones do.
+/// What the kernel's wake-ups tell otherwise: more than the real ones do. Friendly, as the one above.
 #[test]
 fn wake_tells_without_being_told_not_to() {
     Model::new("kernel::wake_tells_without_being_told_not_to")
         .actors(2)
+        .hostile(0)
         .check(|| look_when_woken(true, |word| word.load(Relaxed)));
 }
 

@@ -1,6 +1,7 @@
 //! Executions of a program, all of them or some.
 
 use super::check::{Bound, Model};
+use super::hostile::Hostility;
 use super::path::Path;
 use super::report::{self, Watch};
 use super::state::Run;
@@ -13,7 +14,7 @@ use std::time::Duration;
 /// A program under exploration. While it lives, panics on this system thread are the model's.
 pub(super) struct Explorer {
     max_branches: usize,
-    hostile: usize,
+    hostile: Hostility,
     program: Arc<dyn Fn() + Send + Sync>,
     executions: Arc<AtomicUsize>,
     /// Where loom leaves its path.
@@ -31,7 +32,7 @@ impl Explorer {
         let file = format!("portcullis-path-{}-{number}", std::process::id());
         Self {
             max_branches: model.max_branches,
-            hostile: model.hostile_in_force(),
+            hostile: model.hostility(),
             program: Arc::new(program),
             file: memory().join(file),
             began: RefCell::new(None),

@@ -90,6 +90,7 @@ pub fn wait(word: &AtomicU32, expected: u32, deadline: Option<&Deadline>) -> Wai
             if !asked && super::hostile::may_strike(&run) {
                 asked = true;
                 if super::hostile::strikes(&run) {
+                    super::hostile::delays(&run);
                     run.row(me, "futex wait: returns for no reason", Detail::Nothing, at);
                     return Waited::Woken;
                 }

@@ -4,7 +4,7 @@ use super::deliver;
 use super::disposition::{Action, Disposition};
 use super::lanes::Detail;
 use super::signals::{SigSet, Signal, sig};
-use super::state::{Process, Run, TABLES, Words, touch};
+use super::state::{HOSTILITIES, Process, Run, TABLES, Words, touch};
 use super::thread::ThreadId;
 use core::panic::Location;
 use core::sync::atomic::Ordering::{AcqRel, Relaxed};
@@ -47,7 +47,7 @@ impl Kernel {
     #[expect(clippy::new_without_default, reason = "booting is an event, not a value")]
     pub fn new() -> Self {
         let run = Run::expect();
-        run.set_words(run.tossed().unwrap_or_else(boot));
+        run.set_words(run.tossed().unwrap_or_else(|| boot(HOSTILITIES)));
         run.borrow().processes = vec![Process::new()];
         Self(())
     }
@@ -377,13 +377,13 @@ impl Kernel {
 
 /// The words of a kernel, its coins tossed: stored to from a thread that ends unjoined. No other order is of
 /// interest.
-pub(super) fn boot() -> Rc<Words> {
+pub(super) fn boot(hostilities: usize) -> Rc<Words> {
     let word = || loom::sync::atomic::AtomicU32::new(0);
     let coin = || loom::sync::atomic::AtomicBool::new(false);
     let words = Rc::new(Words {
         lines: core::array::from_fn(|_| word()),
         coins: core::array::from_fn(|_| coin()),
-        hostilities: core::array::from_fn(|_| coin()),
+        hostilities: (0..hostilities).map(|_| coin()).collect(),
         shared: word(),
         tables: core::array::from_fn(|_| word()),
         seen: core::array::from_fn(|_| word()),

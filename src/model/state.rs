@@ -54,8 +54,8 @@ pub(super) struct Words {
     /// Coins. Each was stored to by a thread that nobody synchronises with, so a relaxed load
     /// of it reads false or true as loom pleases: the signal is still in flight, or it lands.
     pub(super) coins: [loom::sync::atomic::AtomicBool; COINS],
-    /// Coins that say when the system is hostile.
-    pub(super) hostilities: [loom::sync::atomic::AtomicBool; HOSTILITIES],
+    /// Coins that say when the system is hostile, and behind them whether it is late then.
+    pub(super) hostilities: Vec<loom::sync::atomic::AtomicBool>,
     /// Orders the process-directed pending set and every mask change.
     pub(super) shared: loom::sync::atomic::AtomicU32,
     /// Order dispositions, and publish what was written before they were installed.
@@ -82,6 +82,8 @@ pub(super) struct Inner {
     pub(super) kept: Vec<Box<dyn core::any::Any>>,
     /// How often the system may still be hostile.
     pub(super) hostile: usize,
+    /// And if a sleep that it ends may end late, the first of the coins that say so.
+    pub(super) hostile_late: Option<usize>,
     /// Nothing is in flight where that cannot be seen.
     pub(super) prompt: bool,
     /// Nor where it can be seen.
@@ -271,6 +273,7 @@ impl Run {
                 coins_used: 0,
                 kept: Vec::new(),
                 hostile: 0,
+                hostile_late: None,
                 prompt: false,
                 never_late: false,
                 words: 0,
