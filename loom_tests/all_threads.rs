@@ -198,9 +198,11 @@ fn call_for_blocked(world: &World) {
 /// back by itself.
 #[test]
 fn blocked_in_syscall() {
-    Model::new("all_threads::blocked_in_syscall").actors(3).bound(Bound::At(3)).check(|| {
-        call_for_blocked(&World::new(Kernel::new().at_most(1)));
-    });
+    Model::new("all_threads::blocked_in_syscall").actors(3).bound(Bound::At(3)).check_hostile_too(
+        || {
+            call_for_blocked(&World::new(Kernel::new().at_most(1)));
+        },
+    );
 }
 
 /// Claim: a handler that looks for its seat only while a call is under way misses none.
@@ -208,14 +210,17 @@ fn blocked_in_syscall() {
 /// that may read what was before the call.
 #[test]
 fn handler_asks_for_a_call() {
-    Model::new("all_threads::handler_asks_for_a_call").actors(3).bound(Bound::At(3)).check(|| {
-        let kernel = Kernel::new().at_most(1);
-        let world = World::new(kernel);
-        let all = &world.statics().all;
-        let handler = Handler::new(|_| _ = all.is_calling() && all.on_signal());
-        kernel.sigaction(sig::USR1, handler.mask(SigSet::ALL));
-        call_for_blocked(&world);
-    });
+    Model::new("all_threads::handler_asks_for_a_call")
+        .actors(3)
+        .bound(Bound::At(3))
+        .check_hostile_too(|| {
+            let kernel = Kernel::new().at_most(1);
+            let world = World::new(kernel);
+            let all = &world.statics().all;
+            let handler = Handler::new(|_| _ = all.is_calling() && all.on_signal());
+            kernel.sigaction(sig::USR1, handler.mask(SigSet::ALL));
+            call_for_blocked(&world);
+        });
 }
 
 /// Claim: a thread parked in a note of ours is woken, not interrupted, runs it and sleeps again until
@@ -370,8 +375,10 @@ fn signal_on_initiator() {
 /// one succeeded.
 #[test]
 fn first_error_changes_nothing() {
-    Model::new("all_threads::first_error_changes_nothing").actors(3).bound(Bound::At(3)).check(
-        || {
+    Model::new("all_threads::first_error_changes_nothing")
+        .actors(3)
+        .bound(Bound::At(3))
+        .check_hostile_too(|| {
             let world = World::new(Kernel::new().at_most(1));
             let over = Arc::new(Note::new());
             let end = Arc::clone(&over);
@@ -384,8 +391,7 @@ fn first_error_changes_nothing() {
             over.wake();
             other.join();
             assert_eq!(world.kept(1), 1);
-        },
-    );
+        });
 }
 
 /// Claim: a call whose deadline passes says which threads it has not reached, and then reaches them,

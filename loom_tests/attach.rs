@@ -76,24 +76,26 @@ fn signal_anywhere_in_detach() {
 /// leaves is not what it found (I4).
 #[test]
 fn nested_handler_attach() {
-    Model::new("attach::nested_handler_attach").actors(3).bound(Bound::At(3)).check(|| {
-        let kernel = Kernel::new().at_most(2).prompt();
-        let shared = Shared::new(kernel, 2);
-        for signal in [sig::USR1, sig::USR2] {
-            kernel.sigaction(signal, shared.handler(kernel));
-        }
-        let before = Before::note(kernel);
-        let sender = thread::spawn("sender", move || {
-            kernel.tgkill(thread::main(), sig::USR1);
-            kernel.tgkill(thread::main(), sig::USR2);
-        });
-        let token = shared.attach(Binding::Unbound);
-        shared.use_fresh(&token);
-        drop(token);
-        sender.join();
-        before.check();
-        shared.assert_all_spare();
-    });
+    Model::new("attach::nested_handler_attach").actors(3).bound(Bound::At(3)).check_hostile_too(
+        || {
+            let kernel = Kernel::new().at_most(2).prompt();
+            let shared = Shared::new(kernel, 2);
+            for signal in [sig::USR1, sig::USR2] {
+                kernel.sigaction(signal, shared.handler(kernel));
+            }
+            let before = Before::note(kernel);
+            let sender = thread::spawn("sender", move || {
+                kernel.tgkill(thread::main(), sig::USR1);
+                kernel.tgkill(thread::main(), sig::USR2);
+            });
+            let token = shared.attach(Binding::Unbound);
+            shared.use_fresh(&token);
+            drop(token);
+            sender.join();
+            before.check();
+            shared.assert_all_spare();
+        },
+    );
 }
 
 /// Claim: a bound thread keeps its record between attaches, through signals, and gives it back when
@@ -263,24 +265,26 @@ fn fork_while_locked() {
 /// if the word still tells of a transition in the wait, or the steps after it are not masked.
 #[test]
 fn wait_takes_signals() {
-    Model::new("attach::wait_takes_signals").actors(3).bound(Bound::At(3)).check(|| {
-        let kernel = Kernel::new().at_most(1);
-        let shared = Shared::new(kernel, 1);
-        kernel.sigaction(sig::USR1, shared.handler(kernel));
-        let list = shared.lot().list();
-        // Not by `attach`, which has one more created.
-        let take = || list.take(Taker::Thread).ok()?.redeem();
-        let held: Vec<_> = core::iter::from_fn(take).collect();
-        let theirs = shared.clone();
-        let waits = thread::spawn("waits", move || {
-            let token = theirs.attach(Binding::Unbound);
-            theirs.use_fresh(&token);
-        });
-        kernel.tgkill(waits.id(), sig::USR1);
-        held.into_iter().for_each(|ticket| list.give(ticket).unwrap());
-        waits.join();
-        shared.assert_all_spare();
-    });
+    Model::new("attach::wait_takes_signals").actors(3).bound(Bound::At(3)).check_hostile_too(
+        || {
+            let kernel = Kernel::new().at_most(1);
+            let shared = Shared::new(kernel, 1);
+            kernel.sigaction(sig::USR1, shared.handler(kernel));
+            let list = shared.lot().list();
+            // Not by `attach`, which has one more created.
+            let take = || list.take(Taker::Thread).ok()?.redeem();
+            let held: Vec<_> = core::iter::from_fn(take).collect();
+            let theirs = shared.clone();
+            let waits = thread::spawn("waits", move || {
+                let token = theirs.attach(Binding::Unbound);
+                theirs.use_fresh(&token);
+            });
+            kernel.tgkill(waits.id(), sig::USR1);
+            held.into_iter().for_each(|ticket| list.give(ticket).unwrap());
+            waits.join();
+            shared.assert_all_spare();
+        },
+    );
 }
 
 /// Claim: C -> runtime -> C -> runtime and back: wherever a signal lands, its handler is told truly

@@ -143,7 +143,7 @@ fn handler_takes_from_reserve() {
 /// it is had, as with a counter of its own.
 #[test]
 fn counts_add_up() {
-    Model::new("extra_list::counts_add_up").actors(3).bound(Bound::At(3)).check(|| {
+    Model::new("extra_list::counts_add_up").actors(3).bound(Bound::At(3)).check_hostile_too(|| {
         let fixture = fixture(0);
         let users = ["first", "second"].map(|name| {
             let theirs = Arc::clone(&fixture);
@@ -327,7 +327,7 @@ fn wait_for_one_lost(list: &ExtraList<4>) {
 fn fork_in_own_wait() {
     Model::new("extra_list::fork_in_own_wait")
         .actors(2)
-        .check(|| forked_by_handler(becomes_child, wait_for_one_lost));
+        .check_hostile_too(|| forked_by_handler(becomes_child, wait_for_one_lost));
     Model::new("extra_list::four_forks_in_own_wait").actors(2).check(|| {
         forked_by_handler(|list| (0..4).for_each(|_| becomes_child(list)), wait_for_one_lost)
     });

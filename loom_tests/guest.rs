@@ -102,21 +102,23 @@ fn in_part(fixture: &Fixture) {
 /// takes for its own what is announced to the guest.
 #[test]
 fn closed_under_a_guest() {
-    Model::new("guest::closed_under_a_guest").actors(3).bound(Bound::At(3)).check(|| {
-        let fixture = fixture();
-        let guest = fixture.queue.borrow().unwrap();
-        let theirs = Arc::clone(&fixture);
-        let primary = thread::spawn("primary", move || in_part(&theirs));
-        let theirs = Arc::clone(&fixture);
-        let closer = thread::spawn("closer", move || {
-            theirs.queue.fixup();
-            theirs.queue.close();
-        });
-        fixture.payloads[0].set(2);
-        drop(guest);
-        primary.join();
-        closer.join();
-    });
+    Model::new("guest::closed_under_a_guest").actors(3).bound(Bound::At(3)).check_hostile_too(
+        || {
+            let fixture = fixture();
+            let guest = fixture.queue.borrow().unwrap();
+            let theirs = Arc::clone(&fixture);
+            let primary = thread::spawn("primary", move || in_part(&theirs));
+            let theirs = Arc::clone(&fixture);
+            let closer = thread::spawn("closer", move || {
+                theirs.queue.fixup();
+                theirs.queue.close();
+            });
+            fixture.payloads[0].set(2);
+            drop(guest);
+            primary.join();
+            closer.join();
+        },
+    );
 }
 
 /// Claim: while a guest has a batch of a signal, that is not quiet: a primary has none of it, whose end would be

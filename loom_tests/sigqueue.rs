@@ -163,7 +163,7 @@ fn send_from_nested_handler() {
 /// dropped by a receiver that was about to sleep.
 #[test]
 fn fixup_wakes_receiver() {
-    Model::new("sigqueue::fixup_wakes_receiver").actors(2).check(|| {
+    Model::new("sigqueue::fixup_wakes_receiver").actors(2).check_hostile_too(|| {
         let fixture = fixture();
         let theirs = Arc::clone(&fixture);
         let receiver = thread::spawn("receiver", move || {
@@ -189,34 +189,38 @@ fn fixup_wakes_receiver() {
 /// Actors: initiator, sender, receiver. Fails if either consumes the other's announcement.
 #[test]
 fn fixup_against_send() {
-    Model::new("sigqueue::fixup_against_send").actors(3).bound(Bound::At(3)).check(|| {
-        let fixture = fixture();
-        let sender = sender(&fixture, 0, 1);
-        let theirs = Arc::clone(&fixture);
-        let initiator = thread::spawn("initiator", move || {
-            theirs.payloads[1].set(7);
-            theirs.queue.fixup();
-        });
-        let mut receiver = fixture.queue.receiver().unwrap();
-        let (mut fixups, mut signals) = (0, 0);
-        while fixups + signals < 2 {
-            let Wakeup::Work { signals: any, fixup } = receiver.await_work(None) else { panic!() };
-            if fixup {
-                assert_eq!(fixture.payloads[1].get(), 7);
-                fixups += 1;
+    Model::new("sigqueue::fixup_against_send").actors(3).bound(Bound::At(3)).check_hostile_too(
+        || {
+            let fixture = fixture();
+            let sender = sender(&fixture, 0, 1);
+            let theirs = Arc::clone(&fixture);
+            let initiator = thread::spawn("initiator", move || {
+                theirs.payloads[1].set(7);
+                theirs.queue.fixup();
+            });
+            let mut receiver = fixture.queue.receiver().unwrap();
+            let (mut fixups, mut signals) = (0, 0);
+            while fixups + signals < 2 {
+                let Wakeup::Work { signals: any, fixup } = receiver.await_work(None) else {
+                    panic!()
+                };
+                if fixup {
+                    assert_eq!(fixture.payloads[1].get(), 7);
+                    fixups += 1;
+                }
+                if any {
+                    assert_eq!(fixture.queue.take(1).unwrap().count(), 1);
+                    assert_eq!(fixture.payloads[0].get(), 7);
+                    signals += 1;
+                }
             }
-            if any {
-                assert_eq!(fixture.queue.take(1).unwrap().count(), 1);
-                assert_eq!(fixture.payloads[0].get(), 7);
-                signals += 1;
-            }
-        }
-        assert_eq!((fixups, signals), (1, 1));
-        drop(receiver);
-        let _ = sender.join();
-        initiator.join();
-        fixture.assert_idle();
-    });
+            assert_eq!((fixups, signals), (1, 1));
+            drop(receiver);
+            let _ = sender.join();
+            initiator.join();
+            fixture.assert_idle();
+        },
+    );
 }
 
 /// Claim: a signal that lands on the initiator at any step of `fixup` is sent from there without

@@ -353,7 +353,7 @@ fn close_after_stop() {
 /// Actors: kernel, subscriber with a nested handler. Exhaustive.
 #[test]
 fn recv_against_send() {
-    Model::new("stop::recv_against_send").actors(2).check(|| {
+    Model::new("stop::recv_against_send").actors(2).check_hostile_too(|| {
         let process = process(1);
         let key = process.subscribe(1);
         let raiser = process.raiser(1);
@@ -401,7 +401,7 @@ fn two_blocked_subscribers() {
 /// Actors: raiser, receiver, stopper. Fails if Stop returns while the receiver is calling.
 #[test]
 fn sink_against_stop() {
-    Model::new("stop::sink_against_stop").actors(3).bound(Bound::At(3)).check(|| {
+    Model::new("stop::sink_against_stop").actors(3).bound(Bound::At(3)).check_hostile_too(|| {
         let process = process(1);
         let called = Arc::new(Mutex::new(0));
         let calls = Arc::clone(&called);

@@ -99,7 +99,9 @@ fn masked_callers_are_told_nothing() {
         .actors(3)
         .apart()
         .bound(Bound::At(0))
-        .check(|| two_masked_wait(Kernel::new().at_most(1).prompt().wakes_tell_nothing()));
+        .check_hostile_too(|| {
+            two_masked_wait(Kernel::new().at_most(1).prompt().wakes_tell_nothing())
+        });
 }
 
 /// Claim: a call from a handler works, unless it interrupted a call of its own thread: then it is
@@ -164,16 +166,18 @@ fn handler_interrupts_operation() {
 /// was meant for another is not passed on.
 #[test]
 fn three_callers() {
-    Model::new("all_threads::three_callers").actors(3).bound(Bound::At(3)).check(|| {
-        let kernel = Kernel::new().at_most(0).prompt();
-        let world = World::new(kernel);
-        let callers = ["first", "second"].map(|name| {
-            let world = world.clone();
-            thread::spawn(name, move || world.call_of(|| Ok(0)))
-        });
-        let _ = world.call_of(|| Ok(0));
-        callers.into_iter().for_each(|caller| assert_eq!(caller.join().others, 0));
-    });
+    Model::new("all_threads::three_callers").actors(3).bound(Bound::At(3)).check_hostile_too(
+        || {
+            let kernel = Kernel::new().at_most(0).prompt();
+            let world = World::new(kernel);
+            let callers = ["first", "second"].map(|name| {
+                let world = world.clone();
+                thread::spawn(name, move || world.call_of(|| Ok(0)))
+            });
+            let _ = world.call_of(|| Ok(0));
+            callers.into_iter().for_each(|caller| assert_eq!(caller.join().others, 0));
+        },
+    );
 }
 
 /// Claim: the child of a fork that was taken in the middle of another thread's call calls for itself.

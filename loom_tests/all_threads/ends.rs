@@ -152,29 +152,32 @@ fn forgotten_member_is_named() {
 /// runs what is gone, if only those that have not begun are seen to.
 #[test]
 fn deadline_while_it_runs() {
-    Model::new("all_threads::deadline_while_it_runs").actors(2).bound(Bound::At(3)).check(|| {
-        let kernel = Kernel::new().at_most(1).prompt();
-        let world = World::new(kernel);
-        let over = Arc::new(Note::new());
-        let end = Arc::clone(&over);
-        let other = beside(&world, move |_, _| _ = end.sleep(None));
-        let deadline = Deadline::after(core::time::Duration::ZERO);
-        let borrowed = Payload::new();
-        borrowed.set(7);
-        let operation = || {
-            if thread::current() != thread::main() {
-                kernel.expire_deadlines();
-            }
-            assert_eq!(borrowed.get(), 7, "what the operation borrows");
-            Ok(0)
-        };
-        // SAFETY: the model is to show where it runs.
-        let call = Call::new(unsafe { Operation::new(&operation) }).until(&deadline);
-        let report =
-            world.statics().all.call(&world.statics().seats, call).expect("the turn is free");
-        borrowed.set(0);
-        over.wake();
-        other.join();
-        assert_eq!((report.others, report.abandoned), (1, 0));
-    });
+    Model::new("all_threads::deadline_while_it_runs")
+        .actors(2)
+        .bound(Bound::At(3))
+        .check_hostile_too(|| {
+            let kernel = Kernel::new().at_most(1).prompt();
+            let world = World::new(kernel);
+            let over = Arc::new(Note::new());
+            let end = Arc::clone(&over);
+            let other = beside(&world, move |_, _| _ = end.sleep(None));
+            let deadline = Deadline::after(core::time::Duration::ZERO);
+            let borrowed = Payload::new();
+            borrowed.set(7);
+            let operation = || {
+                if thread::current() != thread::main() {
+                    kernel.expire_deadlines();
+                }
+                assert_eq!(borrowed.get(), 7, "what the operation borrows");
+                Ok(0)
+            };
+            // SAFETY: the model is to show where it runs.
+            let call = Call::new(unsafe { Operation::new(&operation) }).until(&deadline);
+            let report =
+                world.statics().all.call(&world.statics().seats, call).expect("the turn is free");
+            borrowed.set(0);
+            over.wake();
+            other.join();
+            assert_eq!((report.others, report.abandoned), (1, 0));
+        });
 }

@@ -18,7 +18,7 @@ fn handler_as_the_turn_is_given() {
         .actors(4)
         .apart()
         .bound(Bound::At(2))
-        .check(|| {
+        .check_hostile_too(|| {
             let kernel = Kernel::new().at_most(2).prompt();
             let world = World::new(kernel);
             let theirs = world.clone();

@@ -32,7 +32,7 @@ fn refused_is_not_counted() {
 /// closed list.
 #[test]
 fn closed_grants_nothing() {
-    Model::new("extra_list::closed_grants_nothing").actors(2).check(|| {
+    Model::new("extra_list::closed_grants_nothing").actors(2).check_hostile_too(|| {
         let fixture = fixture(0);
         let held = fixture.take(Taker::Thread).unwrap();
         let theirs = Arc::clone(&fixture);

@@ -99,27 +99,30 @@ fn forgotten_thread_marked_without_claim() {
 /// one for ever under way.
 #[test]
 fn unregistered_acknowledges() {
-    Model::new("preempt::unregistered_acknowledges").actors(3).bound(Bound::At(3)).check(|| {
-        let world = World::new(Kernel::new().at_most(1), Way::Signal, Fenced);
-        let (target, registered) = (Rc::new(Cell::new(None)), Arc::new(Note::new()));
-        let (theirs, told, note) = (world.clone(), Rc::clone(&target), Arc::clone(&registered));
-        let leaves = thread::spawn("leaves", move || {
-            let member = theirs.register(0);
-            told.set(Some(member.thread()));
-            note.wake();
-            drop(member);
-        });
-        registered.sleep(None);
-        let request = world.gates().request(target.get().expect("it is registered"));
-        leaves.join();
-        match request {
-            Ok(request) => assert!(request.is_acknowledged(), "under way for ever"),
-            Err(error) => {
-                let known = [SuspendError::Gone, SuspendError::External];
-                assert!(known.contains(&error), "{error:?}");
+    Model::new("preempt::unregistered_acknowledges")
+        .actors(3)
+        .bound(Bound::At(3))
+        .check_hostile_too(|| {
+            let world = World::new(Kernel::new().at_most(1), Way::Signal, Fenced);
+            let (target, registered) = (Rc::new(Cell::new(None)), Arc::new(Note::new()));
+            let (theirs, told, note) = (world.clone(), Rc::clone(&target), Arc::clone(&registered));
+            let leaves = thread::spawn("leaves", move || {
+                let member = theirs.register(0);
+                told.set(Some(member.thread()));
+                note.wake();
+                drop(member);
+            });
+            registered.sleep(None);
+            let request = world.gates().request(target.get().expect("it is registered"));
+            leaves.join();
+            match request {
+                Ok(request) => assert!(request.is_acknowledged(), "under way for ever"),
+                Err(error) => {
+                    let known = [SuspendError::Gone, SuspendError::External];
+                    assert!(known.contains(&error), "{error:?}");
+                }
             }
-        }
-    });
+        });
 }
 
 /// Claim: a registration that the system refuses leaves the gate as it was.
