@@ -185,6 +185,9 @@ unsafe impl Park for Note {
 }
 
 impl Note {
+    /// One that was woken after all might be told TimedOut as well: SET stays, so its next sleep ends at once, and
+    /// whoever is told that time is over looks at its own state before it believes that nothing came. To say Woken
+    /// saves it that sleep.
     fn give_up(&self) -> Waited {
         // ORDERING: success Relaxed, nothing is passed on. Failure Acquire: E1, a `wake` got in
         // first. Weakened: note wake_against_deadline.

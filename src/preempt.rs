@@ -415,6 +415,7 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
         };
         let generation = (own & !STATE).wrapping_add(GENERATION);
         let registered = handle.map(|handle| {
+            // Before INSIDE or after it: until `release` the claim keeps everybody from looking at either.
             // SAFETY: claimed, and no thread is registered (I6); no handler finds the gate yet.
             gate.handle.with_mut(|place| unsafe { *place = Some(handle) });
             with_local(&self.backend, |own| own.register(gate));

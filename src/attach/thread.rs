@@ -158,7 +158,8 @@ impl<R: Runtime, H: Host, const N: usize> Threads<R, H, N> {
         self.list.held(self.slot().index.load(Relaxed) as usize)
     }
 
-    /// The first attach of a thread that has no record: the token's `before` and `mine`.
+    /// The first attach of a thread that has no record: the token's `before` and `mine`. Noting ARMED saves the
+    /// next one the way to the host, and no more: a thread may be armed any number of times.
     #[cold]
     #[inline(never)]
     fn begin(

@@ -215,7 +215,8 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
         })
     }
 
-    /// By who has claimed it, after the barrier.
+    /// By who has claimed it, after the barrier. One that waits to go out might be told External as well: it is out
+    /// as soon as the caller lets go. But until then it runs the runtime's code, so the caller gets what it asks for.
     fn is_inside(&self, thread: ThreadRef<B, K>) -> Result<(), SuspendError> {
         // ORDERING: Acquire: E3 from `go_out`. Weakened: preempt external_is_published.
         let own = thread.gate.own.load(Acquire);
@@ -259,6 +260,9 @@ impl<B: Barrier, K: Backend> Gates<B, K> {
             // happens once, on the thread that confirmed it.
             unsafe { self.backend.resume(handle, &gate.stop) };
         }
+        // Behind it, so that the handle is used under a claim, as I6 has it. In front of it would do: a thread that
+        // stands still changes no handle, and who claims it meanwhile waits in `StopWord::ask` until it has left
+        // its handler, or is counted beside us by the system.
         gate.release();
     }
 
