@@ -182,6 +182,12 @@ fn meet(signal: c_int, context: *mut c_void) -> Option<(Met, &'static SystemBack
     if backend.signal.is_some_and(|own| own != signal) {
         return None;
     }
+    // It comes in the middle of this, too, as it is open while a stopped thread waits: whom that interrupted is no
+    // business of the gate's, which never sends it.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if sys::is_backup(signal) {
+        return None;
+    }
     // `interrupt_by` masks them all; but a handler that was put over ours may have called it.
     let _masked = AllBlocked::new();
     // SAFETY: in the handler of the thread, with all signals masked; the backend put itself into the handle;

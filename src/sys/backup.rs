@@ -63,7 +63,8 @@ const KNOWN: bool = cfg!(any(
     target_arch = "loongarch64"
 ));
 
-pub(super) fn is_backup(signal: c_int) -> bool {
+/// Whether threads are interrupted by it that mask all others; also in a handler of ours that waits.
+pub(crate) fn is_backup(signal: c_int) -> bool {
     signal == BACKUP
 }
 

@@ -111,7 +111,7 @@ cfg_if::cfg_if! {
                 #[cfg(any(target_os = "linux", target_os = "android"))]
                 mod tasks;
                 #[cfg(any(target_os = "linux", target_os = "android"))]
-                pub(crate) use backup::keep_backup;
+                pub(crate) use backup::{is_backup, keep_backup};
                 #[cfg(any(target_os = "linux", target_os = "android"))]
                 pub(crate) use tasks::{Life, Signals, Tasks, map_zeroed, raw_syscall};
                 mod unix;
