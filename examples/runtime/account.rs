@@ -27,8 +27,8 @@ counts! {
     scanned: "stacks scanned",
     suspended: "  of threads that did not stop in time",
     entries: "entries by threads of C",
+    refused: "  refused, for want of a slot or of memory",
     callbacks: "callbacks from outside",
-    refused: "entries refused, for want of a slot or of memory",
     born: "threads of C made and ended",
     sent: "signals sent, one by one",
     received: "signals received",
@@ -93,16 +93,15 @@ impl Status {
         let every = if self.terminal { 100 } else { 1000 };
         self.next += Duration::from_millis(every);
         let [start, end] = if self.terminal { ["\r\x1b[K", ""] } else { ["", "\n"] };
+        // It fits a terminal of 80 columns.
         let count = |count| get(count);
         print!(
-            "{start}{:5.1} s  {} turns  {} collections  {} alive  {} entries  {} signals  {} operations  {} wrong{end}",
+            "{start}{:5.1} s  {} turns  {} collections  {} entries  {} signals  {} wrong{end}",
             self.elapsed().as_secs_f32(),
             count(&COUNTS.turns),
             HEAP.cycle(),
-            HEAP.counts()[1],
             count(&COUNTS.entries),
             count(&COUNTS.received),
-            count(&COUNTS.operations),
             count(&COUNTS.wrong),
         );
         // Who reads it may be gone.
