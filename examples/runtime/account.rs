@@ -42,7 +42,7 @@ counts! {
     rained: "signals for whichever thread",
     heard: "  of those, calls of a sink",
     masked: "times that a thread masked all",
-    ended: "threads that ended without leaving",
+    ended: "threads that ended in the middle",
     used_up: "times that all slots were taken",
     interrupted: "sleeps ended by EINTR",
     not_created: "threads refused, EAGAIN",
