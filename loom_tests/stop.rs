@@ -1,6 +1,8 @@
 //! Subscriptions on the simulated process: each signal sent is delivered, counted as dropped, or
 //! took the disposition in force, and never two of these.
 
+mod bell;
+mod flags;
 mod left;
 
 use std::cell::RefCell;
@@ -35,7 +37,7 @@ impl Kernel for System {
         let handler = Handler::new(move |signal| {
             let hub = hub.upgrade().expect("the hub outlives its handlers");
             match hub.on_signal(signal, Origin::UNKNOWN) {
-                Sent::Accepted | Sent::Coalesced | Sent::Ignored => {}
+                Sent::Accepted | Sent::Coalesced | Sent::Noted | Sent::Ignored => {}
                 Sent::Unwanted => sim.raise(signal),
             }
         });

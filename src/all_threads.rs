@@ -29,6 +29,12 @@
 //! # fn main() {}
 //! ```
 //!
+//! *Who installs the handler*: `registered` and `call_everyone` do, before they use it; for SIGURG, or on Linux for
+//! another signal where somebody else has a handler for that one. One that was there before is called for signals that
+//! are not this crate's. Your program has nothing to install; a thread that masks the signal is reached when it masks it
+//! no more (`call_everyone` has other ways). With a [`Reach`] of your own the handler is yours, and calls
+//! [`AllThreads::on_signal`].
+//!
 //! An [`Operation`] of one's own code runs in signal handlers, and is handed in through `unsafe`; those that
 //! are ready-made, system calls among them, need none. What only a runtime with a way of its own to reach
 //! threads needs is in [`host`].

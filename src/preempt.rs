@@ -29,6 +29,12 @@
 //! # fn main() {}
 //! ```
 //!
+//! *Who installs the handler*: on Unix [`SystemBackend`] does, at the first registration and again where somebody has
+//! replaced it; for SIGURG unless you name another signal by [`SystemBackend::by_signal`]. A handler that was there
+//! before is called for signals that are not this crate's. Your program has nothing to install, and must not mask that
+//! signal in a registered thread for long. With a backend of your own the handler is yours, and calls
+//! [`Gate::on_signal`]. On Windows there is none.
+//!
 //! What stops threads is a backend: [`SystemBackend`], or one of your own, for which [`host`] has all that
 //! it needs. Below is the protocol.
 //!

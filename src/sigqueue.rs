@@ -50,6 +50,7 @@
 //! |---|---|
 //! | WANTED | `send` accepts |
 //! | IGNORED | not wanted, and to be ignored rather than defaulted |
+//! | NOTED | not wanted, and done with once the handler has set a flag for it |
 //! | BARE | accepted once or more with no record to hold the origin |
 //! | ACTIVE | a [`Batch`] of this signal is being worked on: of a receiver's, one is alive at a time |
 //! | CHAIN | the newest of the accepted records, each linked to the one before it |
@@ -76,7 +77,7 @@
 //! | slot: pending, standard | COALESCED + 1 | `send` | compare-exchange | E1 |
 //! | slot: pending, real-time | longer chain | `send` | compare-exchange | E1 |
 //! | slot: pending | not pending | `take`, `recv` | read-modify-write | E1 |
-//! | slot: any | WANTED / neither / IGNORED | `enable`, `disable`, `ignore` | compare-exchange | |
+//! | slot: any | WANTED / none of them / IGNORED / NOTED | `enable`, `disable`, `ignore`, `note_only` | compare-exchange | |
 //! | state: any | SENDING added | `send` that made a slot pending | fetch-or | E2 |
 //! | state: any | FIXUP added | `fixup` | fetch-or | E2 |
 //! | state: any | CLOSED added | `close` | fetch-or | E2 |
@@ -98,8 +99,8 @@
 //!   there is no handler in flight to be waited for.
 //! - I4: a record belongs to the handler that took it until it is linked into a slot, then to
 //!   whoever takes the chain.
-//! - I5: WANTED and IGNORED change together: no handler sees a signal go from wanted to ignored
-//!   through neither.
+//! - I5: WANTED, IGNORED and NOTED change together: no handler sees a signal go from one to another
+//!   through none.
 //!
 //! # Happens-before
 //!
@@ -148,7 +149,8 @@ mod wish;
 pub use batch::Batch;
 pub use receiver::{Event, Receiver, ReceiverRefused, Wakeup};
 use slot::{
-    ACTIVE, BARE, IGNORED, NAMES, WANTED, chain, is_pending, one_more_coalesced, with_chain,
+    ACTIVE, BARE, IGNORED, NAMES, NOTED, WANTED, WISH, chain, is_pending, one_more_coalesced,
+    with_chain,
 };
 pub use wish::{NoSuchSignal, Quiet};
 
@@ -209,6 +211,9 @@ pub enum Sent {
     Coalesced,
     /// Nobody wants it, and it is to be ignored.
     Ignored,
+    /// Nobody receives it: the handler has a flag or a counter to set, and no more. Subscriptions alone say so
+    /// (`signal::flag`).
+    Noted,
     /// Nobody wants it: the disposition in force is to be carried out.
     Unwanted,
 }
@@ -325,7 +330,7 @@ impl<N: Park> SignalQueue<N> {
         loop {
             if seen & WANTED == 0 {
                 self.give_unused(signal, record);
-                return if seen & IGNORED != 0 { Sent::Ignored } else { Sent::Unwanted };
+                return unwanted(seen);
             }
             let merged = is_pending(seen) && !is_realtime(signal);
             let new = if merged {
@@ -407,6 +412,15 @@ impl<N: Park> SignalQueue<N> {
         // acquire half as there.
         self.state.fetch_or(CLOSED, AcqRel);
         self.notes.iter().for_each(Park::wake);
+    }
+}
+
+/// What becomes of a signal that is not wanted.
+fn unwanted(slot: Word) -> Sent {
+    match () {
+        () if slot & NOTED != 0 => Sent::Noted,
+        () if slot & IGNORED != 0 => Sent::Ignored,
+        () => Sent::Unwanted,
     }
 }
 

@@ -12,7 +12,8 @@ use crate::model::{
     Disposition, Handler, How, Info, Kernel as Sim, Outcome, SigSet, Signal, thread,
 };
 use crate::note::Deadline;
-use crate::signal::hub::{Hub, Kernel, Stopped};
+use crate::signal::Stopped;
+use crate::signal::hub::{Hub, Kernel};
 use crate::signal::mailbox::Key;
 use crate::signal::set::SignalSet;
 use crate::sigqueue::{Origin, Sent};
@@ -303,7 +304,7 @@ fn ours(
     Handler::with_info(move |signal, info| {
         let hub = hub.upgrade().expect("the hub outlives its handlers");
         let entry = || match hub.on_signal(signal, Origin::UNKNOWN) {
-            Sent::Accepted | Sent::Coalesced => Verdict::Handled,
+            Sent::Accepted | Sent::Coalesced | Sent::Noted => Verdict::Handled,
             Sent::Ignored => Verdict::Ignored,
             Sent::Unwanted => Verdict::Unwanted,
         };

@@ -63,7 +63,7 @@ impl Kernel for System {
         let (sim, hub) = (self.sim, self.hub.clone());
         let handler = Handler::new(move |signal| {
             match hub.upgrade().expect("it outlives them").on_signal(signal, Origin::UNKNOWN) {
-                Sent::Accepted | Sent::Coalesced | Sent::Ignored => {}
+                Sent::Accepted | Sent::Coalesced | Sent::Noted | Sent::Ignored => {}
                 Sent::Unwanted => sim.raise(signal),
             }
         });

@@ -4,6 +4,7 @@ use core::error::Error;
 use core::fmt;
 use std::io::{self, ErrorKind};
 
+use super::flags::MOST;
 use super::panic::Panic;
 use super::{MAX_CAPACITY, STOP_PATIENCE};
 use crate::sigqueue::SIGNALS;
@@ -30,12 +31,16 @@ pub enum SignalError {
     NoCapacity,
     /// More than [`MAX_CAPACITY`](crate::signal::MAX_CAPACITY).
     CapacityTooLarge(usize),
+    /// So many flags and counters are set by it already that no handler could keep them apart.
+    TooManyFlags(i32),
     /// The memory for a mailbox of that capacity could not be had.
     NoMemory,
     /// The signal's default action does not end a process, so nothing can die by it.
     NotFatal(i32),
     /// The process has outlived it: the system protects it, as Linux does process 1 of a namespace.
     Survived(i32),
+    /// Others have reset or ignored the signals that were waited for.
+    TakenAway,
     /// [`shutdown`](crate::signal::shutdown) was called.
     ShutDown,
     /// A receiver runs already, on the crate's thread or a lent one.
@@ -93,6 +98,9 @@ impl fmt::Display for SignalError {
             Self::CapacityTooLarge(capacity) => {
                 write!(f, "a capacity of {capacity} is too large: use at most {MAX_CAPACITY}")
             }
+            Self::TooManyFlags(signal) => {
+                write!(f, "{} sets {MOST} flags already: share one of them", Named(*signal))
+            }
             Self::NoMemory => {
                 f.write_str("no memory for the mailbox: use a smaller capacity, or free some")
             }
@@ -107,6 +115,9 @@ impl fmt::Display for SignalError {
                 "the process outlived {}, as process 1 of a namespace does: exit instead",
                 Named(*signal)
             ),
+            Self::TakenAway => {
+                f.write_str("the signals were reset or ignored while they were waited for")
+            }
             Self::ShutDown => f.write_str("signals were shut down in this process"),
             Self::ReceiverTaken => f.write_str(
                 "a receiver runs already: lend the thread before the first subscription",
@@ -134,7 +145,7 @@ impl Error for SignalError {
 impl From<SignalError> for io::Error {
     fn from(error: SignalError) -> Self {
         let kind = match error {
-            SignalError::ShutDown => ErrorKind::BrokenPipe,
+            SignalError::ShutDown | SignalError::TakenAway => ErrorKind::BrokenPipe,
             SignalError::ReceiverTaken => ErrorKind::ResourceBusy,
             SignalError::NoMemory => ErrorKind::OutOfMemory,
             SignalError::NoThread => ErrorKind::WouldBlock,

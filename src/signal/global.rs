@@ -6,7 +6,8 @@ use super::hub::{Hub, Kernel};
 use super::ours;
 use super::set::{SignalSet, check};
 use super::table::{SignalCounts, Table};
-use super::{Builder, SignalError, Subscription};
+use super::{Builder, STOP_PATIENCE, SignalError, Subscription};
+use crate::note::Deadline;
 use crate::sigqueue::{Origin, Sent};
 use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, MutexGuard, Ordering::*, UnsafeCell};
 use crate::sys::{self, AllBlocked, Errno, Mask, RawOrigin, Restored, Verdict};
@@ -50,6 +51,12 @@ impl Kernel for System {
     fn close(&self, is_open: &mut dyn FnMut() -> bool) {
         ours::close(is_open);
     }
+    fn await_quiet(&self, is_quiet: &mut dyn FnMut() -> bool) {
+        let patience = Deadline::after(STOP_PATIENCE);
+        while !is_quiet() && !patience.has_passed() {
+            thread::yield_now();
+        }
+    }
 }
 
 pub(crate) static HUB: Hub<System> = Hub::new(System);
@@ -58,7 +65,7 @@ pub(crate) static HUB: Hub<System> = Hub::new(System);
 fn on_signal(signal: i32, raw: RawOrigin) -> Verdict {
     let origin = Origin { code: raw.code, pid: raw.pid, uid: raw.uid, value: raw.value };
     match HUB.on_signal(signal, origin) {
-        Sent::Accepted | Sent::Coalesced => Verdict::Handled,
+        Sent::Accepted | Sent::Coalesced | Sent::Noted => Verdict::Handled,
         Sent::Ignored => Verdict::Ignored,
         Sent::Unwanted => Verdict::Unwanted,
     }
@@ -71,6 +78,8 @@ const RUNNING: usize = 1;
 /// which is even.
 static RECEIVER: AtomicUsize = AtomicUsize::new(NONE);
 static FORK_HOOKED: AtomicU32 = AtomicU32::new(0);
+/// Subscriptions that an event loop polls: it uses nothing here until it is told.
+pub(super) static POLLED: AtomicUsize = AtomicUsize::new(0);
 static FOLLOWS: AtomicBool = AtomicBool::new(true);
 
 /// Starts the receiver's thread unless there is one.
@@ -156,7 +165,7 @@ impl Forking {
     }
 }
 
-fn hook_fork() {
+pub(super) fn hook_fork() {
     // ORDERING: Relaxed: registering is itself synchronised by the C library.
     if FORK_HOOKED.swap(1, Relaxed) == 0 {
         sys::at_fork(before_fork, after_fork, in_child);
@@ -201,8 +210,9 @@ fn in_child() {
 /// In the child of a fork: who receives by himself has a thread started when he does; sinks have nobody who
 /// would. Not on the crate's own thread, whose sink has forked: that one is to end as it returns.
 fn serve_child() {
-    // ORDERING: Relaxed, both: no other thread is there.
-    if HUB.sinks.load(Relaxed) != 0 && FOLLOWS.load(Relaxed) && !ours::is_this_one() {
+    // ORDERING: Relaxed, all: no other thread is there.
+    let waits = HUB.sinks.load(Relaxed) != 0 || POLLED.load(Relaxed) != 0;
+    if waits && FOLLOWS.load(Relaxed) && !ours::is_this_one() {
         // Without one, signals wait until the module is used.
         _ = ensure_receiver();
     }

@@ -16,6 +16,7 @@
 //! |---|---|---|---|
 //! | the program's | unwanted | none | not ours |
 //! | ours | wanted | one or more | subscribed |
+//! | ours | noted | none, but flags | see [`super::flags`] |
 //! | ignore | ignored | none | after `ignore` |
 //!
 //! # Transitions
@@ -51,13 +52,16 @@
 //! Go `os/signal`: the list of the stopping and the wait until idle are what I1 and I3 replace.
 
 use super::SignalError;
+use super::flags::Flags;
+use super::leavings::{Leavings, Stopped};
 use super::mailbox::{Key, Mailbox, Mailboxes, Sink};
 use super::set::SignalSet;
-use super::table::{SignalCounts, Table};
+use super::table::{Entry, SignalCounts, Table};
 use super::wakes::Wakes;
 use crate::sigqueue::{Origin, SIGNALS, Sent, SignalQueue};
 use crate::sync::{
-    AtomicBool, AtomicUsize, ForkCount, Mutex, MutexGuard, Ordering::*, model_const_fn,
+    AtomicBool, AtomicUsize, ForkCount, Mutex, MutexGuard, Ordering::*, fence, model_const_fn,
+    relax,
 };
 use crate::sys::{Errno, Mask, Restored};
 use std::sync::Arc;
@@ -95,44 +99,18 @@ pub(crate) trait Kernel {
     /// That thread, if it is another, is to hear it no more until the code of the user's returns, which it has
     /// unless `is_open`. Called without the lock, which that takes.
     fn close(&self, _is_open: &mut dyn FnMut() -> bool) {}
-}
-
-/// What `stop` left behind.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stopped {
-    /// Signals whose disposition was changed by somebody else since the first subscription, and
-    /// which were therefore left as they are.
-    pub foreign: Vec<i32>,
-    /// Signals whose disposition the system refused to restore.
-    pub refused: Vec<(i32, Errno)>,
-}
-
-/// The same while it is being found out, under the lock, where nothing is allocated.
-pub(crate) struct Leavings {
-    foreign: SignalSet,
-    refused: [Option<Errno>; SIGNALS],
-    any_refused: bool,
-}
-
-impl Leavings {
-    fn none() -> Self {
-        Self { foreign: SignalSet::EMPTY, refused: [None; SIGNALS], any_refused: false }
-    }
-
-    fn into_stopped(self) -> Stopped {
-        if self.foreign.is_empty() && !self.any_refused {
-            return Stopped::default();
+    /// Waits until this is so, as handlers on other threads get on; not for one that does not. Without the lock.
+    fn await_quiet(&self, is_quiet: &mut dyn FnMut() -> bool) {
+        while !is_quiet() {
+            relax();
         }
-        let refused = self.refused.into_iter().zip(0..);
-        let refused = refused.filter_map(|(errno, signal)| Some((signal, errno?)));
-        Stopped { foreign: self.foreign.iter().collect(), refused: refused.collect() }
     }
 }
 
 pub(crate) struct Hub<K> {
     pub(crate) kernel: K,
     pub(crate) queue: SignalQueue,
+    pub(crate) flags: Flags,
     table: Mutex<Table>,
     /// Live sinks; while there are any, subscribers do not take the receiver's part.
     pub(crate) sinks: AtomicUsize,
@@ -148,6 +126,7 @@ impl<K: Kernel> Hub<K> {
             Self {
                 kernel,
                 queue: SignalQueue::new(),
+                flags: Flags::new(),
                 table: Mutex::new(Table::new()),
                 sinks: AtomicUsize::new(0),
                 any_abandoned: AtomicBool::new(false),
@@ -158,7 +137,18 @@ impl<K: Kernel> Hub<K> {
 
     /// In a handler: takes the signal in, or says that its disposition is to be carried out.
     pub(crate) fn on_signal(&self, signal: i32, origin: Origin) -> Sent {
-        self.queue.send(signal, origin)
+        loop {
+            let flags = self.flags.enter(signal);
+            let sent = self.queue.send(signal, origin);
+            if flags.leave(sent) || sent != Sent::Noted {
+                return sent;
+            }
+            // A flag was made after this entered, and whoever received was gone before the queue was asked: the flag
+            // has the signal. Without: stop flag_beside_a_mailbox.
+            // ORDERING: Acquire: E1 and E2 of `flags`, from what told the queue, which `send` has read. Weakened:
+            // stop flag_beside_a_mailbox.
+            fence(Acquire);
+        }
     }
 
     /// Runs `f` under the lock, then does what it asked for.
@@ -260,6 +250,7 @@ impl<K: Kernel> Hub<K> {
     pub(crate) unsafe fn in_child(&self, table: &mut Table, survivor: usize) {
         table.mailboxes.iter_mut().for_each(|(_, mailbox)| mailbox.forked(survivor));
         table.close_forked();
+        self.flags.forked();
         self.generation.add();
         // SAFETY: the caller's promise: no other thread, no handler. `locked` holds the lock over
         // every batch, so none is alive. A receiver that the forking thread has, if it forked in a
@@ -273,6 +264,7 @@ impl<K: Kernel> Hub<K> {
         if !self.any_abandoned.swap(false, Acquire) {
             return;
         }
+        self.sweep_flags();
         // ORDERING: Relaxed: the swap above has ordered it.
         let left = |(_, mailbox): &(Key, &Mailbox)| mailbox.abandoned.load(Relaxed);
         while let Some(key) = self.locked(|table, _| Some(table.mailboxes.iter().find(left)?.0)) {
@@ -332,30 +324,37 @@ impl<K: Kernel> Hub<K> {
     fn install_all(&self, table: &mut Table, signals: SignalSet) -> Result<(), SignalError> {
         for signal in signals.iter() {
             let entry = &mut table.entries[signal as usize];
-            if entry.installed {
-                let there = self.kernel.look_again(signal);
-                there.map_err(|errno| SignalError::System { signal, errno })?;
-                continue;
+            if entry.subscribers == 0 {
+                // The number was checked: SignalSet holds no others.
+                let _ = self.queue.enable(signal);
             }
-            // The number was checked: SignalSet holds no others.
-            let _ = self.queue.enable(signal);
-            if let Err(errno) = self.kernel.install(signal) {
-                let _ = self.queue.disable(signal);
-                self.uninstall_unused(table, signals);
-                return Err(SignalError::System { signal, errno });
+            if let Err(error) = self.put_in_place(entry, signal) {
+                signals.iter().for_each(|signal| self.end_unused(table, signal));
+                return Err(error);
             }
-            entry.installed = true;
         }
         Ok(())
     }
 
-    fn uninstall_unused(&self, table: &mut Table, signals: SignalSet) {
-        for signal in signals.iter() {
-            let entry = &mut table.entries[signal as usize];
-            if entry.installed && entry.subscribers == 0 {
-                let _ = self.uninstall(signal);
-                entry.installed = false;
-            }
+    /// The queue was told (I2).
+    pub(super) fn put_in_place(&self, entry: &mut Entry, signal: i32) -> Result<(), SignalError> {
+        let there = match entry.installed {
+            true => self.kernel.look_again(signal),
+            false => self.kernel.install(signal),
+        };
+        there.map_err(|errno| SignalError::System { signal, errno })?;
+        entry.installed = true;
+        Ok(())
+    }
+
+    /// What has begun to want the signal does not after all.
+    pub(super) fn end_unused(&self, table: &mut Table, signal: i32) {
+        let entry = &mut table.entries[signal as usize];
+        match (entry.subscribers, entry.flags) {
+            (0, 0) if core::mem::take(&mut entry.installed) => _ = self.uninstall(signal),
+            (0, 0) => _ = self.queue.disable(signal),
+            (0, _) => _ = self.queue.note_only(signal),
+            _ => {}
         }
     }
 
@@ -366,6 +365,12 @@ impl<K: Kernel> Hub<K> {
         let _ =
             if restored.is_ok() { self.queue.disable(signal) } else { self.queue.ignore(signal) };
         restored
+    }
+
+    /// Nobody is left who wants the signal.
+    pub(super) fn uninstall_last(&self, entry: &mut Entry, signal: i32, leavings: &mut Leavings) {
+        leavings.note(signal, self.uninstall(signal));
+        entry.installed = false;
     }
 
     /// Takes what is pending of one signal to its subscribers (I1).
@@ -405,16 +410,10 @@ impl<K: Kernel> Hub<K> {
         let Some(mailbox) = table.mailboxes.get(key) else { return };
         for signal in mailbox.signals.iter() {
             let entry = &mut table.entries[signal as usize];
-            if entry.subscribers == 1 {
-                match self.uninstall(signal) {
-                    Ok(Restored::Previous) => {}
-                    Ok(Restored::Foreign) => leavings.foreign.insert(signal),
-                    Err(errno) => {
-                        leavings.refused[signal as usize] = Some(errno);
-                        leavings.any_refused = true;
-                    }
-                }
-                entry.installed = false;
+            match (entry.subscribers, entry.flags) {
+                (1, 0) => self.uninstall_last(entry, signal, leavings),
+                (1, _) => _ = self.queue.note_only(signal),
+                _ => {}
             }
             self.deliver(table, signal, None, wakes);
             table.unsubscribe(signal, key, wakes);
@@ -423,7 +422,7 @@ impl<K: Kernel> Hub<K> {
 
     /// Gives a signal its default action, or has it ignored, and strikes all its subscribers.
     pub(crate) fn set_disposition(&self, signal: i32, ignored: bool) -> Result<(), SignalError> {
-        self.changing(
+        let done = self.changing(
             |_| true,
             |table, wakes| {
                 let done = if ignored {
@@ -437,9 +436,12 @@ impl<K: Kernel> Hub<K> {
                 self.deliver(table, signal, None, wakes);
                 table.entries[signal as usize].installed = false;
                 table.unsubscribe_all(signal, wakes);
+                self.end_flags(table, signal);
                 Ok(())
             },
-        )
+        );
+        self.await_flags(signal);
+        done
     }
 
     /// Restores every disposition and ends all receiving.
@@ -452,9 +454,11 @@ impl<K: Kernel> Hub<K> {
                     self.give_up_locked(table, key, wakes, &mut Leavings::none());
                     at += 1;
                 }
+                (1..SIGNALS as i32).for_each(|signal| self.end_flags(table, signal));
                 table.closed = true;
             },
         );
+        (1..SIGNALS as i32).for_each(|signal| self.await_flags(signal));
         self.queue.close();
     }
 

@@ -11,7 +11,7 @@ use super::table::Delivery;
 use super::{MAX_CAPACITY, SignalError};
 use crate::note::{Note, Park};
 use crate::sync::AtomicBool;
-use crate::sys::Mask;
+use crate::sys::{Bell, Mask};
 
 /// Names a subscription for as long as the process lives.
 pub(crate) type Key = u64;
@@ -60,6 +60,9 @@ pub(crate) struct Mailbox {
     /// What the sink or a waker panicked with first; the owner has not seen it yet.
     pub(crate) panicked: Option<Panic>,
     pub(crate) stopping: Option<Box<Stopping>>,
+    /// What others poll, and whether it is to be rung.
+    pub(crate) bell: Option<Arc<Bell>>,
+    pub(crate) ring: bool,
     /// Whether the sink has something to do.
     pub(crate) ready: bool,
     /// Whether somebody is about to fetch what is to be woken here.
@@ -94,6 +97,8 @@ impl Mailbox {
             sink: sink.map_or(SinkState::None, SinkState::Idle),
             panicked: None,
             stopping: None,
+            bell: None,
+            ring: false,
             ready: false,
             due: false,
             mask: Mask::current(),
@@ -112,6 +117,13 @@ impl Mailbox {
         if core::mem::replace(&mut self.waiting, Waiting::No) == Waiting::Asleep {
             self.note.wake();
         }
+        if let Some(bell) = &self.bell {
+            bell.renew();
+            // What it holds is the child's, too.
+            if !self.items.is_empty() || self.signals.is_empty() {
+                bell.ring();
+            }
+        }
         if matches!(self.sink, SinkState::Running(thread) if thread != survivor) {
             self.sink = SinkState::Gone;
         }
@@ -121,6 +133,7 @@ impl Mailbox {
         if self.items.len() == self.capacity || matches!(self.sink, SinkState::Gone) {
             self.dropped += 1;
         } else {
+            self.ring |= self.items.is_empty();
             self.items.push_back(delivery);
         }
     }

@@ -12,16 +12,48 @@ use super::{RecvError, SignalError};
 use crate::note::{Deadline, Park, Waited};
 use crate::sigqueue::{Receiver, ReceiverRefused, Wakeup};
 use crate::sync::Ordering::*;
+use crate::sys::Bell;
 
 impl<K: Kernel> Hub<K> {
     /// The next delivery if there is one; else the thread is noted as waiting in this way (I4).
-    fn pop_or(&self, key: Key, waiting: Waiting) -> Option<Result<Delivery, RecvError>> {
+    pub(crate) fn pop_or(&self, key: Key, waiting: Waiting) -> Option<Result<Delivery, RecvError>> {
         self.locked(|table, _| pop(table, key, waiting))
     }
 
     pub(crate) fn try_recv(&self, key: Key) -> Option<Result<Delivery, RecvError>> {
         self.deliver_all(Some(key));
-        self.pop_or(key, Waiting::No)
+        let (done, bell) = self.locked(|table, _| {
+            let done = pop(table, key, Waiting::No);
+            let mailbox = table.mailboxes.get(key).filter(|_| done.is_none());
+            (done, mailbox.and_then(|mailbox| mailbox.bell.clone()))
+        });
+        match bell {
+            Some(bell) => self.silence(key, &bell),
+            None => done,
+        }
+    }
+
+    /// Nothing was there: the bell is silent until something is. Who rings it does so after the mailbox was filled
+    /// that was empty, so it is silenced before the next look; what that finds rings it again, as there may be more.
+    /// Looked first: stop bell_is_silenced_late.
+    fn silence(&self, key: Key, bell: &Bell) -> Option<Result<Delivery, RecvError>> {
+        bell.clear();
+        let done = self.pop_or(key, Waiting::No);
+        if done.is_some() {
+            bell.ring();
+        }
+        done
+    }
+
+    /// Has this rung when there is something to receive, or nothing will come any more.
+    pub(crate) fn set_bell(&self, key: Key, bell: Arc<Bell>) {
+        let mut before = Some(bell);
+        self.locked(|table, wakes| {
+            let Some(mailbox) = table.mailboxes.get_mut(key) else { return };
+            core::mem::swap(&mut mailbox.bell, &mut before);
+            mailbox.ring = !mailbox.items.is_empty() || mailbox.signals.is_empty();
+            wakes.mailbox(key, mailbox, None);
+        });
     }
 
     /// Receives as the subscription `key`, of which the caller is the one thread.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::StopError;
-use super::hub::{Hub, Kernel, Stopped};
+use super::hub::{Hub, Kernel};
+use super::leavings::Stopped;
 use super::mailbox::{Key, Mailbox, Sink, SinkState, Stopping};
 use super::panic::{Panic, caught};
 use super::table::{Delivery, Table};

@@ -139,6 +139,11 @@ pub struct Subscription {
 }
 
 impl Subscription {
+    #[cfg(unix)]
+    pub(super) fn key(&self) -> Key {
+        self.key
+    }
+
     /// Waits for the next signal: without bound, until one arrives, or the subscription is stopped
     /// by its [`stopper`](Self::stopper), or its signals are reset or ignored.
     ///
@@ -174,8 +179,7 @@ impl Subscription {
 
     /// The next signal, for any executor: the task is woken when one arrives.
     ///
-    /// `None` once no more can come. As a `Stream`:
-    /// `futures::stream::poll_fn(move |cx| subscription.poll_recv(cx))`.
+    /// `None` once no more can come. With feature `futures-core` this is a `Stream`.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
         let _ = ensure_receiver();
         match HUB.poll(self.key, cx.waker()) {
@@ -215,6 +219,18 @@ impl Subscription {
     /// For stopping it from another thread, which wakes a blocked [`recv`](Self::recv).
     pub fn stopper(&self) -> Stopper {
         Stopper { key: self.key }
+    }
+}
+
+/// As [`poll_recv`](Subscription::poll_recv): for `StreamExt` of futures or of tokio-stream, and `select!`.
+#[cfg(feature = "futures-core")]
+impl futures_core::Stream for Subscription {
+    type Item = Delivery;
+    fn poll_next(
+        mut self: core::pin::Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Delivery>> {
+        self.poll_recv(cx)
     }
 }
 

@@ -62,6 +62,8 @@ pub(crate) struct Entry {
     pub(crate) installed: bool,
     /// How many mailboxes have the signal in their set.
     pub(crate) subscribers: usize,
+    /// Flags that are set when it comes.
+    pub(crate) flags: usize,
     pub(crate) counts: SignalCounts,
 }
 
@@ -88,7 +90,7 @@ impl Table {
         pub(crate) const fn new() -> Self {
             Self {
                 entries: filled!(
-                    Entry { installed: false, subscribers: 0, counts: NO_COUNTS };
+                    Entry { installed: false, subscribers: 0, flags: 0, counts: NO_COUNTS };
                     SIGNALS
                 ),
                 mailboxes: Mailboxes::new(),
@@ -241,6 +243,7 @@ fn take_signal(entry: &mut Entry, signal: i32, key: Key, mailbox: &mut Mailbox, 
     entry.subscribers -= 1;
     mailbox.signals.remove(signal);
     if mailbox.signals.is_empty() {
+        mailbox.ring = true;
         wakes.mailbox(key, mailbox, None);
     }
 }

@@ -7,7 +7,7 @@ use std::task::Waker;
 use super::mailbox::{Key, Mailbox, Stopping, Waiting};
 use super::panic::{Panic, caught};
 use crate::note::{Note, Park};
-use crate::sys::Mask;
+use crate::sys::{Bell, Mask};
 
 /// Mailboxes to a trip under the lock.
 const ROOM: usize = 4;
@@ -18,6 +18,7 @@ struct Due {
     note: Option<Arc<Note>>,
     waker: Option<(Waker, Mask)>,
     stopping: Option<Box<Stopping>>,
+    bell: Option<Arc<Bell>>,
 }
 
 /// What is to be done once the lock is free.
@@ -50,7 +51,8 @@ impl Wakes {
             self.owner |= by != Some(key);
         }
         let asleep = mailbox.waiting == Waiting::Asleep;
-        if !asleep && mailbox.waker.is_none() && mailbox.stopping.is_none() {
+        let rings = mailbox.ring && mailbox.bell.is_some();
+        if !asleep && !rings && mailbox.waker.is_none() && mailbox.stopping.is_none() {
             return;
         }
         let Some(place) = self.due.get_mut(self.len) else {
@@ -65,6 +67,7 @@ impl Wakes {
             note: asleep.then(|| Arc::clone(&mailbox.note)),
             waker: mailbox.waker.take().map(|waker| (waker, mailbox.mask)),
             stopping: mailbox.stopping.take(),
+            bell: mailbox.bell.clone().filter(|_| core::mem::take(&mut mailbox.ring)),
         });
     }
 
@@ -73,6 +76,9 @@ impl Wakes {
         for due in self.due.iter_mut().map_while(Option::as_mut) {
             if let Some(note) = due.note.take() {
                 note.wake();
+            }
+            if let Some(bell) = due.bell.take() {
+                bell.ring();
             }
             let mut next = due.stopping.take();
             while let Some(stopping) = next {

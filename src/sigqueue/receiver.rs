@@ -5,8 +5,8 @@
 use core::fmt;
 
 use super::{
-    ACTIVE, Batch, CLOSED, FIXUP, GUEST, IGNORED, NoSuchSignal, PRIMARY, RECEIVING, SENDING,
-    SIGNALS, SignalQueue, WANTED, chain, is_pending, is_realtime,
+    ACTIVE, Batch, CLOSED, FIXUP, GUEST, NoSuchSignal, PRIMARY, RECEIVING, SENDING, SIGNALS,
+    SignalQueue, WISH, chain, is_pending, is_realtime,
 };
 use crate::note::{Note, Park};
 use crate::records::NIL;
@@ -149,7 +149,7 @@ impl<N: Park> SignalQueue<N> {
         // ORDERING: Relaxed: a guess, confirmed below.
         let mut seen = slot.load(Relaxed);
         loop {
-            let new = (seen & (WANTED | IGNORED | ACTIVE)) | mark;
+            let new = (seen & (WISH | ACTIVE)) | mark;
             // ORDERING: success Acquire: E1 from `send`. Failure Relaxed: only tried again.
             // Weakened: sigqueue coalesced_send_publishes.
             match slot.compare_exchange(seen, new, Acquire, Relaxed) {

@@ -7,6 +7,9 @@ pub(super) const WANTED: Word = 1;
 pub(super) const IGNORED: Word = 1 << 1;
 pub(super) const BARE: Word = 1 << 2;
 pub(super) const ACTIVE: Word = 1 << 3;
+pub(super) const NOTED: Word = 1 << 4;
+/// What becomes of a signal that comes now: one of them, or none.
+pub(super) const WISH: Word = WANTED | IGNORED | NOTED;
 const CHAIN_SHIFT: u32 = Word::BITS / 4;
 const CHAIN: Word = NAMES << CHAIN_SHIFT;
 const COALESCED_SHIFT: u32 = Word::BITS / 2;

@@ -4,7 +4,9 @@
 
 use core::fmt;
 
-use super::{ACTIVE, GUEST, IGNORED, PRIMARY, SENDING, SIGNALS, SignalQueue, WANTED, is_pending};
+use super::{
+    ACTIVE, GUEST, IGNORED, NOTED, PRIMARY, SENDING, SIGNALS, SignalQueue, WANTED, WISH, is_pending,
+};
 use crate::note::Park;
 use crate::sync::{Ordering::*, Word};
 
@@ -41,13 +43,13 @@ pub enum Quiet {
 }
 
 impl<N> SignalQueue<N> {
-    /// Changes WANTED and IGNORED, which keeps I5, and returns the slot as it was.
+    /// Changes WANTED, IGNORED and NOTED, which keeps I5, and returns the slot as it was.
     fn set_wish(&self, signal: i32, wish: Word) -> Result<Word, NoSuchSignal> {
         let slot = self.slot(signal)?;
         // ORDERING: Relaxed: a guess, confirmed below.
         let mut seen = slot.load(Relaxed);
         loop {
-            let new = (seen & !(WANTED | IGNORED)) | wish;
+            let new = (seen & !WISH) | wish;
             // ORDERING: success Release: E6 to `send`. Failure Relaxed: only tried again.
             // Weakened: sigqueue enable_against_send.
             match slot.compare_exchange(seen, new, Release, Relaxed) {
@@ -80,6 +82,16 @@ impl<N> SignalQueue<N> {
     /// [`NoSuchSignal`], and nothing changes.
     pub fn ignore(&self, signal: i32) -> Result<(), NoSuchSignal> {
         self.set_wish(signal, IGNORED).map(|_| ())
+    }
+
+    /// From now on `send` answers [`Sent::Noted`](super::Sent::Noted): nobody receives the signal, and its handler
+    /// has flags to set. Otherwise as [`disable`](Self::disable).
+    #[cfg_attr(
+        not(all(feature = "std", any(unix, windows))),
+        allow(dead_code, reason = "for subscriptions")
+    )]
+    pub(crate) fn note_only(&self, signal: i32) -> Result<(), NoSuchSignal> {
+        self.set_wish(signal, NOTED).map(|_| ())
     }
 
     /// Whether the signal was last set by [`ignore`](Self::ignore). Async-signal-safe.

@@ -29,6 +29,7 @@
 //! - `is_ignored`: asks the kernel.
 //! - `ends_process(signal)`: whether its default action does. `die_by(signal)`: ends the process by
 //!   it, masked or not; returns only if it goes on, with 0 if the system gave no reason.
+//!   `stop_by(signal)` stops it by the signal's default action, and puts back what was there when it goes on.
 //! - `AllBlocked`: masks every signal that may wait in this thread until dropped, `but_interrupts` all but
 //!   those by which threads are interrupted, `and_faults` the others too; no effect where there are none.
 //! - `Mask::current()`: what the calling thread masks; `under` runs code under it; `and_subscribed`
@@ -48,6 +49,8 @@
 //! - `ThreadEnd::arm(data, function)`: called when the calling thread ends, on that thread; several
 //!   `ThreadEnd`s may be. `prepare`, then `arm_in_handler -> bool`: the same, async-signal-safe, where
 //!   the system can do that.
+//! - `Bell::new() -> Bell`: a descriptor that others poll for being readable. `ring` makes it so, `clear` undoes
+//!   that, `renew` in the child of a fork parts it from the parent's. Where there are none, none can be made.
 //! - `InChild::register(data, function)`: called in the child of each fork of the C library.
 //! - `stack_base()`: the upper end of the calling thread's stack, or null. `with_saved(body)`: runs that with the
 //!   registers on the stack, and the stack pointer, or null.
@@ -94,6 +97,7 @@ cfg_if::cfg_if! {
         cfg_if::cfg_if! {
             if #[cfg(feature = "std")] {
                 mod altstack;
+                mod bell;
                 pub(crate) mod early;
                 mod origin;
                 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -116,6 +120,7 @@ cfg_if::cfg_if! {
                 pub(crate) use tasks::{Life, Signals, Tasks, map_zeroed, raw_syscall};
                 mod unix;
                 pub(crate) use altstack::{Altstack, Entered, keep_stack};
+                pub(crate) use bell::Bell;
                 #[cfg(test)]
                 pub(crate) use altstack::needed;
                 use early::OWN_IS_MEMORY;
@@ -126,7 +131,7 @@ cfg_if::cfg_if! {
                 pub(crate) use previous::MASKS_ON_RETURN;
                 #[cfg(any(target_os = "linux", target_os = "android"))]
                 pub(crate) use previous::mask_subscribed_on_return;
-                pub(crate) use process::{at_fork, die_by, ends_process, thread_id};
+                pub(crate) use process::{at_fork, die_by, ends_process, stop_by, thread_id};
                 pub(crate) use unix::{
                     install, is_ignored, look, restore, set_alone, set_default, set_ignored,
                 };

@@ -49,6 +49,32 @@ impl Mask {
 #[cfg(test)]
 pub(crate) const OWN_IS_MEMORY: bool = true;
 
+/// A descriptor as the system's, whose calls come one after the other: each is a read-modify-write.
+#[derive(Debug)]
+pub(crate) struct Bell(crate::sync::AtomicBool);
+
+impl Bell {
+    #[cfg(test)]
+    pub(crate) fn new() -> Self {
+        Self(crate::sync::AtomicBool::new(false))
+    }
+    pub(crate) fn ring(&self) {
+        // ORDERING: AcqRel, here and below: the system's calls, one after the other.
+        self.0.fetch_or(true, crate::sync::Ordering::AcqRel);
+    }
+    pub(crate) fn clear(&self) {
+        self.0.swap(false, crate::sync::Ordering::AcqRel);
+    }
+    pub(crate) fn renew(&self) {
+        self.clear();
+    }
+    /// What poll(2) says: a call of the system's, which sees what was done last.
+    #[cfg(test)]
+    pub(crate) fn is_rung(&self) -> bool {
+        self.0.fetch_or(false, crate::sync::Ordering::AcqRel)
+    }
+}
+
 pub(crate) fn prepare_barrier() -> bool {
     true
 }

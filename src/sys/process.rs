@@ -77,6 +77,25 @@ pub(crate) fn die_by(signal: c_int) -> Errno {
 
 const TRIES: usize = 100;
 
+/// Stops the process by the default action of the signal, whoever handles it, and puts that back when it goes on.
+/// Under the caller's lock.
+pub(crate) fn stop_by(signal: c_int) -> Result<(), Errno> {
+    // SAFETY: all zeros is storage for a set, filled next.
+    let mut only: libc::sigset_t = unsafe { zeroed() };
+    // SAFETY: the set is ours.
+    unsafe {
+        libc::sigemptyset(&raw mut only);
+        libc::sigaddset(&raw mut only, signal);
+    }
+    let _blocked = AllBlocked::new();
+    let before = unix::force_default(signal)?;
+    raise_here(signal);
+    // SAFETY: the set is ours; unmasking lets the pending signal act before the call returns.
+    unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const only, ptr::null_mut()) };
+    // SAFETY: what the system told.
+    unsafe { unix::change(signal, &before) }.map(drop)
+}
+
 /// What our handlers mask: those too that the C library keeps for itself, which sigaddset(3) refuses. By one of
 /// them threads are interrupted that mask the others (`backup`); it would put a second frame of ours on a stack
 /// that may hold no more than one, and a cancellation would leave a handler of ours in the middle. They come

@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use proptest::prelude::*;
 
-use crate::signal::hub::{Hub, Kernel, Stopped};
+use crate::signal::Stopped;
+use crate::signal::hub::{Hub, Kernel};
 use crate::signal::set::SignalSet;
 use crate::signal::{RecvError, mailbox::Key};
 use crate::sigqueue::{Origin, Sent};
