@@ -78,6 +78,12 @@ impl<T> Handlers<T> {
         }
     }
 
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn while_nobody_writes<R>(&self, body: impl FnOnce() -> R) -> R {
+        let _writer = self.writer.lock();
+        body()
+    }
+
     pub(super) fn record(&self, signal: c_int) -> Option<&Record> {
         self.records.get(usize::try_from(signal).ok()?)
     }

@@ -142,6 +142,12 @@ pub(crate) fn install(signal: c_int, entry: Entry) -> Result<(), Errno> {
     HANDLERS.install(signal)
 }
 
+/// For tests that fork without the hub, whose lock is held around each of ours.
+#[cfg(test)]
+pub(super) fn while_nobody_writes<R>(body: impl FnOnce() -> R) -> R {
+    HANDLERS.while_nobody_writes(body)
+}
+
 /// A signal has come.
 pub(crate) fn look(signal: c_int) {
     HANDLERS.look(signal);

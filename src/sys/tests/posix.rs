@@ -381,8 +381,8 @@ mod realtime {
 
 /// A child that ends with what `child` returns, without cleaning up.
 fn fork(child: impl FnOnce() -> i32) -> i32 {
-    // SAFETY: the children use async-signal-safe functions.
-    let forked = unsafe { libc::fork() };
+    // SAFETY: the children use async-signal-safe functions, and no other test is in the middle of a change.
+    let forked = unix::while_nobody_writes(|| unsafe { libc::fork() });
     assert_ne!(forked, -1);
     if forked == 0 {
         let code = child();
