@@ -43,7 +43,7 @@ fn every_error_is_send_and_sync() {
     is_at_home_in_io::<all_threads::CallError>();
     is_at_home_in_io::<all_threads::JoinError>();
     is_at_home_in_io::<all_threads::SpawnError>();
-    // Of the world's, `StopError` holds those threads that stand already until it is dropped, on their thread.
+    // Of the world's, `StopError` and `StopByError` hold those threads that stand already until it is dropped, on their thread.
     is_at_home::<world::EnterError>();
 }
 
