@@ -193,7 +193,7 @@ fn flag_in_a_child() {
         let process = process(0);
         let flag = process.add(Target::Flag(flag()));
         // A thread that is not in the child.
-        core::mem::forget(process.hub.flags.enter(1));
+        let _never_left = process.hub.flags.enter(1);
         // SAFETY: no other thread, no handler.
         unsafe { process.hub.in_child(&mut process.hub.lock(), 1) };
         process.end(flag);

@@ -2,7 +2,7 @@
 //!
 //! # Contexts
 //!
-//! [`Flags::enter`] and the drop of what it returns run in handlers, on any thread: neither allocates, waits, or
+//! [`Flags::enter`] and [`Entered::leave`] run in handlers, on any thread: neither allocates, waits, or
 //! takes a lock. Everything else runs in ordinary threads; what changes a list does so under the hub's lock.
 //!
 //! # States
