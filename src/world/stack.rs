@@ -8,7 +8,8 @@ use crate::sys;
 /// The upper end of the calling thread's stack: whatever it has on that stack is below. `None` where the system does
 /// not say. The stack is that which the system gave it, not one of a coroutine, nor that for signals.
 ///
-/// It may be slow (Linux reads a file for the main thread): ask once, and keep it in the thread's record.
+/// It may be slow (Linux reads a file for the main thread): ask once, and keep it in the thread's record; by
+/// [`Birth::record`](super::Birth::record), before the thread enters, where it may be suspended at once.
 ///
 /// ```
 /// let here = 0_usize;
