@@ -43,8 +43,12 @@ fn every_error_is_send_and_sync() {
     is_at_home_in_io::<all_threads::CallError>();
     is_at_home_in_io::<all_threads::JoinError>();
     is_at_home_in_io::<all_threads::SpawnError>();
-    // Of the world's, `StopError` and `StopByError` hold those threads that stand already until it is dropped, on their thread.
-    is_at_home::<world::EnterError>();
+    is_at_home_in_io::<world::EnterError>();
+    is_at_home_in_io::<world::StopError>();
+    is_at_home_in_io::<world::HandshakeError>();
+    // These hold those threads that stand already, or name those that have not left, of one world.
+    is_at_home::<world::StopByError<(), preempt::Fenced, preempt::SystemBackend>>();
+    is_at_home::<world::ShutdownError<(), preempt::Fenced, preempt::SystemBackend>>();
 }
 
 /// Those that are missing above would not be missed: every name in the sources is in the list.

@@ -211,3 +211,40 @@ impl<R: Sync, B: Barrier, K: Backend> core::error::Error for ShutdownError<R, B,
         }
     }
 }
+
+#[cfg(feature = "std")]
+impl From<EnterError> for std::io::Error {
+    fn from(error: EnterError) -> Self {
+        use std::io::ErrorKind;
+        match error {
+            EnterError::Register(error) => error.into(),
+            EnterError::Full(_) => Self::new(ErrorKind::WouldBlock, error),
+            EnterError::Stopper => Self::new(ErrorKind::InvalidInput, error),
+            EnterError::ShuttingDown => Self::other(error),
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+impl From<StopError> for std::io::Error {
+    fn from(error: StopError) -> Self {
+        use std::io::ErrorKind;
+        let kind = match error {
+            StopError::Member | StopError::Nested => ErrorKind::InvalidInput,
+            StopError::NoBarrier(_) => ErrorKind::Unsupported,
+        };
+        Self::new(kind, error)
+    }
+}
+
+#[cfg(feature = "std")]
+impl From<HandshakeError> for std::io::Error {
+    fn from(error: HandshakeError) -> Self {
+        use std::io::ErrorKind;
+        match error {
+            HandshakeError::Refused(error) => error.into(),
+            HandshakeError::Gone => Self::new(ErrorKind::NotFound, error),
+            HandshakeError::Late | HandshakeError::Busy => Self::new(ErrorKind::TimedOut, error),
+        }
+    }
+}
