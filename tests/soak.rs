@@ -29,6 +29,9 @@ fn number_or(name: &str, other: u64) -> u64 {
 fn in_a_process(name: &str, options: Options, meanwhile: impl FnOnce(i32)) -> ExitStatus {
     if !is_harness() {
         alarm(options.seconds as u32 + 60);
+        // Whoever runs the tests in the background may have it ignored, which the runtime leaves so.
+        // SAFETY: no handler.
+        unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
         let well = run(options).expect("it begins");
         std::process::exit(if well { 42 } else { 1 });
     }
