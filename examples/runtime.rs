@@ -17,22 +17,33 @@
 //!
 //! To read it: `threads.rs` (the world), `heap.rs`, `collector.rs`, `queue.rs` (what tasks do), `people.rs` (the
 //! runtime's own threads), `callers.rs` (threads of C), `child.rs`, `run.rs`.
-#![cfg_attr(not(all(target_os = "linux", not(loom))), allow(dead_code))]
+#![cfg_attr(
+    not(all(
+        target_os = "linux",
+        any(target_arch = "x86_64", target_arch = "aarch64"),
+        not(loom)
+    )),
+    allow(dead_code)
+)]
 
-#[cfg(all(target_os = "linux", not(loom)))]
+#[cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(loom)
+))]
 use std::process::ExitCode;
 
-#[cfg(all(target_os = "linux", not(loom)))]
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"), not(loom)))]
 #[path = "runtime/mod.rs"]
 mod runtime;
 
 /// In debug builds: nobody allocates while he has threads suspended.
-#[cfg(all(target_os = "linux", not(loom)))]
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"), not(loom)))]
 #[global_allocator]
 static ALLOCATOR: portcullis::preempt::Checked<std::alloc::System> =
     portcullis::preempt::Checked(std::alloc::System);
 
-#[cfg(all(target_os = "linux", not(loom)))]
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"), not(loom)))]
 fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let mut options = runtime::Options { seconds: 5, soak: false, seed: 1, misses_one: false };
     let mut arguments = std::env::args().skip(1);
@@ -56,7 +67,11 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     Ok(if runtime::run(options)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-#[cfg(not(all(target_os = "linux", not(loom))))]
+#[cfg(not(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(loom)
+)))]
 fn main() {
     println!("this runtime makes its threads on Linux; see the tests for other systems");
 }

@@ -140,7 +140,13 @@ pub mod host;
 mod member;
 #[cfg(all(feature = "std", unix, not(all(loom, any(test, feature = "loom")))))]
 mod posix;
-#[cfg(all(feature = "std", unix, not(all(loom, any(test, feature = "loom")))))]
+#[cfg(all(
+    feature = "std",
+    any(target_os = "linux", target_os = "android"),
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    target_pointer_width = "64",
+    not(all(loom, any(test, feature = "loom")))
+))]
 mod registers;
 mod request;
 pub(crate) mod safepoint;
@@ -161,7 +167,13 @@ pub use barrier::{Asymmetric, Either, Fenced};
 pub use error::{ExitError, RegisterError, RequestError, SuspendError};
 use host::{Backend, Barrier, Claim, GateLocal, Met, StopWord, with_local};
 pub use member::{External, Inside, Registration, ThreadRef};
-#[cfg(all(feature = "std", unix, not(all(loom, any(test, feature = "loom")))))]
+#[cfg(all(
+    feature = "std",
+    any(target_os = "linux", target_os = "android"),
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    target_pointer_width = "64",
+    not(all(loom, any(test, feature = "loom")))
+))]
 pub use registers::Interrupted;
 pub use request::Request;
 use request::Requests;

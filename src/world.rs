@@ -307,7 +307,7 @@ impl<R: Sync, B: Barrier, K: Backend> World<R, B, K> {
     ///
     /// # Errors
     ///
-    /// All slots are in use.
+    /// All slots are in use, or the world is shutting down.
     pub fn birth(&'static self) -> Result<Birth<R, B, K>, EnterError> {
         let mut slots = self.slots.iter().enumerate();
         let reserved = slots.find_map(|(at, slot)| Some((at, slot, slot.gate.reserve()?)));

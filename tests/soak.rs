@@ -3,7 +3,12 @@
 //!
 //! Ten seconds, and by other random numbers each time. `PORTCULLIS_SOAK=60` in the environment has it take 60;
 //! `PORTCULLIS_SEED=7` has the same random numbers again, which a failure prints.
-#![cfg(all(target_os = "linux", not(target_feature = "crt-static"), not(loom)))]
+#![cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(target_feature = "crt-static"),
+    not(loom)
+))]
 
 mod common;
 #[path = "../examples/runtime/mod.rs"]

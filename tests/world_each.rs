@@ -12,9 +12,7 @@ use std::time::Duration;
 
 use common::*;
 use portcullis::note::Deadline;
-use portcullis::preempt::{
-    Fenced, Hook, Interrupted, SuspendError, SystemBackend, Target, ThreadRef,
-};
+use portcullis::preempt::{Fenced, Hook, SuspendError, SystemBackend, Target, ThreadRef};
 use portcullis::world::{
     EnterError, HandshakeError, Member, ShutdownError, Slot, StopByError, StopError, World,
     WorldOf, stack_base, with_stack,
@@ -339,6 +337,7 @@ fn all_is_on_the_stack() {
 }
 
 /// A thread that is suspended somewhere has all that it has in its registers, or on its stack.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[test]
 fn all_is_in_the_registers() {
     isolated("all_is_in_the_registers", || {
@@ -354,9 +353,9 @@ fn all_is_in_the_registers() {
         });
         let name = told.recv().unwrap();
         // A sum that does not allocate, as a thread is suspended meanwhile.
-        let found = |registers: Interrupted<'_>| {
+        let found = |registers: portcullis::preempt::Interrupted<'_>| {
             let base = WORLD.record_of(name).unwrap().base.load(Relaxed);
-            let top = registers.stack().expect("Linux");
+            let top = registers.stack();
             let words = Kept::seen(1, registers.words());
             let stack = Kept::seen(1, Kept::words(top, base));
             (0..14).filter(|at| words[*at] || stack[*at]).count()
@@ -367,7 +366,7 @@ fn all_is_in_the_registers() {
             let counter = suspended.registers().unwrap().program_counter();
             drop(suspended);
             assert_eq!(all, 14);
-            assert_ne!(counter, Some(0));
+            assert_ne!(counter, 0);
         }
         let soon = Deadline::after(Duration::from_millis(1));
         let Err(StopByError::Late(late)) = WORLD.stop_by(&soon) else {

@@ -90,8 +90,7 @@ impl Roots<'_> {
     fn mark_suspended(&mut self, name: Name, registers: Interrupted<'_>) {
         let record = world().record_of(name).expect("it is in the world while it is suspended");
         registers.words().for_each(|word| self.marking.word(word));
-        let top = registers.stack().expect("written for this processor");
-        self.scan(top.addr(), record.base());
+        self.scan(registers.stack().addr(), record.base());
         add(&COUNTS.suspended, 1);
     }
 

@@ -1,4 +1,5 @@
-//! What a suspended thread has in its registers, as the system gave it to the thread's signal handler.
+//! What a suspended thread has in its registers, as the system gave it to the thread's signal handler: Linux, on
+//! x86-64 and AArch64.
 
 use core::fmt;
 
@@ -21,25 +22,33 @@ impl<'a> Interrupted<'a> {
         Self(unsafe { &*context.cast_const().cast() })
     }
 
-    /// Where it was interrupted. `None` where this is not written for system and processor.
+    /// Where it was interrupted.
     #[must_use]
-    pub fn program_counter(&self) -> Option<usize> {
-        Some(self.program_counter_and_stack()?.0)
+    pub fn program_counter(&self) -> usize {
+        let context = &self.0.uc_mcontext;
+        #[cfg(target_arch = "x86_64")]
+        return context.gregs[libc::REG_RIP as usize] as usize;
+        #[cfg(target_arch = "aarch64")]
+        return context.pc as usize;
     }
 
     /// Its stack pointer there.
     #[must_use]
-    pub fn stack_pointer(&self) -> Option<usize> {
-        Some(self.program_counter_and_stack()?.1)
+    pub fn stack_pointer(&self) -> usize {
+        let context = &self.0.uc_mcontext;
+        #[cfg(target_arch = "x86_64")]
+        return context.gregs[libc::REG_RSP as usize] as usize;
+        #[cfg(target_arch = "aarch64")]
+        return context.sp as usize;
     }
 
     /// Down to where its stack may hold something: below the stack pointer by what the processor's convention lets a
     /// function use there. To the [base](crate::world::stack_base) of the stack, for a conservative collector, which
     /// looks at [`words`](Self::words) as well.
     #[must_use]
-    pub fn stack(&self) -> Option<*const usize> {
-        let top = self.stack_pointer()?.saturating_sub(RED_ZONE);
-        Some(core::ptr::with_exposed_provenance(top & !(align_of::<usize>() - 1)))
+    pub fn stack(&self) -> *const usize {
+        let top = self.stack_pointer().saturating_sub(RED_ZONE);
+        core::ptr::with_exposed_provenance(top & !(align_of::<usize>() - 1))
     }
 
     /// All that the system has saved of it, word by word: every register, those for vectors too.
@@ -54,20 +63,6 @@ impl<'a> Interrupted<'a> {
         };
         // SAFETY: on the stack of a thread that stands (`of`), or within the context.
         (0..bytes / size_of::<usize>()).map(move |at| unsafe { start.add(at).read_volatile() })
-    }
-
-    fn program_counter_and_stack(&self) -> Option<(usize, usize)> {
-        let _context = &self.0.uc_mcontext;
-        cfg_if::cfg_if! {
-            if #[cfg(all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64"))] {
-                let of = |register: i32| _context.gregs[register as usize] as usize;
-                Some((of(libc::REG_RIP), of(libc::REG_RSP)))
-            } else if #[cfg(all(any(target_os = "linux", target_os = "android"), target_arch = "aarch64"))] {
-                Some((_context.pc as usize, _context.sp as usize))
-            } else {
-                None
-            }
-        }
     }
 }
 

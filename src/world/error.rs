@@ -219,7 +219,7 @@ impl From<EnterError> for std::io::Error {
         match error {
             EnterError::Register(error) => error.into(),
             EnterError::Full(_) => Self::new(ErrorKind::WouldBlock, error),
-            EnterError::Stopper => Self::new(ErrorKind::InvalidInput, error),
+            EnterError::Stopper => Self::new(ErrorKind::Deadlock, error),
             EnterError::ShuttingDown => Self::other(error),
         }
     }
@@ -230,7 +230,7 @@ impl From<StopError> for std::io::Error {
     fn from(error: StopError) -> Self {
         use std::io::ErrorKind;
         let kind = match error {
-            StopError::Member | StopError::Nested => ErrorKind::InvalidInput,
+            StopError::Member | StopError::Nested => ErrorKind::Deadlock,
             StopError::NoBarrier(_) => ErrorKind::Unsupported,
         };
         Self::new(kind, error)

@@ -280,7 +280,13 @@ impl<R: Sync, B: Barrier, K: Backend, W> Forced<'_, R, B, K, W> {
     }
 }
 
-#[cfg(all(feature = "std", unix, not(all(loom, any(test, feature = "loom")))))]
+#[cfg(all(
+    feature = "std",
+    any(target_os = "linux", target_os = "android"),
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    target_pointer_width = "64",
+    not(all(loom, any(test, feature = "loom")))
+))]
 impl<R: Sync, B: Barrier, W> Forced<'_, R, B, crate::preempt::SystemBackend, W> {
     /// Those that are suspended, and their registers.
     pub fn registers(
